@@ -1,0 +1,151 @@
+"""The app settings that the code reads: their names, defaults and checks. Values in, values out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING
+
+from .errors import Fault, SettingsInvalid
+from .settings_faults import read_estate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from .settings import Estate
+
+
+class SignIn(StrEnum):
+    """How callers prove who they are. Anything not understood means a function key."""
+
+    FUNCTION_KEY = "functionKey"
+    ENTRA = "entra"
+    BOTH = "entraAndFunctionKey"
+
+
+class CredentialKind(StrEnum):
+    """Where the app's own tokens come from. Azure: the managed identity. The others suit a developer's machine."""
+
+    MANAGED_IDENTITY = "managedIdentity"
+    DEFAULT = "default"
+    AZURE_CLI = "azureCli"
+
+
+# Every setting the code reads, with its default; None means that it must be set.
+SETTINGS: dict[str, str | None] = {
+    "GATEWAY_TOKENS": None,
+    "RENEWAL_SCHEDULE": None,
+    "STATE_CONTAINER_URL": "",
+    "SIGN_IN": SignIn.FUNCTION_KEY,
+    "AZURE_CREDENTIAL": CredentialKind.MANAGED_IDENTITY,
+    "AZURE_CLIENT_ID": "",
+    "ARM_ENDPOINT": "https://management.azure.com",
+    "ARM_SCOPE": "",
+    "CA_FILE": "",
+}
+# Set by App Service itself, read-only: whether it signs callers in and strips forged principal headers.
+# https://learn.microsoft.com/azure/app-service/reference-app-settings (WEBSITE_AUTH_ENABLED)
+PLATFORM_SIGN_IN = "WEBSITE_AUTH_ENABLED"
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """All settings, read and checked."""
+
+    estate: Estate
+    schedule: str
+    state_container_url: str
+    sign_in: SignIn
+    signed_in_by_platform: bool
+    credential: CredentialKind
+    client_id: str
+    arm_endpoint: str
+    arm_scope: str
+    ca_file: str
+
+
+def sign_in_mode(environ: Mapping[str, str]) -> SignIn:
+    """How callers prove who they are; the strictest-to-misread choice when the setting is not understood."""
+    try:
+        return SignIn(_value(environ, "SIGN_IN"))
+    except ValueError:
+        return SignIn.FUNCTION_KEY
+
+
+def read_settings(environ: Mapping[str, str]) -> AppSettings:
+    """The settings of an environment. Raises SettingsInvalid with every fault of every setting."""
+    estate, faults = _estate(environ)
+    schedule = _value(environ, "RENEWAL_SCHEDULE")
+    arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
+    container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
+    faults += _faults(environ, schedule)
+    if not container and (estate is None or _renews(estate)):
+        faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
+    if faults or estate is None:
+        raise SettingsInvalid(faults)
+    return AppSettings(
+        estate=estate,
+        schedule=schedule,
+        state_container_url=container,
+        sign_in=SignIn(_value(environ, "SIGN_IN")),
+        signed_in_by_platform=environ.get(PLATFORM_SIGN_IN, "").casefold() in {"true", "1"},
+        credential=CredentialKind(_value(environ, "AZURE_CREDENTIAL")),
+        client_id=_value(environ, "AZURE_CLIENT_ID"),
+        arm_endpoint=arm_endpoint,
+        arm_scope=_value(environ, "ARM_SCOPE") or f"{arm_endpoint}/.default",
+        ca_file=_value(environ, "CA_FILE"),
+    )
+
+
+def schedule_interval(schedule: str) -> timedelta:
+    """The longest pause between two runs of an NCRONTAB schedule, over its next hundred. Raises ValueError."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only renewal needs it: not at every cold start
+
+    if len(schedule.split()) not in {5, 6}:
+        raise ValueError("must have six fields, seconds first, such as '0 0 * * * *' for hourly")
+    try:
+        # The start is arbitrary but fixed, so that the answer depends on the schedule alone.
+        runs = list(islice(CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC)), 100))
+    except CronSimError as error:
+        raise ValueError(f"is no NCRONTAB schedule: {error}") from None
+    return max(later - earlier for earlier, later in pairwise(runs))
+
+
+def _value(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip() or SETTINGS[name] or ""
+
+
+def _renews(estate: Estate) -> bool:
+    rules = [rule for service in estate.services.values() for rule in service.gateways.values()]
+    return any(rule.renew and rule.destinations for rule in rules)
+
+
+def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:
+    text = _value(environ, "GATEWAY_TOKENS")
+    if not text:
+        return None, [Fault("GATEWAY_TOKENS", "is not set: it describes the estate, see the README")]
+    try:
+        return read_estate(text), []
+    except SettingsInvalid as error:
+        return None, list(error.faults)
+
+
+def _faults(environ: Mapping[str, str], schedule: str) -> list[Fault]:
+    faults = [
+        Fault(name, f"must be one of {', '.join(kind)}")
+        for name, kind in (("SIGN_IN", SignIn), ("AZURE_CREDENTIAL", CredentialKind))
+        if _value(environ, name) not in set(kind)
+    ]
+    faults += [
+        Fault(name, "must be an https:// address")
+        for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE")
+        if _value(environ, name) and not _value(environ, name).startswith("https://")
+    ]
+    try:
+        schedule_interval(schedule)
+    except ValueError as error:
+        faults.append(Fault("RENEWAL_SCHEDULE", str(error)))
+    return faults

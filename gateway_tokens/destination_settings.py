@@ -1,0 +1,168 @@
+"""What the settings document says of each kind of destination.
+
+A new kind is a class here and a word in `Destination`, its file in `destinations/`, and its line in the table there.
+Templates may hold `{service}` and `{gateway}`. `place(...)` names where a row writes: two rows must not share one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from .documents import Duration, Part
+
+if TYPE_CHECKING:
+    from .model import GatewayRef
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def _known_placeholders(template: str) -> str:
+    unknown = [name for name in _PLACEHOLDER.findall(template) if name not in {"service", "gateway"}]
+    if unknown or re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
+        raise ValueError("may hold the placeholders {service} and {gateway} only")
+    return template
+
+
+def filled_in(template: str, ref: GatewayRef) -> str:
+    """The template with the row's service and gateway in place."""
+    return template.replace("{service}", ref.service).replace("{gateway}", ref.gateway)
+
+
+Template = Annotated[str, AfterValidator(_known_placeholders)]
+HttpsAddress = Annotated[
+    str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
+]
+KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+
+
+class Form(StrEnum):
+    """What is stored: `header` is `GatewayKey <token>`, as every gateway setting wants it; `token` is bare."""
+
+    HEADER = "header"
+    TOKEN = "token"
+
+
+class _Destination(Part):
+    adopt: bool = Field(default=False, description="Take over a value that this app did not write.")
+
+
+class KeyVaultSecret(_Destination):
+    """A Key Vault secret: the hub for CSI driver, External Secrets, Container Apps and App Service references."""
+
+    kind: Literal["keyVault"]
+    vault: HttpsAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
+    secret: Annotated[Template, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]{1,127}$")] = Field(
+        default="{gateway}-token", description="The secret's name; may hold {service} and {gateway}."
+    )
+    form: Form = Form.HEADER
+
+    def place(self, ref: GatewayRef) -> str:
+        """The secret's address."""
+        return f"{self.vault.rstrip('/').lower()}/secrets/{filled_in(self.secret, ref).lower()}"
+
+
+class Layout(StrEnum):
+    """Which way of installing the gateway a Kubernetes Secret suits: its key, and its value's form."""
+
+    HELM = "helm"  # key `gateway-key`: the official chart with secret.existingSecretName
+    PORTAL = "portal"  # key `value`: the YAML of the portal's Deployment blade
+    ENV_FROM = "envFrom"  # key `config.service.auth.key`: the documentation of 2026, loaded with envFrom
+
+
+class Workload(Part):
+    """The Deployment or StatefulSet that reads the Secret, restarted after each change."""
+
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    name: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = Field(
+        description="Its name; may hold {service} and {gateway}."
+    )
+    timeout: Duration = Field(default=timedelta(minutes=3), description="How long to wait for the rollout.")
+
+
+class ServiceAccountToken(Part):
+    """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
+
+    vault: HttpsAddress
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
+
+
+class KubernetesSecret(_Destination):
+    """A Secret in a cluster whose API the app can reach, and the workload to restart."""
+
+    kind: Literal["kubernetes"]
+    server: HttpsAddress | None = Field(
+        default=None, description="The API server. Left out: asked of `cluster`."
+    )
+    cluster: (
+        Annotated[
+            str,
+            StringConstraints(
+                pattern=r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().-]{1,90}"
+                r"/providers/Microsoft\.ContainerService/managedClusters/[\w-]{1,63}$"
+            ),
+        ]
+        | None
+    ) = Field(default=None, description="An AKS cluster's resource id: Azure gives its address and CA.")
+    certificate_authority: str | None = Field(default=None, description="The API server's CA, in PEM.")
+    sign_in: ServiceAccountToken | None = Field(
+        default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
+    )
+    namespace: KubernetesName = "default"
+    secret: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = "{gateway}-token"
+    layout: Layout = Layout.HELM
+    restart: Workload | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> KubernetesSecret:
+        if (self.server is None) == (self.cluster is None):
+            raise ValueError("needs either `server` or `cluster`")
+        return self
+
+    def place(self, ref: GatewayRef) -> str:
+        """Cluster, namespace and Secret."""
+        where = (self.server or self.cluster or "").rstrip("/").lower()
+        return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
+
+
+class ContainerAppSecret(_Destination):
+    """A Container App's own secret, and a new revision so that it takes effect."""
+
+    kind: Literal["containerApp"]
+    resource_id: Annotated[
+        Template,
+        StringConstraints(
+            pattern=r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().{}-]{1,90}"
+            r"/providers/Microsoft\.App/containerApps/[a-z0-9{}-]{1,64}$"
+        ),
+    ] = Field(description="The Container App's resource id; may hold {service} and {gateway}.")
+    secret: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = "gateway-token"
+    form: Form = Form.HEADER
+    timeout: Duration = Field(default=timedelta(minutes=3), description="How long to wait for the revision.")
+
+    def place(self, ref: GatewayRef) -> str:
+        """The app's resource id and the secret's name."""
+        return f"{filled_in(self.resource_id, ref).lower()}/secrets/{filled_in(self.secret, ref).lower()}"
+
+
+class EnvFile(_Destination):
+    """A file for Docker's --env-file, on a disk that the app can write."""
+
+    kind: Literal["file"]
+    path: Annotated[Template, StringConstraints(pattern=r"^[^\x00]{1,1024}$")] = Field(
+        description="The file's path; may hold {service} and {gateway}."
+    )
+
+    def place(self, ref: GatewayRef) -> str:
+        """The file's path."""
+        return filled_in(self.path, ref)
+
+
+Destination = Annotated[
+    KeyVaultSecret | KubernetesSecret | ContainerAppSecret | EnvFile, Field(discriminator="kind")
+]
+KINDS = ("keyVault", "kubernetes", "containerApp", "file")

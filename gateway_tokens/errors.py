@@ -1,0 +1,229 @@
+"""Everything that can go wrong, as one tree. Facts are attributes; `code` is stable and documented.
+
+GatewayTokensError
+├── SettingsInvalid             settings_invalid            the operator must repair the settings
+├── RequestInvalid              request_invalid             the caller must repair the request
+├── SignInRequired              sign_in_required            nobody trustworthy is calling
+├── AccessDenied                access_denied               no access rule allows this
+├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
+├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
+├── AzureError                  azure_error                 Azure answered with an error
+│   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
+│   ├── AzureRejected           azure_rejected              Azure found the request invalid
+│   ├── AzureNotFound           azure_not_found             Azure does not know the resource
+│   ├── AzureThrottled          azure_throttled             Azure asked us to come back later
+│   ├── AzureUnavailable        azure_unavailable           no answer, or a failing service
+│   └── IdentityUnavailable     identity_unavailable        the managed identity gives no token
+└── DestinationError            destination_error           a destination does not hold what it should
+    ├── NotOwned                not_owned                   something there is not ours to overwrite
+    ├── DestinationBlocked      destination_blocked         there, but closed: deleted, disabled, wrong kind
+    ├── WriteConflict           write_conflict              somebody wrote between our read and our write
+    ├── NotVerified             not_verified                what was read back is not what was written
+    └── RestartFailed           restart_failed              delivered, but the gateway did not restart
+
+No message, attribute or cause holds a token or a response body: exception text reaches telemetry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a document or a request: where (`services.contoso.resourceId`) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class GatewayTokensError(Exception):
+    """The root. `str(error)` says what happened and what to do next."""
+
+    code: ClassVar[str] = "gateway_tokens_error"
+
+
+class _FaultsError(GatewayTokensError):
+    subject: ClassVar[str]
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{self.subject}: " + "; ".join(str(fault) for fault in self.faults))
+
+
+class SettingsInvalid(_FaultsError):
+    """The app settings or the GATEWAY_TOKENS document have `faults`, all of them listed."""
+
+    code = "settings_invalid"
+    subject = "The settings are invalid"
+
+
+class RequestInvalid(_FaultsError):
+    """The request has `faults`, all of them listed."""
+
+    code = "request_invalid"
+    subject = "The request is invalid"
+
+
+class SignInRequired(GatewayTokensError):
+    """No caller could be established."""
+
+    code = "sign_in_required"
+
+
+class AccessDenied(GatewayTokensError):
+    """The caller lacks `permission` on `resource` (`service/gateway`)."""
+
+    code = "access_denied"
+
+    def __init__(self, permission: str, resource: str, detail: str = "") -> None:
+        self.permission, self.resource = permission, resource
+        super().__init__(
+            detail
+            or f"This needs the permission '{permission}' on '{resource}'. "
+            "Ask whoever runs this app to grant it with an access rule.",
+        )
+
+
+class NotFound(GatewayTokensError):
+    """`resource` does not exist. Raised only for callers whose access rules cover its name."""
+
+    code = "not_found"
+
+    def __init__(self, resource: str) -> None:
+        self.resource = resource
+        super().__init__(
+            f"'{resource}' does not exist. Check the name against GET services/{{service}}/gateways."
+        )
+
+
+class TokenUnusable(GatewayTokensError):
+    """Azure's answer is not the token asked for; `reason` says in which way."""
+
+    code = "token_unusable"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Azure's answer is not a usable gateway token: {reason}. Nothing was delivered.")
+
+
+@dataclass(frozen=True, slots=True)
+class AzureFacts:
+    """What Azure said when it refused: HTTP status (0 if none), its own code and message, ids for support."""
+
+    status: int = 0
+    code: str = ""
+    message: str = ""
+    details: tuple[Fault, ...] = ()
+    request_id: str = ""
+    retry_after: float | None = None  # seconds
+
+
+class AzureError(GatewayTokensError):
+    """Azure refused or failed `operation`; `facts` are its own words."""
+
+    code = "azure_error"
+    advice: ClassVar[str] = "See Azure's own code and message."
+
+    def __init__(self, operation: str, facts: AzureFacts, advice: str = "") -> None:
+        self.operation, self.facts = operation, facts
+        said = " ".join(str(part) for part in (facts.status or "no answer", facts.code) if part)
+        tail = f" (request id {facts.request_id})" if facts.request_id else ""
+        super().__init__(f"{operation} failed: {said}. {advice or self.advice}{tail}")
+
+
+class AzureForbidden(AzureError):
+    """The app's identity lacks `action` at `scope`."""
+
+    code = "azure_forbidden"
+
+    def __init__(self, operation: str, facts: AzureFacts, action: str, scope: str) -> None:
+        self.action, self.scope = action, scope
+        super().__init__(
+            operation,
+            facts,
+            f"The app's identity needs a role with the action '{action}' at '{scope}'. "
+            "Assign it (infra/ does) and allow some minutes for it to take effect.",
+        )
+
+
+class AzureRejected(AzureError):
+    """Azure found the request invalid; `facts.details` lists the fields."""
+
+    code = "azure_rejected"
+    advice = "Azure found the request invalid: see its details."
+
+
+class AzureNotFound(AzureError):
+    """Azure does not know the resource."""
+
+    code = "azure_not_found"
+    advice = "Check that the resource exists and that the settings name it correctly."
+
+
+class AzureThrottled(AzureError):
+    """Azure asked for patience beyond what one call may wait; `facts.retry_after` says how long."""
+
+    code = "azure_throttled"
+    advice = "Azure is limiting requests. Try again later; the next sweep does so by itself."
+
+
+class AzureUnavailable(AzureError):
+    """No answer in time, a dropped connection, or a failing service."""
+
+    code = "azure_unavailable"
+    advice = "Azure cannot be reached or is failing. Try again later; the next sweep does so by itself."
+
+
+class IdentityUnavailable(AzureError):
+    """The app's identity yields no token, so nothing in Azure can be reached."""
+
+    code = "identity_unavailable"
+    advice = "Check that the app has the managed identity named by AZURE_CLIENT_ID."
+
+
+class DestinationError(GatewayTokensError):
+    """`place` does not hold what it should."""
+
+    code = "destination_error"
+
+    def __init__(self, place: str, detail: str) -> None:
+        self.place = place
+        super().__init__(f"{place}: {detail}")
+
+
+class NotOwned(DestinationError):
+    """What is at the place was not put there by this app for this gateway."""
+
+    code = "not_owned"
+
+
+class DestinationBlocked(DestinationError):
+    """The place exists but cannot be used: soft-deleted, disabled, of another kind, badly named."""
+
+    code = "destination_blocked"
+
+
+class WriteConflict(DestinationError):
+    """Somebody else wrote between our read and our write; nothing was overwritten."""
+
+    code = "write_conflict"
+
+
+class NotVerified(DestinationError):
+    """The value read back differs from the value written."""
+
+    code = "not_verified"
+
+
+class RestartFailed(DestinationError):
+    """The token was delivered and verified, but the gateway's workload did not restart in time."""
+
+    code = "restart_failed"

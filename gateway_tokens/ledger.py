@@ -1,0 +1,68 @@
+"""What a destination holds and what it keeps beside the value. The destination is the ledger; there is no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .model import GatewayToken, KeyType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANAGED_BY = "gateway-tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Kept beside a value: whose it is (`owner`, APIM service name/gateway), which key signed it, and since when."""
+
+    owner: str
+    key_type: KeyType
+    issued_at: datetime
+
+    def tags(self, token: GatewayToken) -> dict[str, str]:
+        """As names and values for tags or annotations; the token appears by its fingerprint only."""
+        return {
+            "managed-by": MANAGED_BY,
+            "gateway": self.owner,
+            "key-type": self.key_type,
+            "issued-at": self.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "expiry": token.expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "fingerprint": token.fingerprint,
+        }
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str] | None) -> Label | None:
+        """The label, or None when the tags are not this app's or cannot be read."""
+        if not tags or tags.get("managed-by") != MANAGED_BY:
+            return None
+        try:
+            issued_at = datetime.strptime(tags["issued-at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            return cls(tags["gateway"], KeyType(tags["key-type"]), issued_at)
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a destination holds now.
+
+    `token` is None when there is a value but no token in it; `label` is None when this app did not write it.
+    `version` guards a write against somebody else's. `restart_due`: the gateway's workload has not been
+    restarted since this token arrived, as far as the destination can tell.
+    """
+
+    token: GatewayToken | None
+    label: Label | None
+    version: str = ""
+    restart_due: bool = False
+
+
+def token_in(value: str | None) -> GatewayToken | None:
+    """The token in a stored value, bare or behind its prefix; None when there is none."""
+    try:
+        return GatewayToken.parse(value or "")
+    except ValueError:
+        return None

@@ -1,0 +1,62 @@
+"""What the use cases need from the world, as protocols. Implementations live in the shell and in tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from .ledger import Held, Label
+    from .model import GatewayToken, KeyType, ServiceId
+
+
+class Clock(Protocol):
+    """Time: aware UTC."""
+
+    def __call__(self) -> datetime:
+        """The moment."""
+
+
+class Gateways(Protocol):
+    """API Management's self-hosted gateways."""
+
+    async def generate_token(
+        self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+    ) -> GatewayToken:
+        """A token from Azure, parsed but not yet compared with what was asked for.
+
+        Raises AzureError, and TokenUnusable when the answer holds no token.
+        """
+
+    def names(self, service: ServiceId) -> AsyncIterator[str]:
+        """Every self-hosted gateway's name, page by page. Raises AzureError."""
+
+
+class Destination(Protocol):
+    """One place where a gateway reads its token.
+
+    Every method raises AzureError when the place cannot be reached or refuses, and DestinationError when what is
+    there forbids the operation. None of them retries beyond its transport's own patience.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: logs, reports, errors."""
+
+    async def read(self) -> Held | None:
+        """What is there, or None when nothing is."""
+
+    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+        """Replace what `held` says was read (None: nothing was there) by the token and its label.
+
+        The old value stays in place when this fails. Raises WriteConflict when somebody wrote in between, where the
+        place can tell.
+        """
+
+    async def restart(self, token: GatewayToken) -> None:
+        """Make the gateway pick the token up, waiting to a bound; nothing to do where the place cannot.
+
+        Raises RestartFailed.
+        """
