@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING
 
 from .errors import Fault, SettingsInvalid
 from .settings_faults import read_estate
+from .sign_in import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
     from .settings import Estate
-
-
-class SignIn(StrEnum):
-    """How callers prove who they are. Anything not understood means a function key."""
-
-    FUNCTION_KEY = "functionKey"
-    ENTRA = "entra"
-    BOTH = "entraAndFunctionKey"
 
 
 class CredentialKind(StrEnum):
@@ -65,14 +58,6 @@ class AppSettings:
     arm_endpoint: str
     arm_scope: str
     ca_file: str
-
-
-def sign_in_mode(environ: Mapping[str, str]) -> SignIn:
-    """How callers prove who they are; the strictest-to-misread choice when the setting is not understood."""
-    try:
-        return SignIn(_value(environ, "SIGN_IN"))
-    except ValueError:
-        return SignIn.FUNCTION_KEY
 
 
 def read_settings(environ: Mapping[str, str]) -> AppSettings:

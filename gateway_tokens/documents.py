@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -75,6 +75,9 @@ class Part(BaseModel):
     )
 
 
+_P = TypeVar("_P", bound=Part)
+
+
 def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     """The JSON value and no faults, or None and what is wrong: malformed text, a name given twice."""
     repeated: list[Fault] = []
@@ -103,7 +106,18 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def faults_of(error: ValidationError, tags: Iterable[str] = ()) -> list[Fault]:
+def read_part(
+    kind: type[_P], document: object, *, context: dict[str, Any] | None = None, tags: Iterable[str] = ()
+) -> tuple[_P | None, list[Fault]]:
+    """The document as that kind of part and no faults, or None and every fault."""
+    try:
+        # Through JSON text: strict reading takes enumerations and tuples from JSON only.
+        return kind.model_validate_json(json.dumps(document), context=context), []
+    except ValidationError as error:
+        return None, _faults_of(error, tags)
+
+
+def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
     """Every fault of a validation, as path and message. `tags` are union tags, which are no part of a path."""
     hidden = set(tags)
     return [

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-
 from .destination_settings import KINDS
-from .documents import faults_of, read_json
+from .documents import read_json, read_part
 from .errors import Fault, SettingsInvalid
 from .model import GatewayRef
 from .patterns import overlap, specificity
@@ -45,11 +42,7 @@ def read_estate(text: str) -> Estate:
 
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
-    try:
-        context = {"services": declared_names(document)}
-        return Estate.model_validate_json(json.dumps(document), context=context), []
-    except ValidationError as error:
-        return None, faults_of(error, KINDS)
+    return read_part(Estate, document, context={"services": declared_names(document)}, tags=KINDS)
 
 
 def _pattern_rules(document: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:

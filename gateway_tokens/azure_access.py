@@ -1,0 +1,140 @@
+"""The app's way into Azure: one credential, one client per subscription and per vault, for the worker's life."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from azure.core import AsyncPipelineClient
+from azure.core.pipeline import policies
+from azure.core.rest import HttpRequest
+
+from .app_settings import AppSettings, CredentialKind
+from .azure_errors import translated
+from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.keyvault.secrets.aio import SecretClient
+    from azure.mgmt.apimanagement.aio import ApiManagementClient
+    from azure.storage.blob.aio import BlobClient
+
+_T = TypeVar("_T")
+
+
+class AzureAccess:
+    """Everything is made on first use, inside a coroutine, and kept; nothing that failed is kept."""
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.clock, self.monotonic, self.sleep = clock, monotonic, sleep
+        self._settings = settings
+        self._made: dict[tuple[str, str], Any] = {}
+        self._open = AsyncExitStack()
+
+    @property
+    def credential(self) -> AsyncTokenCredential:
+        """The app's identity."""
+        return self._once(("credential", ""), self._credential)
+
+    def api_management(self, subscription_id: str) -> ApiManagementClient:
+        """The official client of a subscription."""
+        from azure.mgmt.apimanagement.aio import ApiManagementClient
+
+        return self._once(
+            ("apim", subscription_id),
+            lambda: ApiManagementClient(
+                self.credential,
+                subscription_id,
+                base_url=self._settings.arm_endpoint,
+                credential_scopes=[self._settings.arm_scope],
+                **self._transport(),
+            ),
+        )
+
+    def secret_client(self, vault: str) -> SecretClient:
+        """The official client of a vault, by its address."""
+        from azure.keyvault.secrets.aio import SecretClient
+
+        return self._once(("vault", vault), lambda: SecretClient(vault, self.credential, **self._transport()))
+
+    def blob(self, address: str) -> BlobClient:
+        """The official client of a blob, by its address."""
+        from azure.storage.blob.aio import BlobClient
+
+        return self._once(
+            ("blob", address),
+            lambda: BlobClient.from_blob_url(address, credential=self.credential, **self._transport()),
+        )
+
+    def pipeline(
+        self, base_url: str, authentication_policy: Any, *, ca: str | None = None
+    ) -> AsyncPipelineClient[Any, Any]:
+        """A plain REST client with our patience; `ca` is PEM text where the server has an authority of its own."""
+        transport = self._transport()
+        if ca:
+            transport["connection_verify"] = ssl.create_default_context(cadata=ca)
+        steps = [
+            policies.RequestIdPolicy(),
+            policies.UserAgentPolicy("gateway-tokens"),
+            policies.ContentDecodePolicy(),
+            transport.pop("retry_policy"),
+            authentication_policy,
+        ]
+        return self._once(
+            ("rest", f"{base_url} {ca}"), lambda: AsyncPipelineClient(base_url, policies=steps, **transport)
+        )
+
+    async def arm_request(
+        self, method: str, path: str, *, api_version: str, action: str, scope: str, body: object = None
+    ) -> dict[str, Any] | None:
+        """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError."""
+        login = policies.AsyncBearerTokenCredentialPolicy(self.credential, self._settings.arm_scope)
+        client = self.pipeline(self._settings.arm_endpoint, login)
+        request = HttpRequest(method, path, params={"api-version": api_version}, json=body)
+        async with translated(f"{method} {path}", action=action, scope=scope):
+            response = await client.send_request(request)
+            response.raise_for_status()
+            return response.json() if response.content else None
+
+    async def close(self) -> None:
+        """Close every client."""
+        await self._open.aclose()
+        self._made.clear()
+
+    def _credential(self) -> AsyncTokenCredential:
+        from azure.identity import aio
+
+        kind, client_id = self._settings.credential, self._settings.client_id or None
+        if kind is CredentialKind.AZURE_CLI:
+            return aio.AzureCliCredential()
+        if kind is CredentialKind.DEFAULT:
+            return aio.DefaultAzureCredential(managed_identity_client_id=client_id)
+        return aio.ManagedIdentityCredential(client_id=client_id)
+
+    def _transport(self) -> dict[str, Any]:
+        return {
+            "connection_timeout": CONNECT_TIMEOUT,
+            "read_timeout": READ_TIMEOUT,
+            "connection_verify": self._settings.ca_file or True,
+            "retry_policy": PatientRetry(self.monotonic, self.sleep),
+        }
+
+    def _once(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
+        if key not in self._made:
+            self._made[key] = made = make()
+            self._open.push_async_callback(made.close)  # type: ignore[attr-defined] # every client has it
+        kept: _T = self._made[key]
+        return kept

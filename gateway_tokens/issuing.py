@@ -1,0 +1,77 @@
+"""Use case: issue one token for a caller. Access first, then existence, then Azure, then the check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .access import Caller, Permission, lifetime_ceiling
+from .documents import duration_text
+from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
+from .model import GatewayRef, GatewayToken, KeyType, ServiceId
+from .policy import MAX_LIFETIME, expiry_after, to_the_minute
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from .ports import Gateways
+    from .requests import TokenRequest
+    from .settings import Estate
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A checked token and how it was made; `ref` has the service's name as declared."""
+
+    ref: GatewayRef
+    key_type: KeyType
+    token: GatewayToken
+
+
+async def issue_for(
+    caller: Caller, request: TokenRequest, estate: Estate, gateways: Gateways, now: datetime
+) -> Issued:
+    """A fresh token for the caller.
+
+    Raises AccessDenied before anything is looked up, so that what exists and what does not are alike to a caller
+    without access; then NotFound, AzureError, TokenUnusable.
+    """
+    ceiling = lifetime_ceiling(estate.access, caller, Permission.ISSUE, request.ref)
+    found = estate.service(request.ref.service)
+    if found is None:
+        raise NotFound(str(request.ref))
+    name, service = found
+    rule = service.rule_for(request.ref.gateway)
+    expiry = _expiry(request, rule.lifetime if rule else MAX_LIFETIME, ceiling, now)
+    key_type = request.key_type or (rule.key_type if rule else KeyType.PRIMARY)
+    try:
+        token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
+    except AzureNotFound:
+        raise NotFound(str(request.ref)) from None
+    return Issued(GatewayRef(name, token.gateway_id), key_type, token)
+
+
+async def issue_checked(
+    gateways: Gateways, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+) -> GatewayToken:
+    """A token that is what was asked for: this gateway's, ending in that very minute. Raises TokenUnusable."""
+    token = await gateways.generate_token(service, gateway, key_type, expiry)
+    if not token.is_for(gateway):
+        raise TokenUnusable("it is for another gateway")
+    if token.expiry != expiry:
+        raise TokenUnusable(
+            f"it expires at {token.expiry:%Y-%m-%dT%H:%MZ}, asked for was {expiry:%Y-%m-%dT%H:%MZ}"
+        )
+    return token
+
+
+def _expiry(request: TokenRequest, usual: timedelta, ceiling: timedelta, now: datetime) -> datetime:
+    """When the token is to end. An end asked for is kept or refused, never shortened; the usual one is."""
+    if request.expiry is None and request.lifetime is None:
+        return expiry_after(min(usual, ceiling), now)
+    expiry = to_the_minute(request.expiry) if request.expiry else expiry_after(request.lifetime or usual, now)
+    asked = request.lifetime or expiry - now
+    if asked > ceiling:
+        detail = f"Your access to '{request.ref}' is limited to tokens of {duration_text(ceiling)}; ask for a shorter lifetime."
+        raise AccessDenied(Permission.ISSUE, str(request.ref), detail)
+    return expiry

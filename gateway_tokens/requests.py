@@ -1,0 +1,150 @@
+"""What callers may ask, read and checked: every fault of path, query and body at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+
+from .documents import Duration, Part, read_json, read_part
+from .errors import Fault, RequestInvalid
+from .forms import Form, SecretName
+from .model import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType
+from .policy import expiry_fault, lifetime_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BODY_BYTES = 16 * 1024
+_TIMESTAMP = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the Secret reference.
+_NAMES = {
+    "secretName": r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+    "secretKey": r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,253}$",
+    "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+}
+
+
+def _timestamp(value: object) -> datetime:
+    if not (isinstance(value, str) and re.match(_TIMESTAMP, value)):
+        raise ValueError("must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ")
+    try:
+        # Azure's own example has seven digits of a second; Python reads six.
+        return datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]", r"\1", value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no date and time") from None
+
+
+def _sound_lifetime(value: timedelta) -> timedelta:
+    if fault := lifetime_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+class TokenRequestBody(Part):
+    """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry."""
+
+    key_type: KeyType | None = Field(
+        default=None, description="Which key signs. Left out: the gateway's own rule."
+    )
+    expiry: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = Field(
+        default=None,
+        description="When the token ends: yyyy-MM-ddTHH:mm:ssZ, at most 30 days ahead. Cut to the minute.",
+    )
+    lifetime: Annotated[Duration, AfterValidator(_sound_lifetime)] | None = Field(
+        default=None, description="How long the token lives: an ISO 8601 duration, at most P30D."
+    )
+
+    @model_validator(mode="after")
+    def _one_end(self) -> TokenRequestBody:
+        if self.expiry is not None and self.lifetime is not None:
+            raise ValueError("give either expiry or lifetime, not both")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token asked for; None leaves the choice to the gateway's rule."""
+
+    ref: GatewayRef
+    key_type: KeyType | None
+    expiry: datetime | None
+    lifetime: timedelta | None
+    form: Form = Form.JSON
+    secret: SecretName = field(default_factory=SecretName)
+
+
+def read_token_request(
+    route: Mapping[str, str], query: Mapping[str, str], body: bytes, now: datetime
+) -> TokenRequest:
+    """The request as values. Raises RequestInvalid with every fault; the body may be empty."""
+    faults = _name_faults(route, "service", "gatewayId")
+    asked, body_faults = _read_body(body, now)
+    form, query_faults = _read_query(query)
+    faults += [*query_faults, *body_faults]
+    if faults:
+        raise RequestInvalid(faults)
+    secret = SecretName(
+        query.get("secretName", ""), query.get("secretKey", SecretName().key), query.get("namespace", "")
+    )
+    ref = GatewayRef(route["service"], route["gatewayId"])
+    return TokenRequest(ref, asked.key_type, asked.expiry, asked.lifetime, form, secret)
+
+
+def read_gateway(route: Mapping[str, str]) -> GatewayRef:
+    """The gateway that a path names. Raises RequestInvalid."""
+    if faults := _name_faults(route, "service", "gatewayId"):
+        raise RequestInvalid(faults)
+    return GatewayRef(route["service"], route["gatewayId"])
+
+
+def read_service(route: Mapping[str, str]) -> str:
+    """The service that a path names. Raises RequestInvalid."""
+    if faults := _name_faults(route, "service"):
+        raise RequestInvalid(faults)
+    return route["service"]
+
+
+def _name_faults(route: Mapping[str, str], *names: str) -> list[Fault]:
+    faults = []
+    if "service" in names and not _fits(SERVICE_NAME, route.get("service", ""), most=50):
+        faults.append(Fault("service", f"must match {SERVICE_NAME} and have at most 50 characters"))
+    if "gatewayId" in names and not _fits(GATEWAY_ID, route.get("gatewayId", ""), most=80):
+        faults.append(Fault("gatewayId", f"must match {GATEWAY_ID}; 'managed' is Azure's own gateway"))
+    return faults
+
+
+def _fits(pattern: str, text: str, most: int) -> bool:
+    # Not re.match alone: its `$` would let a line end through.
+    return len(text) <= most and re.fullmatch(pattern, text) is not None
+
+
+def _read_query(query: Mapping[str, str]) -> tuple[Form, list[Fault]]:
+    faults = [
+        Fault(name, f"must match {pattern}")
+        for name, pattern in _NAMES.items()
+        if name in query and re.fullmatch(pattern, query[name]) is None
+    ]
+    try:
+        return Form(query.get("format", Form.JSON)), faults
+    except ValueError:
+        return Form.JSON, [Fault("format", f"must be one of {', '.join(Form)}"), *faults]
+
+
+def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault]]:
+    nothing = TokenRequestBody()
+    if len(body) > MAX_BODY_BYTES:
+        return nothing, [Fault("body", f"is larger than {MAX_BODY_BYTES} bytes")]
+    document, faults = read_json(body, "body") if body.strip() else ({}, [])
+    if faults:
+        return nothing, faults
+    asked, faults = read_part(TokenRequestBody, document)
+    if asked is None:
+        return nothing, faults
+    wrong = expiry_fault(asked.expiry, now) if asked.expiry else ""
+    return asked, [Fault("expiry", wrong)] if wrong else []
