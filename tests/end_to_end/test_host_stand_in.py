@@ -53,6 +53,16 @@ async def broken(req: func.HttpRequest) -> func.HttpResponse:
     raise ValueError("the reason")
 
 
+@bp.route("nothing")
+async def nothing(req: func.HttpRequest) -> func.HttpResponse:
+    return None
+
+
+@bp.route("cookies")
+async def cookies(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(status_code=204, headers={"Set-Cookie": "a=b; Path=/"})
+
+
 @bp.timer_trigger("timer", "%SCHEDULE%")
 async def sweep(timer: func.TimerRequest) -> None:
     seen.append(timer.past_due)
@@ -185,6 +195,16 @@ async def test_a_failing_function_answers_an_empty_500_and_is_logged(
         assert (answer.status, await answer.read()) == (500, b"")
     assert "Executed 'Functions.broken' (Failed" in caplog.text
     assert "the reason" in caplog.text
+
+
+async def test_a_function_without_an_answer_fails(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/nothing") as answer:
+        assert (answer.status, await answer.read()) == (500, b"")
+
+
+async def test_a_cookie_goes_out(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/cookies") as answer:
+        assert (answer.status, answer.headers["Set-Cookie"]) == (204, "a=b; Path=/")
 
 
 async def test_the_admin_address_runs_a_timer_now(host: Host, http: aiohttp.ClientSession) -> None:
