@@ -109,6 +109,11 @@ class AzureAccess:
             response.raise_for_status()
             return response.json() if response.content else None
 
+    async def identity_works(self) -> None:
+        """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
+        async with translated("Signing in with the app's identity", action="", scope=""):
+            await self.credential.get_token(self._settings.arm_scope)
+
     async def close(self) -> None:
         """Close every client."""
         await self._open.aclose()

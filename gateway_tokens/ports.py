@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
 
+    from .app_settings import AppSettings
     from .ledger import Held, Label
     from .model import GatewayToken, KeyType, ServiceId
 
@@ -60,3 +62,13 @@ class Destination(Protocol):
 
         Raises RestartFailed.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that a use case or a route may need from outside, put together by wiring."""
+
+    settings: AppSettings
+    clock: Clock
+    gateways: Gateways
+    identity_works: Callable[[], Awaitable[None]]  # raises AzureError when the app's identity yields no token

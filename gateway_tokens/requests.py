@@ -23,7 +23,7 @@ _TIMESTAMP = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the Secret reference.
-_NAMES = {
+SECRET_NAMES = {
     "secretName": r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
     "secretKey": r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,253}$",
     "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
@@ -127,7 +127,7 @@ def _fits(pattern: str, text: str, most: int) -> bool:
 def _read_query(query: Mapping[str, str]) -> tuple[Form, list[Fault]]:
     faults = [
         Fault(name, f"must match {pattern}")
-        for name, pattern in _NAMES.items()
+        for name, pattern in SECRET_NAMES.items()
         if name in query and re.fullmatch(pattern, query[name]) is None
     ]
     try:

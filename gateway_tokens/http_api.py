@@ -1,0 +1,122 @@
+"""The HTTP API: one method per route, each from request to answer. Rules live in the rooms it calls."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from .access import Caller, Permission, may, require_some
+from .callers import who_is_calling
+from .errors import AccessDenied, GatewayTokensError, NotFound, SettingsInvalid, SignInRequired
+from .forms import Form, env_file, kubernetes_secret
+from .http_answers import answered, json_answer, secret_answer
+from .issuing import Issued, issue_for
+from .log_lines import log_line
+from .model import GatewayRef
+from .openapi import description
+from .requests import TokenRequest, read_service, read_token_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import azure.functions as func
+
+    from .ports import World
+
+
+class HttpApi:
+    """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+
+    def __init__(self, open_world: Callable[[], World]) -> None:
+        self._open_world = open_world
+
+    @answered
+    async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Issue a token. Every token issued and every one refused leaves a line in the log."""
+        world = self._open_world()
+        caller = _caller(world, request)
+        asked = read_token_request(request.route_params, request.params, request.get_body(), world.clock())
+        try:
+            issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
+        except GatewayTokensError as error:
+            level = logging.WARNING if isinstance(error, (AccessDenied, NotFound)) else logging.ERROR
+            log_line("token.refused", level, caller=caller, **_gateway(asked.ref), code=error.code)
+            raise
+        log_line("token.issued", caller=caller, **_gateway(issued.ref), **_facts(issued))
+        return _in_form(issued, asked)
+
+    @answered
+    async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
+        """The service's self-hosted gateways that the caller may read, live from Azure."""
+        world = self._open_world()
+        caller = _caller(world, request)
+        wanted = read_service(request.route_params)
+        rules = world.settings.estate.access
+        require_some(rules, caller, Permission.READ, wanted)
+        found = world.settings.estate.service(wanted)
+        if found is None:
+            raise NotFound(wanted)
+        name, service = found
+        refs = [GatewayRef(name, gateway) async for gateway in world.gateways.names(service.id)]
+        shown = [{"gatewayId": ref.gateway} for ref in refs if may(rules, caller, Permission.READ, ref)]
+        return json_answer({"service": name, "gateways": shown})
+
+    @answered
+    async def health(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+        """Whether the app can do its job: 200 when it can, else 503 with what is wrong."""
+        try:
+            world = self._open_world()
+            await world.identity_works()
+        except SettingsInvalid as error:
+            faults = [{"path": fault.path, "message": fault.message} for fault in error.faults]
+            return json_answer(
+                {"status": "unhealthy", "code": error.code, "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE
+            )
+        except GatewayTokensError as error:
+            return json_answer({"status": "unhealthy", "code": error.code}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_answer({"status": "healthy"})
+
+    @answered
+    async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+        """The description of this API."""
+        return json_answer(description())
+
+
+def _caller(world: World, request: func.HttpRequest) -> Caller:
+    settings = world.settings
+    try:
+        return who_is_calling(
+            request.headers, settings.sign_in, signed_in_by_platform=settings.signed_in_by_platform
+        )
+    except SignInRequired as error:
+        log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
+        raise
+
+
+def _gateway(ref: GatewayRef) -> dict[str, Any]:
+    return {"service": ref.service, "gateway": ref.gateway}
+
+
+def _facts(issued: Issued) -> dict[str, Any]:
+    token = issued.token
+    return {"keyType": issued.key_type, "expiry": token.expiry, "fingerprint": token.fingerprint}
+
+
+def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:
+    """The token in the form asked for; JSON is a superset of Azure's GatewayTokenContract."""
+    token = issued.token
+    if asked.form is Form.HEADER:
+        return secret_answer(token.header_value(), "text/plain")
+    if asked.form is Form.ENV_FILE:
+        return secret_answer(env_file(token), "text/plain")
+    if asked.form is Form.KUBERNETES:
+        return secret_answer(kubernetes_secret(token, asked.secret), "application/json")
+    return json_answer(
+        {
+            "value": token.value.reveal(),
+            "gatewayId": token.gateway_id,
+            "keyType": issued.key_type,
+            "expiry": token.expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    )

@@ -1,0 +1,64 @@
+"""The composition root: puts the rooms together, once per worker, and alone reads the environment.
+
+At import it loads the standard library only. Everything else is loaded and made on first use, and a failure is not
+kept, so that the next call after a repair works.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from .sign_in import sign_in_mode
+
+if TYPE_CHECKING:
+    from .azure_access import AzureAccess
+    from .http_api import HttpApi
+    from .ports import World
+
+_worlds: dict[str, tuple[World, AzureAccess]] = {}
+
+
+def key_needed() -> bool:
+    """Whether the host must ask callers for a function key; reads no other setting and cannot fail."""
+    return sign_in_mode(os.environ).needs_key
+
+
+@cache
+def http_api() -> HttpApi:
+    """The HTTP API."""
+    from .http_api import HttpApi
+
+    return HttpApi(world)
+
+
+def world() -> World:
+    """The world of this worker. Raises SettingsInvalid."""
+    if "world" not in _worlds:
+        _worlds["world"] = _put_together()
+    return _worlds["world"][0]
+
+
+async def forget() -> None:
+    """Close what is open and start afresh on the next use: for tests and for orderly ends."""
+    for _, azure in _worlds.values():
+        await azure.close()
+    _worlds.clear()
+
+
+def _put_together() -> tuple[World, AzureAccess]:
+    from .app_settings import read_settings
+    from .arm import ArmGateways
+    from .azure_access import AzureAccess
+    from .ports import World
+
+    settings = read_settings(os.environ)
+    azure = AzureAccess(settings)
+    made = World(
+        settings=settings,
+        clock=azure.clock,
+        gateways=ArmGateways(azure),
+        identity_works=azure.identity_works,
+    )
+    return made, azure

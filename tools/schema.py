@@ -1,0 +1,28 @@
+"""`make schema`: writes the JSON Schema of the GATEWAY_TOKENS document, for editors that complete it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gateway_tokens.settings import Estate
+
+PATH = Path(__file__).resolve().parent.parent / "docs" / "gateway-tokens.schema.json"
+
+
+def schema() -> dict[str, Any]:
+    """The schema, made from the types that read the document."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "GATEWAY_TOKENS",
+        **{name: part for name, part in Estate.model_json_schema().items() if name != "title"},
+    }
+
+
+def text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text())
+    print(f"wrote {PATH.name}")
