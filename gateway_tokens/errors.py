@@ -6,6 +6,9 @@ GatewayTokensError
 ├── SignInRequired              sign_in_required            nobody trustworthy is calling
 ├── AccessDenied                access_denied               no access rule allows this
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
+├── NotManaged                  not_managed                 the settings name no destination for the gateway
+├── EventInvalid                event_invalid               a queue message is no event that we know how to read
+├── SweepFailed                 sweep_failed                a sweep finished, and some of its rows failed
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
 ├── AzureError                  azure_error                 Azure answered with an error
 │   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
@@ -101,6 +104,39 @@ class NotFound(GatewayTokensError):
         self.resource = resource
         super().__init__(
             f"'{resource}' does not exist. Check the name against GET services/{{service}}/gateways."
+        )
+
+
+class NotManaged(GatewayTokensError):
+    """The settings name no destination for `resource`, so there is nothing to renew."""
+
+    code = "not_managed"
+
+    def __init__(self, resource: str) -> None:
+        self.resource = resource
+        super().__init__(f"'{resource}' has no destination in the settings, or `renew` is false for it.")
+
+
+class EventInvalid(GatewayTokensError):
+    """A queue message is no event that we know how to read; `reason` says in which way."""
+
+    code = "event_invalid"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The queue message is no API Management event: {reason}.")
+
+
+class SweepFailed(GatewayTokensError):
+    """A sweep finished, and `failed` of its `total` rows failed. Raised so that the run turns red."""
+
+    code = "sweep_failed"
+
+    def __init__(self, failed: int, total: int) -> None:
+        self.failed, self.total = failed, total
+        super().__init__(
+            f"{failed} of {total} rows failed; the others are done. Each failed row has a log line "
+            "'sweep.row' with its error; the next sweep tries them again."
         )
 
 

@@ -17,6 +17,13 @@ HEADER_PREFIX = "GatewayKey "
 SERVICE_NAME = r"^[a-zA-Z](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?$"
 # ARM bounds a gateway id to 1-80 characters and reserves 'managed'; these characters need no escape in an address.
 GATEWAY_ID = r"^(?!\.{1,2}$)(?![mM][aA][nN][aA][gG][eE][dD]$)[a-zA-Z0-9._~-]{1,80}$"
+
+
+def is_gateway_id(name: str) -> bool:
+    """Whether a name can be a self-hosted gateway's."""
+    return re.fullmatch(GATEWAY_ID, name) is not None
+
+
 _RESOURCE_ID = re.compile(
     r"^/subscriptions/(?P<subscription>[0-9a-fA-F-]{36})/resourceGroups/(?P<group>[\w().-]{1,90})"
     r"/providers/Microsoft\.ApiManagement/service/(?P<name>[a-zA-Z](?:[a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?)$",

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from .app_settings import AppSettings
+    from .destination_settings import Destination as DestinationSettings
     from .ledger import Held, Label
-    from .model import GatewayToken, KeyType, ServiceId
+    from .model import GatewayRef, GatewayToken, KeyType, ServiceId
+    from .report import SweepRecord
 
 
 class Clock(Protocol):
@@ -64,6 +66,16 @@ class Destination(Protocol):
         """
 
 
+class SweepStore(Protocol):
+    """Where the sweep record lives, for every instance of the app."""
+
+    async def load(self) -> SweepRecord:
+        """The record; an empty one when there is none or it cannot be understood. Raises AzureError."""
+
+    async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
+        """Replace the record by what `change` makes of it; repeated when somebody wrote in between."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything that a use case or a route may need from outside, put together by wiring."""
@@ -71,4 +83,7 @@ class World:
     settings: AppSettings
     clock: Clock
     gateways: Gateways
+    destination: Callable[[DestinationSettings, GatewayRef], Destination]
+    sweeps: SweepStore
+    interval: timedelta  # the longest pause between two scheduled sweeps
     identity_works: Callable[[], Awaitable[None]]  # raises AzureError when the app's identity yields no token

@@ -1,0 +1,117 @@
+"""Which gateways there are to keep: what Azure lists, what the settings name, and what they have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .errors import GatewayTokensError
+from .log_lines import log_line
+from .model import GatewayRef, is_gateway_id
+from .renewing import Unit
+from .report import Outcome, Row
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from .ports import World
+    from .settings import Service
+
+Permitted = Callable[[GatewayRef], bool]
+_AHEAD = 32
+
+
+async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | Row]:
+    """Every permitted gateway to be kept, services side by side; and a finished row for what needs none.
+
+    When a service cannot be listed that is a failed row, and the gateways that the settings name one by one are
+    kept all the same.
+    """
+    found: asyncio.Queue[Unit | Row | None] = asyncio.Queue(_AHEAD)
+
+    async def search() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, service in world.settings.estate.services.items():
+                    if manages_something(service):
+                        group.create_task(_search_service(world, name, service, permitted, found))
+        finally:
+            await found.put(None)
+
+    searching = asyncio.create_task(search())
+    try:
+        while (item := await found.get()) is not None:
+            yield item
+        await searching
+    finally:
+        searching.cancel()
+
+
+def manages_something(service: Service) -> bool:
+    """Whether any of the service's rules delivers anything."""
+    return any(rule.renew and rule.destinations for rule in service.gateways.values())
+
+
+def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
+    """The gateway as a unit of work, or None when no rule delivers its token anywhere."""
+    rule = service.rule_for(gateway)
+    if rule is None or not rule.renew or not rule.destinations:
+        return None
+    return Unit(GatewayRef(name, gateway), service.id, rule)
+
+
+async def _search_service(
+    world: World,
+    name: str,
+    service: Service,
+    permitted: Permitted,
+    found: asyncio.Queue[Unit | Row | None],
+) -> None:
+    listed: set[str] = set()
+    try:
+        async for gateway in world.gateways.names(service.id):
+            listed.add(gateway.casefold())
+            unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
+            if unit is not None and permitted(unit.ref):
+                await found.put(unit)
+    except GatewayTokensError as error:
+        log_line("sweep.not_listed", logging.ERROR, service=name, code=error.code, error=str(error))
+        await found.put(_not_listed(name, service, error, world))
+        for unit in _named_one_by_one(name, service, listed):
+            if permitted(unit.ref):
+                await found.put(unit)
+        return
+    for unit in _named_one_by_one(name, service, listed):
+        if permitted(unit.ref):
+            await found.put(_gone(unit))
+
+
+def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator[Unit]:
+    """The gateways that the settings name literally and Azure did not list."""
+    for pattern in service.gateways:
+        unit = unit_of(name, service, pattern) if "*" not in pattern else None
+        if unit is not None and pattern.casefold() not in listed:
+            yield unit
+
+
+def _gone(unit: Unit) -> Row:
+    said = "the settings name this gateway, but the service has none of that name: deleted, or misspelt"
+    place = unit.rule.destinations[0].place(unit.ref)
+    return Row(unit.ref, place, None, "gateway_gone", said, Outcome.GONE)
+
+
+def _not_listed(name: str, service: Service, error: GatewayTokensError, world: World) -> Row:
+    return Row(
+        GatewayRef(name, "*"),
+        str(service.id),
+        None,
+        "not_listed",
+        "the service's gateways could not be listed",
+        Outcome.FAILED,
+        failures=1,
+        last_failure=world.clock(),
+        code=error.code,
+        error=str(error),
+    )

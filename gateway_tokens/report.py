@@ -1,0 +1,177 @@
+"""What a sweep found and did, row by row and in sum; and what is remembered of it until the next one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from .planning import Reason
+from .timing import BLIND_SWEEPS
+
+if TYPE_CHECKING:
+    from .model import GatewayRef, KeyType
+    from .planning import Action
+
+# Rows kept for the answer; a sweep of tens of thousands must not hold them all. The log has every row.
+MOST_ROWS_KEPT = 500
+
+
+class Outcome(StrEnum):
+    """How a row ended. Stable names: log queries and the runbook use them."""
+
+    FRESH = "fresh"
+    RENEWED = "renewed"
+    RESTARTED = "restarted"
+    BACKING_OFF = "backing_off"
+    NOT_RESTARTED = "not_restarted"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.BACKING_OFF})
+NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One gateway's token at one destination, after a look or a sweep."""
+
+    ref: GatewayRef
+    place: str
+    action: Action | None
+    reason: Reason | str
+    message: str
+    outcome: Outcome | None = None  # None: only looked at
+    expiry: datetime | None = None  # of what was there
+    new_expiry: datetime | None = None  # of what was delivered
+    due: datetime | None = None  # when the token now there is to be renewed
+    at_risk_from: datetime | None = None
+    key_type: KeyType | None = None
+    failures: int = 0  # in a row, this one included
+    last_failure: datetime | None = None
+    code: str = ""  # of the error
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Stable over runs: what the sweep record is kept by."""
+        return row_name(self.ref, self.place)
+
+    def at_risk(self, now: datetime) -> bool:
+        """Whether the gateway could be left without a token: past its window and failing, or close to its end."""
+        if self.outcome is Outcome.GONE:
+            return False
+        if self.at_risk_from is None:
+            return self.failures > 0 and (self.reason != Reason.NOT_OBSERVED or self.failures >= BLIND_SWEEPS)
+        failing = self.outcome in TROUBLE and self.due is not None and self.due <= now
+        return failing or self.at_risk_from <= now
+
+
+def row_name(ref: GatewayRef, place: str) -> str:
+    """The name of a row: its gateway and its place."""
+    return f"{ref} -> {place}"
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """The sum of a sweep, filled row by row."""
+
+    started_at: datetime
+    known: frozenset[str] = frozenset()  # rows that were in trouble before
+    settled: set[str] = field(default_factory=set)  # those of them that are well now
+    counts: Counter[str] = field(default_factory=Counter)
+    at_risk: int = 0
+    risk_begins: datetime | None = None  # when the first row that is well now will be at risk
+    rows: list[Row] = field(default_factory=list)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+
+    def add(self, row: Row, now: datetime) -> None:
+        """Count a finished row; keep it when there is something to say about it."""
+        self.counts[row.outcome or ""] += 1
+        at_risk = row.at_risk(now)
+        self.at_risk += at_risk
+        if row.outcome in TROUBLE:
+            self.troubles[row.name] = Trouble(
+                row.failures, row.last_failure or now, row.outcome or "", row.code, at_risk=at_risk
+            )
+        else:
+            self.settled |= {row.name} & self.known
+        if row.outcome not in TROUBLE and row.at_risk_from is not None:
+            self.risk_begins = min(filter(None, (self.risk_begins, row.at_risk_from)))
+        if row.outcome is not Outcome.FRESH and len(self.rows) < MOST_ROWS_KEPT:
+            self.rows.append(row)
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed in this sweep."""
+        return sum(self.counts[outcome] for outcome in NEW_FAILURE)
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return self.counts.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is remembered of a failing row, because the failing place may not be able to."""
+
+    failures: int
+    last_failure: datetime
+    outcome: str
+    code: str
+    at_risk: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """What is remembered between sweeps. Advisory: without it back-off starts anew, and nothing is lost."""
+
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    risk_begins: datetime | None = None
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    reactions: dict[str, datetime] = field(
+        default_factory=dict
+    )  # gateway: when its last event was acted upon
+
+    def as_json(self) -> dict[str, Any]:
+        """As a JSON object with times as ISO 8601 text."""
+        return {
+            "startedAt": _text(self.started_at),
+            "completedAt": _text(self.completed_at),
+            "counts": self.counts,
+            "riskBegins": _text(self.risk_begins),
+            "troubles": {
+                name: [t.failures, _text(t.last_failure), t.outcome, t.code, t.at_risk]
+                for name, t in self.troubles.items()
+            },
+            "reactions": {name: _text(at) for name, at in self.reactions.items()},
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> SweepRecord:
+        """Read what `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        return cls(
+            _moment(document["startedAt"]),
+            _moment(document["completedAt"]),
+            dict(document["counts"]),
+            _moment(document["riskBegins"]),
+            {
+                name: Trouble(int(n), datetime.fromisoformat(at), str(outcome), str(code), bool(risk))
+                for name, (n, at, outcome, code, risk) in document["troubles"].items()
+            },
+            {name: datetime.fromisoformat(at) for name, at in document["reactions"].items()},
+        )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,159 @@
+"""Use case: keep a whole estate. Finds the gateways, keeps so many at a time, counts, and remembers what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .discovery import discover
+from .errors import AzureError
+from .log_lines import log_line
+from .renewing import Terms, keep, look
+from .report import NEW_FAILURE, Outcome, Row, SweepRecord, SweepReport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from datetime import datetime
+
+    from .discovery import Permitted
+    from .ports import World
+    from .renewing import Unit
+
+# Gateways kept at the same time. Azure allows a subscription 25 reads and 10 writes a second for long:
+# https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
+CONCURRENCY = 16
+_PROGRESS_EVERY = 100
+
+
+async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete: bool = True) -> SweepReport:
+    """Keep every permitted gateway; every row is logged and counted, whatever the others did.
+
+    `complete`: the whole estate is swept, so the record may say so. Raises AzureError only when the record cannot be
+    written, after all rows are done.
+    """
+    record = await remembered(world)
+    report = SweepReport(world.clock(), known=frozenset(record.troubles))
+    terms = terms_of(world, record)
+
+    async def one(found: Unit | Row) -> None:
+        for row in [found] if isinstance(found, Row) else await keep(found, terms):
+            report.add(row, world.clock())
+            log_row(row)
+            if report.total % _PROGRESS_EVERY == 0:
+                log_line("sweep.progress", rows=report.total, failed=report.failed)
+
+    async with aclosing(discover(world, permitted)) as found:
+        await spread(found, one)
+    _log_sum(report, world, complete=complete)
+    await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
+    return report
+
+
+async def plan(world: World, permitted: Permitted) -> AsyncIterator[Row]:
+    """Every permitted row as a sweep would find it, with what it would do and why; nothing is executed."""
+    terms = terms_of(world, await remembered(world))
+    rows: asyncio.Queue[Row | None] = asyncio.Queue(CONCURRENCY)
+
+    async def one(found: Unit | Row) -> None:
+        for row in [found] if isinstance(found, Row) else await look(found, terms):
+            await rows.put(row)
+
+    async def all_of_them() -> None:
+        try:
+            async with aclosing(discover(world, permitted)) as found:
+                await spread(found, one)
+        finally:
+            await rows.put(None)
+
+    looking = asyncio.create_task(all_of_them())
+    try:
+        while (row := await rows.get()) is not None:
+            yield row
+        await looking
+    finally:
+        looking.cancel()
+
+
+async def remembered(world: World) -> SweepRecord:
+    """The last sweep's record; an empty one, and a line in the log, when it cannot be read."""
+    try:
+        return await world.sweeps.load()
+    except AzureError as error:
+        log_line("sweep.record_unreadable", logging.ERROR, code=error.code, error=str(error))
+        return SweepRecord()
+
+
+def terms_of(world: World, record: SweepRecord, *, forced: bool = False) -> Terms:
+    """What a run in this world works under."""
+    return Terms(
+        world.clock, world.gateways, world.destination, world.interval, record.troubles, forced=forced
+    )
+
+
+def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complete: bool) -> SweepRecord:
+    """The record after a sweep. A complete one also forgets the troubles of rows that are no more."""
+    others = {name: t for name, t in before.troubles.items() if name not in report.settled}
+    if not complete:
+        return replace(before, troubles={**others, **report.troubles})
+    return replace(
+        before,
+        started_at=report.started_at,
+        completed_at=now,
+        counts=dict(report.counts),
+        risk_begins=report.risk_begins,
+        troubles=report.troubles,
+    )
+
+
+async def spread(
+    items: AsyncGenerator[Unit | Row], work: Callable[[Unit | Row], Awaitable[None]], most: int = CONCURRENCY
+) -> None:
+    """Work through the items, so many at a time; the next one is fetched only when somebody is free for it."""
+    turn = asyncio.Lock()
+
+    async def worker() -> None:
+        while True:
+            async with turn:
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(most):
+            group.create_task(worker())
+
+
+def log_row(row: Row) -> None:
+    """One line for a finished row."""
+    log_line(
+        "sweep.row",
+        logging.ERROR if row.outcome in NEW_FAILURE else logging.INFO,
+        service=row.ref.service,
+        gateway=row.ref.gateway,
+        destination=row.place,
+        reason=row.reason,
+        outcome=row.outcome or "",
+        keyType=row.key_type or "",
+        oldExpiry=row.expiry or "",
+        newExpiry=row.new_expiry or "",
+        consecutiveFailures=row.failures,
+        code=row.code if row.outcome is not Outcome.FRESH else "",
+        error=row.error,
+    )
+
+
+def _log_sum(report: SweepReport, world: World, *, complete: bool) -> None:
+    log_line(
+        "sweep.completed",
+        logging.ERROR if report.failed or report.at_risk else logging.INFO,
+        rows=report.total,
+        **{str(outcome): report.counts[outcome] for outcome in Outcome},
+        atRisk=report.at_risk,
+        complete=complete,
+        seconds=round((world.clock() - report.started_at).total_seconds(), 1),
+    )
