@@ -1,0 +1,1 @@
+"""Azure on the wire for local runs and tests: real clients talk to it over TLS. Never deployed."""

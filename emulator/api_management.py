@@ -1,0 +1,171 @@
+"""The part of Microsoft.ApiManagement that concerns self-hosted gateways, as routes of ARM."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from emulator.arm import GROUP, check_group, resource_not_found
+from emulator.azure import Azure
+from emulator.endpoint import RefusedError, Route, Work
+from emulator.gateways import KEY_TYPES, Gateway, Service
+
+PROVIDER = "Microsoft.ApiManagement/service"
+VERSIONS = ("2022-08-01", "2024-05-01")
+LONGEST = timedelta(days=30)
+
+
+def routes() -> list[Route]:
+    """Return the operations on gateways."""
+    every = f"{GROUP}/providers/{PROVIDER}/{{service}}/gateways"
+    one = f"{every}/{{gateway}}"
+    actions = f"{PROVIDER}/gateways"
+    return [
+        _route("GET", every, _list, f"{actions}/read"),
+        _route("GET", one, _get, f"{actions}/read"),
+        _route("HEAD", one, _head, f"{actions}/read"),
+        _route("POST", f"{one}/generateToken", _generate_token, f"{actions}/generateToken/action"),
+        _route("POST", f"{one}/regenerateKey", _regenerate_key, f"{actions}/regenerateKey/action"),
+        _route("POST", f"{one}/listKeys", _list_keys, f"{actions}/listKeys/action"),
+    ]
+
+
+def _route(method: str, path: str, work: Work, action: str) -> Route:
+    return Route(method, path, work, action, VERSIONS)
+
+
+async def _list(azure: Azure, request: web.Request) -> web.Response:
+    service = _service(azure, request)
+    if "$filter" in request.query:
+        raise _invalid([("$filter", "Filters are not emulated.")])
+    skip = _count(request, "$skip", 0)
+    size = min(_count(request, "$top", azure.page_size), azure.page_size)
+    gateways = list(service.gateways.values())
+    after = skip + size
+    body = {
+        "value": [_contract(service, gateway) for gateway in gateways[skip:after]],
+        "count": len(gateways),
+        "nextLink": _next_link(request, after) if after < len(gateways) else "",
+    }
+    return web.json_response(body)
+
+
+def _count(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, str(default))
+    if not text.isdecimal() or (name == "$top" and int(text) == 0):
+        raise _invalid([(name, f"The value '{text}' is not a valid count.")])
+    return int(text)
+
+
+def _next_link(request: web.Request, skip: int) -> str:
+    query = urlencode({**request.query, "$skip": str(skip)}, safe="$")
+    return f"{request.url.origin()}{request.rel_url.raw_path}?{query}"
+
+
+async def _get(azure: Azure, request: web.Request) -> web.Response:
+    service, gateway = _gateway(azure, request)
+    return web.json_response(_contract(service, gateway), headers={"ETag": _etag(gateway)})
+
+
+async def _head(azure: Azure, request: web.Request) -> web.Response:
+    _, gateway = _gateway(azure, request)
+    return web.Response(headers={"ETag": _etag(gateway)})
+
+
+async def _generate_token(azure: Azure, request: web.Request) -> web.Response:
+    body = await _body(request)
+    key_type, faults = _key_type(body)
+    expiry, late = _expiry(body, azure.clock())
+    faults += late
+    if request.match_info["gateway"].lower() == "managed":
+        faults.append(("gatewayId", "The gateway identifier must not be 'managed'."))
+    if faults:
+        raise _invalid(faults)
+    _, gateway = _gateway(azure, request)
+    return web.json_response({"value": gateway.token(key_type, expiry)})
+
+
+async def _regenerate_key(azure: Azure, request: web.Request) -> web.Response:
+    key_type, faults = _key_type(await _body(request))
+    if faults:
+        raise _invalid(faults)
+    _, gateway = _gateway(azure, request)
+    gateway.regenerate(key_type)
+    return web.Response(status=204)
+
+
+async def _list_keys(azure: Azure, request: web.Request) -> web.Response:
+    _, gateway = _gateway(azure, request)
+    return web.json_response(gateway.keys)
+
+
+def _service(azure: Azure, request: web.Request) -> Service:
+    subscription, group = check_group(azure, request)
+    name = request.match_info["service"]
+    service = azure.services.get((subscription, group, name.lower()))
+    if service is None:
+        raise resource_not_found(PROVIDER, name, request.match_info["group"])
+    return service
+
+
+def _gateway(azure: Azure, request: web.Request) -> tuple[Service, Gateway]:
+    service = _service(azure, request)
+    gateway = service.gateway(request.match_info["gateway"])
+    if gateway is None:
+        raise RefusedError(404, "ResourceNotFound", "Gateway not found.")
+    return service, gateway
+
+
+def _contract(service: Service, gateway: Gateway) -> dict[str, object]:
+    return {
+        "id": f"{service.resource_id}/gateways/{gateway.name}",
+        "type": f"{PROVIDER}/gateways",
+        "name": gateway.name,
+        "properties": {"description": gateway.description, "locationData": {"name": gateway.location}},
+    }
+
+
+def _etag(gateway: Gateway) -> str:
+    return f'"{abs(hash((gateway.name, gateway.location, gateway.description))):016X}"'
+
+
+async def _body(request: web.Request) -> dict[str, object]:
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise _invalid([("representation", "Parsing error(s): the body is not JSON.")]) from None
+    if not isinstance(body, dict):
+        raise _invalid([("representation", "Parsing error(s): the body is not an object.")])
+    return body
+
+
+def _key_type(body: dict[str, object]) -> tuple[str, list[tuple[str, str]]]:
+    key_type = body.get("keyType")
+    if isinstance(key_type, str) and key_type in KEY_TYPES:
+        return key_type, []
+    return "", [("keyType", "The key type must be 'primary' or 'secondary'.")]
+
+
+def _expiry(body: dict[str, object], now: datetime) -> tuple[datetime, list[tuple[str, str]]]:
+    text = body.get("expiry")
+    try:
+        expiry = datetime.fromisoformat(text) if isinstance(text, str) and "T" in text else None
+    except ValueError:
+        expiry = None
+    if expiry is None:
+        return now, [("expiry", "The expiry must be a date and time of the form yyyy-MM-ddTHH:mm:ssZ.")]
+    expiry = expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
+    if expiry <= now:
+        return expiry, [("expiry", "The expiry must be in the future.")]
+    if expiry > now + LONGEST:
+        return expiry, [("expiry", "The expiry must be at most 30 days from now.")]
+    return expiry, []
+
+
+def _invalid(faults: list[tuple[str, str]]) -> RefusedError:
+    details = [
+        {"code": "ValidationError", "target": target, "message": message} for target, message in faults
+    ]
+    message = "One or more fields contain incorrect values:"
+    return RefusedError(400, "ValidationError", message, details=details)

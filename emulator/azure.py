@@ -1,0 +1,81 @@
+"""The state of the emulated Azure, and the switches by which tests make it slow, strict or broken."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from emulator.blobs import BlobAccount
+from emulator.calls import Call, Counters
+from emulator.faults import Faults
+from emulator.gateways import Service
+from emulator.throttle import Throttle
+from emulator.vaults import Vault
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Azure:
+    """Everything that outlives a call.
+
+    `clock` gives aware UTC times. `latency` is the seconds every call takes. `granted` are the RBAC actions that
+    the one identity holds, None meaning all. `throttle` is off while None. `calls` are kept while `record` is on.
+    """
+
+    clock: Callable[[], datetime] = utc_now
+    latency: float = 0.0
+    granted: set[str] | None = None
+    throttle: Throttle | None = None
+    page_size: int = 100
+    token_lifetime: int = 86_400
+    client_ids: set[str] | None = None
+    record: bool = True
+    calls: list[Call] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+    faults: Faults = field(default_factory=Faults)
+    services: dict[tuple[str, str, str], Service] = field(default_factory=dict)
+    groups: set[tuple[str, str]] = field(default_factory=set)
+    vaults: dict[str, Vault] = field(default_factory=dict)
+    blobs: BlobAccount = field(default_factory=BlobAccount)
+    tenant_id: str = "7e57ab1e-0000-4000-8000-000000000001"
+    client_id: str = "7e57ab1e-0000-4000-8000-000000000002"
+    object_id: str = "7e57ab1e-0000-4000-8000-000000000003"
+    identity_header: str = field(default_factory=secrets.token_hex, repr=False)
+    bearers: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def add_group(self, subscription: str, group: str) -> None:
+        """Make a subscription and a resource group known to ARM."""
+        self.groups.add((subscription.lower(), group.lower()))
+
+    def add_service(self, subscription: str, group: str, name: str) -> Service:
+        """Create an API Management service, with its subscription and resource group."""
+        self.add_group(subscription, group)
+        service = Service(subscription, group, name)
+        self.services[subscription.lower(), group.lower(), name.lower()] = service
+        return service
+
+    def add_vault(self, name: str) -> Vault:
+        """Create a vault, or return the one of that name."""
+        return self.vaults.setdefault(name, Vault(name))
+
+    def vault(self, name: str) -> Vault:
+        """Return a vault; `KeyError` if there is none."""
+        return self.vaults[name]
+
+    def issue_bearer(self, audience: str) -> str:
+        """Return a new access token that hosts of that audience accept."""
+        token = secrets.token_urlsafe(24)
+        self.bearers[token] = audience
+        return token
+
+    def called(self, host: str, method: str = "*", ending: str = "") -> list[Call]:
+        """Return the recorded calls to a host, optionally of one method and with one path ending."""
+        return [
+            call
+            for call in self.calls
+            if call.host == host and method in {"*", call.method} and call.path.endswith(ending)
+        ]

@@ -1,0 +1,50 @@
+"""The managed identity endpoint of App Service: access tokens for whoever knows the header's secret."""
+
+import json
+import time
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from emulator.azure import Azure
+from emulator.endpoint import Endpoint, RefusedError, Route
+
+
+class Identity(Endpoint):
+    """Answers `GET /msi/token?resource=...` for the system-assigned or a known user-assigned identity."""
+
+    host = "identity"
+    secure = False
+    anonymous = True
+
+    def routes(self) -> Iterable[Route]:
+        """Return the one operation."""
+        return [Route("GET", "/msi/token", _token, versions=("2019-08-01",))]
+
+    def express(self, refusal: RefusedError) -> web.Response:
+        """Put a refusal in App Service's form."""
+        body = {"statusCode": refusal.status, "message": refusal.message}
+        return web.Response(status=refusal.status, text=json.dumps(body), content_type="application/json")
+
+
+async def _token(azure: Azure, request: web.Request) -> web.Response:
+    if request.headers.get("X-IDENTITY-HEADER") != azure.identity_header:
+        raise RefusedError(401, "Unauthorized", "The X-IDENTITY-HEADER header is missing or wrong.")
+    resource = request.query.get("resource", "").rstrip("/")
+    if not resource:
+        raise RefusedError(400, "BadRequest", "The resource parameter is required.")
+    client_id = request.query.get("client_id", azure.client_id)
+    if "client_id" in request.query and azure.client_ids is not None and client_id not in azure.client_ids:
+        message = "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."
+        raise RefusedError(400, "BadRequest", message)
+    # Clients compare this with their own clock, which no test moves: the machine's time, not azure.clock.
+    expires = int(time.time()) + azure.token_lifetime
+    return web.json_response(
+        {
+            "access_token": azure.issue_bearer(resource),
+            "client_id": client_id,
+            "expires_on": str(expires),
+            "resource": request.query["resource"],
+            "token_type": "Bearer",
+        }
+    )

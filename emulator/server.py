@@ -1,0 +1,90 @@
+"""The emulator: all of Azure's addresses on 127.0.0.1, started together and stopped together."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from emulator import api_management
+from emulator.arm import Arm
+from emulator.azure import Azure
+from emulator.blob import Blob
+from emulator.endpoint import Endpoint, Route
+from emulator.identity import Identity
+from emulator.key_vault import KeyVault
+from emulator.tls import throw_away_tls
+from emulator.wire import listen
+
+
+class Emulator:
+    """Azure in the running event loop: `async with Emulator(vaults=("contoso",)) as emulator`.
+
+    `ports` fixes the port of an address by its name: `arm`, `identity`, `blob`, `vault/<name>`, or another
+    endpoint's `<host>/<instance>`; any free port otherwise. `arm_routes` adds resource providers to ARM,
+    `endpoints` further addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        azure: Azure | None = None,
+        vaults: Sequence[str] = (),
+        ports: Mapping[str, int] | None = None,
+        arm_routes: Sequence[Route] = (),
+        endpoints: Sequence[Endpoint] = (),
+    ) -> None:
+        self.azure = azure or Azure()
+        self.ca_file = throw_away_tls().ca_file
+        self._ports = ports or {}
+        self._arm = Arm([*api_management.routes(), *arm_routes])
+        self._identity, self._blob = Identity(), Blob()
+        self._vaults = {vault: KeyVault(vault) for vault in vaults}
+        self._endpoints: list[Endpoint] = [
+            self._identity,
+            self._arm,
+            self._blob,
+            *self._vaults.values(),
+            *endpoints,
+        ]
+        self._running = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for vault in self._vaults:
+            self.azure.add_vault(vault)
+        async with AsyncExitStack() as starting:
+            for endpoint in self._endpoints:
+                name = f"{endpoint.host}/{endpoint.instance}" if endpoint.instance else endpoint.host
+                runner = await listen(self.azure, endpoint, self._ports.get(name, 0), throw_away_tls().server)
+                starting.push_async_callback(runner.cleanup)
+            self._running = starting.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._running.aclose()
+
+    @property
+    def arm_url(self) -> str:
+        """ARM's address."""
+        return self._arm.url
+
+    @property
+    def container_url(self) -> str:
+        """The address of the container for the app's own state."""
+        return f"{self._blob.url}/{self.azure.blobs.name}/gateway-tokens"
+
+    def vault_url(self, vault: str) -> str:
+        """Return the address of a vault that was named at the start."""
+        return self._vaults[vault].url
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that point the app here, by the names of its environment variables."""
+        return {
+            "IDENTITY_ENDPOINT": f"{self._identity.url}/msi/token",
+            "IDENTITY_HEADER": self.azure.identity_header,
+            "ARM_ENDPOINT": self.arm_url,
+            "ARM_SCOPE": f"{self.arm_url}/.default",
+            "CA_FILE": self.ca_file,
+            "STATE_CONTAINER_URL": self.container_url,
+        }
