@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from .documents import Duration, Part
+from .ledger import token_in
 
 if TYPE_CHECKING:
-    from .model import GatewayRef
+    from .model import GatewayRef, GatewayToken, Secret
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -46,6 +47,15 @@ class Form(StrEnum):
     HEADER = "header"
     TOKEN = "token"
 
+    def of(self, token: GatewayToken) -> Secret:
+        """What is stored for the token."""
+        return token.header_value() if self is Form.HEADER else token.value
+
+    def token_in(self, stored: str | None) -> GatewayToken | None:
+        """The token in a stored value; None when there is none, or in a form that its reader would not take."""
+        token = token_in(stored)
+        return token if token and self.of(token).reveal() == stored else None
+
 
 class _Destination(Part):
     adopt: bool = Field(default=False, description="Take over a value that this app did not write.")
@@ -72,6 +82,11 @@ class Layout(StrEnum):
     HELM = "helm"  # key `gateway-key`: the official chart with secret.existingSecretName
     PORTAL = "portal"  # key `value`: the YAML of the portal's Deployment blade
     ENV_FROM = "envFrom"  # key `config.service.auth.key`: the documentation of 2026, loaded with envFrom
+
+    @property
+    def key(self) -> str:
+        """The Secret's key that holds the token."""
+        return {Layout.HELM: "gateway-key", Layout.PORTAL: "value"}.get(self, "config.service.auth.key")
 
 
 class Workload(Part):

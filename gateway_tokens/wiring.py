@@ -48,10 +48,12 @@ async def forget() -> None:
 
 
 def _put_together() -> tuple[World, AzureAccess]:
-    from .app_settings import read_settings
+    from .app_settings import read_settings, schedule_interval
     from .arm import ArmGateways
     from .azure_access import AzureAccess
+    from .destinations import open_destination
     from .ports import World
+    from .sweep_store import BlobSweepStore
 
     settings = read_settings(os.environ)
     azure = AzureAccess(settings)
@@ -59,6 +61,9 @@ def _put_together() -> tuple[World, AzureAccess]:
         settings=settings,
         clock=azure.clock,
         gateways=ArmGateways(azure),
+        destination=lambda spec, ref: open_destination(spec, ref, azure),
+        sweeps=BlobSweepStore(azure, settings.state_container_url),
+        interval=schedule_interval(settings.schedule),
         identity_works=azure.identity_works,
     )
     return made, azure

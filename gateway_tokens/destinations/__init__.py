@@ -1,0 +1,34 @@
+"""Where gateways read their tokens: one file per kind, and the one table of kinds.
+
+A new kind is its settings class, a file here, a line in the table, and an entry in the contract suite.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret
+
+if TYPE_CHECKING:
+    from gateway_tokens import destination_settings as settings
+    from gateway_tokens.azure_access import AzureAccess
+    from gateway_tokens.model import GatewayRef
+    from gateway_tokens.ports import Destination
+
+
+def open_destination(spec: settings.Destination, ref: GatewayRef, azure: AzureAccess) -> Destination:
+    """The place that a gateway's row of settings names. Touches nothing yet.
+
+    Imports what the kind needs, and no more: a cold start should not pay for the others.
+    """
+    match spec:
+        case KeyVaultSecret():
+            from .key_vault import KeyVaultDestination
+
+            return KeyVaultDestination(spec, ref, azure)
+        case EnvFile():
+            from .env_file import EnvFileDestination
+
+            return EnvFileDestination(spec, ref)
+        case _:
+            raise NotImplementedError(spec.kind)

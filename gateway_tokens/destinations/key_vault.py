@@ -1,0 +1,97 @@
+"""Key Vault secrets: the token with its real expiry, and its label as tags. Old versions stay reachable."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+from gateway_tokens.destination_settings import filled_in
+from gateway_tokens.errors import DestinationBlocked, WriteConflict
+from gateway_tokens.ledger import Held, Label
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from azure.keyvault.secrets import KeyVaultSecret as Secret
+
+    from gateway_tokens.azure_access import AzureAccess
+    from gateway_tokens.destination_settings import KeyVaultSecret
+    from gateway_tokens.model import GatewayRef, GatewayToken
+
+CONTENT_TYPE = "application/vnd.gateway-token"
+_ACTIONS = "Microsoft.KeyVault/vaults/secrets"
+# Key Vault's own limit: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#secret-tags
+_MOST_TAGS = 15
+_DELETED = "is deleted but recoverable, so its name is taken. Recover it, or purge it; this app does neither."
+_PASSING = "is being deleted or recovered. The next sweep tries again."
+_FIREWALL = "the vault's firewall refuses this app. Let the app's virtual network or outbound addresses in."
+_BLOCKED = {
+    "SecretDisabled": "its latest version is disabled. Enable it, or name another secret in the settings.",
+    "ObjectIsDeletedButRecoverable": _DELETED,
+    "ObjectIsBeingDeleted": _PASSING,
+    "ObjectIsBeingRecovered": _PASSING,
+    "ForbiddenByFirewall": _FIREWALL,
+    "ForbiddenByConnection": _FIREWALL,
+}
+
+
+class KeyVaultDestination:
+    """One secret in one vault. Whoever reads the vault picks the new version up in its own time: no restart."""
+
+    def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
+        self.place = spec.place(ref)
+        self._spec, self._azure = spec, azure
+        self._name = filled_in(spec.secret, ref)
+
+    async def read(self) -> Held | None:
+        """The latest version."""
+        found = await self._latest()
+        if found is None:
+            return None
+        token, label = self._spec.form.token_in(found.value), Label.from_tags(found.properties.tags)
+        return Held(token, label, version=found.properties.version or "")
+
+    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+        """Add a version. Key Vault cannot guard a write, so the latest version is looked at just before."""
+        found = await self._latest()
+        if ((found and found.properties.version) or "") != (held.version if held else ""):
+            raise WriteConflict(self.place, "somebody added a version. The next sweep looks at it.")
+        tags = {**((found and found.properties.tags) or {}), **label.tags(token)}
+        if len(tags) > _MOST_TAGS:
+            raise DestinationBlocked(
+                self.place, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
+            )
+        async with self._speaking("Writing", "setSecret"):
+            await self._azure.secret_client(self._spec.vault).set_secret(
+                self._name,
+                self._spec.form.of(token).reveal(),
+                content_type=CONTENT_TYPE,
+                tags=tags,
+                not_before=label.issued_at,
+                expires_on=token.expiry,
+            )
+
+    async def restart(self, token: GatewayToken) -> None:
+        """Nothing to do: a vault does not know who reads it."""
+
+    async def _latest(self) -> Secret | None:
+        async with self._speaking("Reading", "getSecret"):
+            try:
+                return await self._azure.secret_client(self._spec.vault).get_secret(self._name)
+            except ResourceNotFoundError:
+                return None
+
+    @asynccontextmanager
+    async def _speaking(self, doing: str, action: str) -> AsyncIterator[None]:
+        """Around every call: the vault's refusals in this app's words."""
+        async with self._azure.translate(f"{doing} {self.place}", f"{_ACTIONS}/{action}/action", self.place):
+            try:
+                yield
+            except HttpResponseError as error:
+                inner = (error.error and error.error.innererror) or {}
+                detail = _BLOCKED.get(str(inner.get("code", "")))
+                if detail is None:
+                    raise
+                raise DestinationBlocked(self.place, detail) from None

@@ -1,0 +1,191 @@
+"""One place of each kind for the contract suite, with the means to disturb it from outside."""
+
+import hashlib
+import hmac
+import resource
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from azure.core.credentials_async import AsyncTokenCredential
+
+from emulator.azure import Azure
+from emulator.faults import Fault
+from emulator.server import Emulator
+from gateway_tokens.app_settings import read_settings
+from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret
+from gateway_tokens.destinations import open_destination
+from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable, DestinationBlocked
+from gateway_tokens.ledger import Label
+from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
+from gateway_tokens.ports import Destination
+from tests.fakes import MemoryDestination
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+REF = GatewayRef("contoso", "edge-01")
+LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+
+
+def a_token(expiry: datetime = datetime(2026, 3, 31, 11, 55, tzinfo=UTC), seed: str = "") -> GatewayToken:
+    """A token as Azure issues it, another one for every expiry and seed."""
+    stamp = f"{expiry:%Y%m%d%H%M}"
+    signature = b64encode(hmac.digest(b"key", f"{stamp}{seed}".encode(), hashlib.sha512)).decode()
+    return GatewayToken.parse(f"edge-01&{stamp}&{signature}")
+
+
+class SteppingTime:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.elapsed += seconds
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+
+@dataclass
+class World:
+    """What a place may be made of."""
+
+    emulator: Emulator
+    credential: AsyncTokenCredential
+    folder: Path
+    time: SteppingTime
+    azure: AzureAccess
+
+
+@asynccontextmanager
+async def a_world(emulator: Emulator, credential: AsyncTokenCredential, folder: Path) -> AsyncIterator[World]:
+    """The app's access to the emulated Azure."""
+    time = SteppingTime()
+    settings = read_settings(
+        {"GATEWAY_TOKENS": '{"services": {}}', "RENEWAL_SCHEDULE": "0 0 * * * *", **emulator.settings()}
+    )
+    azure = AzureAccess(settings, clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep)
+    yield World(emulator, credential, folder, time, azure)
+    await azure.close()
+
+
+@dataclass
+class Place:
+    """A destination and what an outsider can see of it and do to it.
+
+    `forbid` and `cut_off` make every later call fail; `refusal` and `outage` are the errors that these become.
+    Within `failing_writes` the place can be read, but a write breaks off.
+    """
+
+    destination: Destination
+    stored: Callable[[], str | None]
+    put: Callable[[str], object]
+    forbid: Callable[[], object]
+    cut_off: Callable[[], object]
+    failing_writes: Callable[[], AbstractContextManager[object]]
+    refusal: type[Exception] = AzureForbidden
+    outage: type[Exception] = AzureUnavailable
+    said_when_forbidden: str = ""
+
+
+def memory(world: World) -> Place:
+    del world
+    destination = MemoryDestination()
+    forbidden = AzureForbidden("Reading memory", AzureFacts(403), "memory/write", "memory")
+
+    def fail(error: AzureForbidden | AzureUnavailable) -> None:
+        destination.failing = {"read": error, "write": error}
+
+    @contextmanager
+    def failing_writes() -> Iterator[None]:
+        destination.failing = {"write": forbidden}
+        yield
+        destination.failing = {}
+
+    return Place(
+        destination,
+        lambda: destination.value,
+        destination.put,
+        lambda: fail(forbidden),
+        lambda: fail(AzureUnavailable("Reading memory", AzureFacts())),
+        failing_writes,
+        said_when_forbidden="memory/write",
+    )
+
+
+@contextmanager
+def struck_by(azure: Azure, fault: Fault) -> Iterator[None]:
+    """The emulated Azure with a fault in force."""
+    azure.faults.add(fault)
+    yield
+    azure.faults.remove(fault)
+
+
+def key_vault(world: World) -> Place:
+    azure = world.emulator.azure
+    spec = KeyVaultSecret.model_validate({"kind": "keyVault", "vault": world.emulator.vault_url("contoso")})
+    vault = azure.vault("contoso")
+
+    def stored() -> str | None:
+        secret = vault.secret("edge-01-token")
+        return secret.latest.value if secret else None
+
+    return Place(
+        open_destination(spec, REF, world.azure),
+        stored,
+        lambda value: vault.set("edge-01-token", value, NOW),
+        lambda: setattr(azure, "granted", set()),
+        lambda: azure.faults.add(Fault(host="vault", kind="drop", times=None)),
+        lambda: struck_by(azure, Fault(host="vault", method="PUT", kind="drop", times=None)),
+        said_when_forbidden="Microsoft.KeyVault/vaults/secrets/getSecret/action",
+    )
+
+
+@contextmanager
+def a_full_disk() -> Iterator[None]:
+    """Files of this process stop growing after a few bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def env_file(world: World) -> Place:
+    path = world.folder / "env.conf"
+
+    def stored() -> str | None:
+        lines = path.read_text().splitlines() if path.exists() else []
+        values = [line for line in lines if line.startswith("config.service.auth=")]
+        return values[-1].partition("=")[2] if values else None
+
+    def put(value: str) -> None:
+        path.write_text(f"config.service.auth={value}\n")
+
+    def in_the_way() -> None:
+        # Permissions do not bind every account that may run this suite; a folder in the file's place binds all.
+        path.rename(world.folder / "moved.conf") if path.exists() else None
+        path.mkdir()
+
+    spec = EnvFile(kind="file", path=str(path))
+    destination = open_destination(spec, REF, world.azure)
+    return Place(
+        destination,
+        stored,
+        put,
+        in_the_way,
+        in_the_way,
+        a_full_disk,
+        refusal=DestinationBlocked,
+        outage=DestinationBlocked,
+        said_when_forbidden="not a regular file",
+    )
+
+
+MakePlace = Callable[[World], Place]
+PLACES: dict[str, MakePlace] = {"memory": memory, "keyVault": key_vault, "file": env_file}

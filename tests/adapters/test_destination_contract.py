@@ -1,0 +1,128 @@
+"""What every kind of destination promises, the in-memory one included."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from azure.identity.aio import ManagedIdentityCredential
+
+from emulator.server import Emulator
+from gateway_tokens.errors import GatewayTokensError, WriteConflict
+from tests.adapters.destination_places import LABEL, PLACES, Place, World, a_token, a_world
+
+TOKEN, NEWER = a_token(), a_token(seed="newer")
+STRANGE = "not a token at all"
+
+
+@pytest.fixture
+async def world(
+    emulator: Emulator, credential: ManagedIdentityCredential, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with a_world(emulator, credential, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, world: World) -> Place:
+    return PLACES[request.param](world)
+
+
+class TestEveryDestination:
+    async def test_reads_nothing_while_nothing_is_there(self, place: Place) -> None:
+        assert await place.destination.read() is None
+
+    async def test_holds_the_token_and_its_label_once_written(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        held = await place.destination.read()
+        assert held is not None
+        assert (held.token, held.label) == (TOKEN, LABEL)
+
+    async def test_stores_the_value_as_the_gateway_reads_it(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        assert place.stored() == f"GatewayKey {TOKEN.value.reveal()}"
+
+    async def test_a_second_write_replaces_the_first(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        await place.destination.write(NEWER, LABEL, await place.destination.read())
+        held = await place.destination.read()
+        assert held is not None
+        assert held.token == NEWER
+
+    async def test_what_nobody_changed_reads_the_same_twice(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        assert await place.destination.read() == await place.destination.read()
+
+    async def test_somebody_elses_value_has_no_label(self, place: Place) -> None:
+        place.put(TOKEN.header_value().reveal())
+        held = await place.destination.read()
+        assert held is not None
+        assert (held.token, held.label, held.restart_due) == (TOKEN, None, False)
+
+    async def test_a_value_that_is_no_token_is_there_but_holds_none(self, place: Place) -> None:
+        place.put(STRANGE)
+        held = await place.destination.read()
+        assert held is not None
+        assert held.token is None
+
+    async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, place: Place) -> None:
+        place.put(STRANGE)
+        await place.destination.write(TOKEN, LABEL, await place.destination.read())
+        held = await place.destination.read()
+        assert held is not None
+        assert (held.token, held.label) == (TOKEN, LABEL)
+
+    async def test_a_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        held = await place.destination.read()
+        place.put(STRANGE)
+        with pytest.raises(WriteConflict, match="somebody"):
+            await place.destination.write(NEWER, LABEL, held)
+        assert place.stored() == STRANGE
+
+    async def test_a_first_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
+        place.put(STRANGE)
+        with pytest.raises(WriteConflict, match="somebody"):
+            await place.destination.write(TOKEN, LABEL, None)
+        assert place.stored() == STRANGE
+
+    async def test_a_refusal_says_what_is_lacking(self, place: Place) -> None:
+        place.forbid()
+        with pytest.raises(place.refusal, match=place.said_when_forbidden):
+            await place.destination.read()
+
+    async def test_a_place_out_of_reach_says_so(self, place: Place) -> None:
+        place.cut_off()
+        with pytest.raises(place.outage):
+            await place.destination.read()
+
+    async def test_a_refused_write_raises_and_keeps_the_token_out_of_errors_and_logs(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        place.forbid()
+        with pytest.raises(GatewayTokensError) as caught:
+            await place.destination.write(TOKEN, LABEL, None)
+        said = f"{caught.value} {caught.value!r} {caught.getrepr()} {caplog.text}"
+        assert TOKEN.value.reveal().rpartition("&")[2] not in said
+
+    async def test_a_failed_write_leaves_the_old_value(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        before = await place.destination.read()
+        with place.failing_writes():
+            with pytest.raises(GatewayTokensError):
+                await place.destination.write(NEWER, LABEL, before)
+            assert await place.destination.read() == before
+
+    async def test_names_itself_without_naming_the_token(self, place: Place) -> None:
+        await place.destination.write(TOKEN, LABEL, None)
+        assert place.destination.place
+        assert TOKEN.gateway_id + "&" not in place.destination.place
+
+    async def test_keeps_when_and_with_which_key_the_token_was_issued(self, place: Place) -> None:
+        later = LABEL.__class__(LABEL.owner, LABEL.key_type, LABEL.issued_at + timedelta(days=1))
+        await place.destination.write(TOKEN, later, None)
+        held = await place.destination.read()
+        assert held is not None
+        assert held.label == later
