@@ -6,6 +6,10 @@ The front door: triggers only. Where each rule lives:
     who is calling, who may do what  gateway_tokens/callers.py, access.py
     how long a token may live        gateway_tokens/policy.py
     issuing a token                  gateway_tokens/issuing.py, on Azure through arm.py
+    when a token is due, and why     gateway_tokens/planning.py, timing.py
+    renewing and delivering          gateway_tokens/renewing.py, sweeping.py, discovery.py, destinations/
+    Azure's events about gateways    gateway_tokens/events.py, reacting.py
+    what health and status say       gateway_tokens/health.py, report.py, http_renewals.py
     the estate and the app settings  gateway_tokens/settings.py, destination_settings.py, app_settings.py
     answers, statuses, problems      gateway_tokens/http_answers.py, errors.py
 
@@ -31,7 +35,38 @@ async def generate_token(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("services/{service}/gateways", methods=["GET"])
 async def list_gateways(req: func.HttpRequest) -> func.HttpResponse:
     """Show a service's self-hosted gateways."""
-    return await wiring.http_api().list_gateways(req)
+    return await wiring.renewal_api().list_gateways(req)
+
+
+@app.route("services/{service}/gateways/{gatewayId}/renew", methods=["POST"])
+async def renew_gateway(req: func.HttpRequest) -> func.HttpResponse:
+    """Renew one gateway's token now."""
+    return await wiring.renewal_api().renew(req)
+
+
+@app.route("renewals", methods=["GET"])
+async def plan_renewals(req: func.HttpRequest) -> func.HttpResponse:
+    """Show what is due and why; execute nothing."""
+    return await wiring.renewal_api().plan(req)
+
+
+@app.route("renewals", methods=["POST"])
+async def run_renewals(req: func.HttpRequest) -> func.HttpResponse:
+    """Run the sweep now."""
+    return await wiring.renewal_api().sweep(req)
+
+
+@app.timer_trigger("timer", "%RENEWAL_SCHEDULE%", run_on_startup=False, use_monitor=True)
+async def renew_on_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
+    """Renew every token that is due. The host does not repeat a failed run: the next one finds what is left."""
+    await wiring.background().sweep()
+
+
+# The queue's own retries end in `gateway-events-poison` (maxDequeueCount in host.json).
+@app.queue_trigger("message", "gateway-events", "AzureWebJobsStorage")
+async def take_event(message: func.QueueMessage) -> None:
+    """Act on an event that API Management raised about a gateway or its token."""
+    await wiring.background().take(message.get_body(), message.dequeue_count or 1)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -67,7 +67,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     faults += _faults(environ, schedule)
-    if not container and (estate is None or _renews(estate)):
+    if not container and (estate is None or estate.manages_something):
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
         raise SettingsInvalid(faults)
@@ -101,11 +101,6 @@ def schedule_interval(schedule: str) -> timedelta:
 
 def _value(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name, "").strip() or SETTINGS[name] or ""
-
-
-def _renews(estate: Estate) -> bool:
-    rules = [rule for service in estate.services.values() for rule in service.gateways.values()]
-    return any(rule.renew and rule.destinations for rule in rules)
 
 
 def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient
 
 _T = TypeVar("_T")
+_STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
 class AzureAccess:
@@ -79,9 +80,12 @@ class AzureAccess:
         """The official client of a blob, by its address."""
         from azure.storage.blob.aio import BlobClient
 
+        # Storage's pipeline works with its own retry policy only.
+        options = {**self._transport(), **_STORAGE_RETRY}
+        del options["retry_policy"]
         return self._once(
             ("blob", address),
-            lambda: BlobClient.from_blob_url(address, credential=self.credential, **self._transport()),
+            lambda: BlobClient.from_blob_url(address, credential=self.credential, **options),
         )
 
     def pipeline(

@@ -35,7 +35,7 @@ async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | 
         try:
             async with asyncio.TaskGroup() as group:
                 for name, service in world.settings.estate.services.items():
-                    if manages_something(service):
+                    if service.delivers:
                         group.create_task(_search_service(world, name, service, permitted, found))
         finally:
             await found.put(None)
@@ -47,11 +47,6 @@ async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | 
         await searching
     finally:
         searching.cancel()
-
-
-def manages_something(service: Service) -> bool:
-    """Whether any of the service's rules delivers anything."""
-    return any(rule.renew and rule.destinations for rule in service.gateways.values())
 
 
 def unit_of(name: str, service: Service, gateway: str) -> Unit | None:

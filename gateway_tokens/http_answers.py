@@ -26,6 +26,7 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.SignInRequired: HTTPStatus.UNAUTHORIZED,
     errors.AccessDenied: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.NotManaged: HTTPStatus.CONFLICT,
     errors.AzureRejected: HTTPStatus.BAD_REQUEST,
     errors.AzureThrottled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.AzureUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

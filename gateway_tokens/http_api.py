@@ -6,23 +6,25 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .access import Caller, Permission, may, require_some
 from .callers import who_is_calling
 from .errors import AccessDenied, GatewayTokensError, NotFound, SettingsInvalid, SignInRequired
 from .forms import Form, env_file, kubernetes_secret
+from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
 from .issuing import Issued, issue_for
 from .log_lines import log_line
-from .model import GatewayRef
 from .openapi import description
-from .requests import TokenRequest, read_service, read_token_request
+from .requests import TokenRequest, read_token_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import azure.functions as func
 
+    from .access import Caller
+    from .model import GatewayRef
     from .ports import World
+    from .report import SweepRecord
 
 
 class HttpApi:
@@ -35,7 +37,7 @@ class HttpApi:
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
         """Issue a token. Every token issued and every one refused leaves a line in the log."""
         world = self._open_world()
-        caller = _caller(world, request)
+        caller = caller_of(world, request)
         asked = read_token_request(request.route_params, request.params, request.get_body(), world.clock())
         try:
             issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
@@ -47,35 +49,22 @@ class HttpApi:
         return _in_form(issued, asked)
 
     @answered
-    async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
-        """The service's self-hosted gateways that the caller may read, live from Azure."""
-        world = self._open_world()
-        caller = _caller(world, request)
-        wanted = read_service(request.route_params)
-        rules = world.settings.estate.access
-        require_some(rules, caller, Permission.READ, wanted)
-        found = world.settings.estate.service(wanted)
-        if found is None:
-            raise NotFound(wanted)
-        name, service = found
-        refs = [GatewayRef(name, gateway) async for gateway in world.gateways.names(service.id)]
-        shown = [{"gatewayId": ref.gateway} for ref in refs if may(rules, caller, Permission.READ, ref)]
-        return json_answer({"service": name, "gateways": shown})
-
-    @answered
     async def health(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
         """Whether the app can do its job: 200 when it can, else 503 with what is wrong."""
+        record = None
         try:
             world = self._open_world()
             await world.identity_works()
+            if world.settings.estate.manages_something:
+                record = await world.sweeps.load()
+                problems = problems_of(record, world.interval, world.clock())
+            else:
+                problems = []
         except SettingsInvalid as error:
-            faults = [{"path": fault.path, "message": fault.message} for fault in error.faults]
-            return json_answer(
-                {"status": "unhealthy", "code": error.code, "faults": faults}, HTTPStatus.SERVICE_UNAVAILABLE
-            )
+            return _health([Problem(error.code, str(fault)) for fault in error.faults], record)
         except GatewayTokensError as error:
-            return json_answer({"status": "unhealthy", "code": error.code}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return json_answer({"status": "healthy"})
+            return _health([Problem(error.code, str(error))], record)
+        return _health(problems, record)
 
     @answered
     async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
@@ -83,7 +72,8 @@ class HttpApi:
         return json_answer(description())
 
 
-def _caller(world: World, request: func.HttpRequest) -> Caller:
+def caller_of(world: World, request: func.HttpRequest) -> Caller:
+    """Who is calling. Raises SignInRequired, which leaves a line in the log."""
     settings = world.settings
     try:
         return who_is_calling(
@@ -92,6 +82,20 @@ def _caller(world: World, request: func.HttpRequest) -> Caller:
     except SignInRequired as error:
         log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
         raise
+
+
+def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpResponse:
+    last = (
+        {"completedAt": record.completed_at.isoformat(), "rows": record.counts}
+        if record and record.completed_at
+        else None
+    )
+    document = {
+        "status": "unhealthy" if problems else "healthy",
+        "problems": [{"code": problem.code, "detail": problem.detail} for problem in problems],
+        "lastSweep": last,
+    }
+    return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
 
 
 def _gateway(ref: GatewayRef) -> dict[str, Any]:

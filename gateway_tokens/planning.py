@@ -42,6 +42,7 @@ class Reason(StrEnum):
     LITTLE_LEFT = "little_left"
     IN_RENEWAL_WINDOW = "in_renewal_window"
     NOT_RESTARTED = "not_restarted"
+    NOT_PICKED_UP = "not_picked_up"
     BACKING_OFF = "backing_off"
     FRESH = "fresh"
     NOT_OBSERVED = "not_observed"  # reading the destination failed, so nothing could be planned
@@ -69,7 +70,8 @@ class Observed:
     interval: timedelta  # between sweeps
     failures: int = 0
     last_failure: datetime | None = None
-    forced: bool = False
+    renew_by: datetime | None = None  # asked for: renew what expires by then
+    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
 
 
 def decide(row: Observed, now: datetime) -> Decision:
@@ -138,7 +140,10 @@ def _wrong_key(row: Observed, _: datetime) -> Decision | None:
 
 
 def _forced(row: Observed, _: datetime) -> Decision | None:
-    return _renew(Reason.FORCED, "asked for") if row.forced else None
+    expiry = _expiry(row)
+    if row.renew_by is not None and expiry is not None and expiry <= row.renew_by:
+        return _renew(Reason.FORCED, "asked for")
+    return None
 
 
 def _little_left(row: Observed, now: datetime) -> Decision | None:
@@ -162,6 +167,13 @@ def _not_restarted(row: Observed, _: datetime) -> Decision | None:
     return None
 
 
+def _not_picked_up(row: Observed, _: datetime) -> Decision | None:
+    if row.picked_up:
+        return None
+    said = "the token was delivered, but the gateway still runs an older one"
+    return Decision(Action.RESTART, Reason.NOT_PICKED_UP, said)
+
+
 def _fresh(row: Observed, _: datetime) -> Decision | None:
     expiry = _expiry(row)
     due = f"due on {due_at(row.row, row.rule, expiry):%Y-%m-%d %H:%M} UTC" if expiry else ""
@@ -182,6 +194,7 @@ CHECKS: tuple[Callable[[Observed, datetime], Decision | None], ...] = (
     _little_left,
     _in_renewal_window,
     _not_restarted,
+    _not_picked_up,
     _fresh,
 )
 # What there is nothing left to lose by trying at every sweep, however often it failed.
@@ -191,6 +204,7 @@ _URGENT = {
     Reason.OTHER_GATEWAYS_TOKEN,
     Reason.EXPIRED,
     Reason.FORCED,
+    Reason.NOT_PICKED_UP,
     Reason.LITTLE_LEFT,
 }
 

@@ -49,6 +49,10 @@ class Destination(Protocol):
     def place(self) -> str:
         """Where it is, for people: logs, reports, errors."""
 
+    @property
+    def restarts(self) -> bool:
+        """Whether `restart` can do something here."""
+
     async def read(self) -> Held | None:
         """What is there, or None when nothing is."""
 

@@ -11,7 +11,15 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import GatewayTokensError, NotOwned, NotVerified, RestartFailed, WriteConflict
+from .errors import (
+    AzureNotFound,
+    GatewayTokensError,
+    NotFound,
+    NotOwned,
+    NotVerified,
+    RestartFailed,
+    WriteConflict,
+)
 from .issuing import issue_checked
 from .ledger import Label
 from .planning import Action, Decision, Observed, Reason, decide
@@ -21,7 +29,7 @@ from .timing import at_risk_from, due_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from .destination_settings import Destination as DestinationSettings
     from .ledger import Held
@@ -56,7 +64,8 @@ class Terms:
     destination: Callable[[DestinationSettings, GatewayRef], Destination]
     interval: timedelta  # between sweeps
     troubles: Mapping[str, Trouble]
-    forced: bool = False
+    renew_by: datetime | None = None  # renew whatever expires by then, due or not
+    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
 
 
 async def keep(unit: Unit, terms: Terms) -> list[Row]:
@@ -78,7 +87,10 @@ async def look(unit: Unit, terms: Terms) -> list[Row]:
 
 async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
     expiry = expiry_after(unit.rule.lifetime, terms.clock())
-    return await issue_checked(terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry)
+    try:
+        return await issue_checked(terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry)
+    except AzureNotFound:
+        raise NotFound(str(unit.ref)) from None
 
 
 class _Keeper:
@@ -142,12 +154,14 @@ class _Keeper:
             raise NotVerified(self._place, "what it held is gone")
         if row.action is Action.RENEW:
             row = await self._deliver(destination, row, held, token)
-        return await self._restart(destination, row, token)
+        return row if row.outcome is Outcome.FRESH else await self._restart(destination, row, token)
 
     async def _deliver(
         self, destination: Destination, row: Row, held: Held | None, token: GatewayToken
     ) -> Row:
         label = Label(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
+        if _unchanged(held, token, label):
+            return replace(row, outcome=Outcome.FRESH, failures=0)
         await destination.write(token, label, held)
         stored = await destination.read()
         if stored is None or stored.token is None or stored.token.value != token.value:
@@ -156,6 +170,9 @@ class _Keeper:
         return self._timed(replace(done, key_type=label.key_type), token)
 
     async def _restart(self, destination: Destination, row: Row, token: GatewayToken) -> Row:
+        if not destination.restarts:
+            unheard = row.reason == Reason.NOT_PICKED_UP
+            return replace(row, outcome=Outcome.NOT_PICKED_UP) if unheard else row
         try:
             await destination.restart(token)
         except RestartFailed as error:
@@ -174,7 +191,8 @@ class _Keeper:
             interval=self._terms.interval,
             failures=trouble.failures if trouble else 0,
             last_failure=trouble.last_failure if trouble else None,
-            forced=self._terms.forced,
+            renew_by=self._terms.renew_by,
+            picked_up=self._terms.picked_up,
         )
         return decide(observed, self._terms.clock())
 
@@ -216,6 +234,13 @@ class _Keeper:
         failures = (self._trouble.failures if self._trouble else 0) + 1
         now = self._terms.clock()
         return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
+
+
+def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:
+    """Whether writing would change nothing: tokens of one minute are alike, and stores may keep versions for ever."""
+    before = held.label if held else None
+    same_label = before is not None and (before.owner, before.key_type) == (label.owner, label.key_type)
+    return same_label and held is not None and held.token == token
 
 
 def _once(make: Callable[[], Awaitable[GatewayToken]]) -> Callable[[], Awaitable[GatewayToken]]:

@@ -27,12 +27,14 @@ class Outcome(StrEnum):
     RESTARTED = "restarted"
     BACKING_OFF = "backing_off"
     NOT_RESTARTED = "not_restarted"
+    NOT_PICKED_UP = "not_picked_up"
     FAILED = "failed"
     GONE = "gone"
 
 
 TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.BACKING_OFF})
-NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED})
+# Outcomes that somebody should hear of.
+NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.NOT_PICKED_UP})
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,11 @@ class Service(Part):
     )
 
     @property
+    def delivers(self) -> bool:
+        """Whether any of its rules delivers anything."""
+        return any(rule.renew and rule.destinations for rule in self.gateways.values())
+
+    @property
     def id(self) -> ServiceId:
         """The resource id, taken apart."""
         return ServiceId.parse(self.resource_id)
@@ -148,6 +153,11 @@ class Estate(Part):
         description="API Management services by the name callers use."
     )
     access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
+
+    @property
+    def manages_something(self) -> bool:
+        """Whether any token is delivered anywhere, so that there is something to sweep."""
+        return any(service.delivers for service in self.services.values())
 
     def service(self, name: str) -> tuple[str, Service] | None:
         """The service of that name, ignoring case, with its name as declared."""

@@ -15,7 +15,7 @@ from .renewing import Terms, keep, look
 from .report import NEW_FAILURE, Outcome, Row, SweepRecord, SweepReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from datetime import datetime
 
     from .discovery import Permitted
@@ -52,7 +52,7 @@ async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete
     return report
 
 
-async def plan(world: World, permitted: Permitted) -> AsyncIterator[Row]:
+async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
     """Every permitted row as a sweep would find it, with what it would do and why; nothing is executed."""
     terms = terms_of(world, await remembered(world))
     rows: asyncio.Queue[Row | None] = asyncio.Queue(CONCURRENCY)
@@ -86,11 +86,9 @@ async def remembered(world: World) -> SweepRecord:
         return SweepRecord()
 
 
-def terms_of(world: World, record: SweepRecord, *, forced: bool = False) -> Terms:
+def terms_of(world: World, record: SweepRecord) -> Terms:
     """What a run in this world works under."""
-    return Terms(
-        world.clock, world.gateways, world.destination, world.interval, record.troubles, forced=forced
-    )
+    return Terms(world.clock, world.gateways, world.destination, world.interval, record.troubles)
 
 
 def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complete: bool) -> SweepRecord:

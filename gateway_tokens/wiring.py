@@ -14,7 +14,9 @@ from .sign_in import sign_in_mode
 
 if TYPE_CHECKING:
     from .azure_access import AzureAccess
+    from .background import Background
     from .http_api import HttpApi
+    from .http_renewals import RenewalApi
     from .ports import World
 
 _worlds: dict[str, tuple[World, AzureAccess]] = {}
@@ -31,6 +33,22 @@ def http_api() -> HttpApi:
     from .http_api import HttpApi
 
     return HttpApi(world)
+
+
+@cache
+def renewal_api() -> RenewalApi:
+    """The HTTP API's half on renewal."""
+    from .http_renewals import RenewalApi
+
+    return RenewalApi(world)
+
+
+@cache
+def background() -> Background:
+    """What runs without a caller."""
+    from .background import Background
+
+    return Background(world)
 
 
 def world() -> World:

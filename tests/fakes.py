@@ -31,6 +31,10 @@ class MemoryDestination:
         self.value, self.tags = value, tags
         self._version += 1
 
+    @property
+    def restarts(self) -> bool:
+        return self.restartable
+
     async def read(self) -> Held | None:
         self._call("read")
         if self.value is None:

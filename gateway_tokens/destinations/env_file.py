@@ -30,6 +30,8 @@ _LEDGER = "# gateway-tokens: "
 class EnvFileDestination:
     """One line of one file; its other lines are left as they are. Docker reads it when a container is made."""
 
+    restarts = False
+
     def __init__(self, spec: EnvFile, ref: GatewayRef) -> None:
         self.place = spec.place(ref)
         self._path = Path(self.place)

@@ -40,6 +40,8 @@ _BLOCKED = {
 class KeyVaultDestination:
     """One secret in one vault. Whoever reads the vault picks the new version up in its own time: no restart."""
 
+    restarts = False
+
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.place = spec.place(ref)
         self._spec, self._azure = spec, azure

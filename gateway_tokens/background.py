@@ -1,0 +1,51 @@
+"""What runs without a caller: the timer's sweep and the queue's events. Both fail loudly, and both may be repeated."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from .errors import EventInvalid, SweepFailed
+from .events import read_events
+from .log_lines import correlation, log_line
+from .patience import SWEEP_PATIENCE, patience
+from .reacting import Reactions
+from .sweeping import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .ports import World
+
+
+class Background:
+    """Work over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+
+    def __init__(self, open_world: Callable[[], World]) -> None:
+        self._open_world = open_world
+        self._reactions = Reactions()
+
+    async def sweep(self) -> None:
+        """Sweep the whole estate. Raises SweepFailed after the last row when any failed, so that the run turns red."""
+        correlation.set(str(uuid.uuid4()))
+        with patience(SWEEP_PATIENCE):
+            report = await sweep(self._open_world())
+        if report.failed:
+            raise SweepFailed(report.failed, report.total)
+
+    async def take(self, message: bytes, dequeue_count: int) -> None:
+        """Act on a queue message.
+
+        Raises EventInvalid for one that cannot be read: the host moves it to the poison queue after so many tries.
+        """
+        correlation.set(str(uuid.uuid4()))
+        world = self._open_world()
+        try:
+            events = read_events(message)
+        except EventInvalid as error:
+            log_line("event.rejected", logging.ERROR, reason=error.reason, dequeueCount=dequeue_count)
+            raise
+        with patience(SWEEP_PATIENCE):
+            for event in events:
+                await self._reactions.react(world, event)
