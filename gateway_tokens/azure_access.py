@@ -84,7 +84,8 @@ class AzureAccess:
         if self._arm is None:
             policy = AsyncBearerTokenCredentialPolicy(self.credential, self._arm_scope)
             self._arm = self.pipeline(self._arm_endpoint, ca=None, authentication_policy=policy)
-        request = HttpRequest(method, path, params={"api-version": api_version}, json=body)
+        address = self._arm.format_url(path)
+        request = HttpRequest(method, address, params={"api-version": api_version}, json=body)
         async with self.translate(f"{method} {path}", action, scope):
             response = await self._arm.send_request(request)
             response.raise_for_status()
