@@ -117,7 +117,7 @@ class AzureAccess:
     ) -> dict[str, Any] | None:
         """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError."""
         client = self._once(("arm", ""), self._arm)
-        request = HttpRequest(method, path, params={"api-version": api_version}, json=body)
+        request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
         async with self.translate(f"{method} {path}", action, scope):
             response = await client.send_request(request)
             response.raise_for_status()

@@ -5,9 +5,9 @@ A new kind is its settings class, a file here, a line in the table, and an entry
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret
+from gateway_tokens.destination_settings import ContainerAppSecret, EnvFile, KeyVaultSecret, KubernetesSecret
 
 if TYPE_CHECKING:
     from gateway_tokens import destination_settings as settings
@@ -26,9 +26,17 @@ def open_destination(spec: settings.Destination, ref: GatewayRef, azure: AzureAc
             from .key_vault import KeyVaultDestination
 
             return KeyVaultDestination(spec, ref, azure)
+        case KubernetesSecret():
+            from .kubernetes import KubernetesDestination
+
+            return KubernetesDestination(spec, ref, azure)
+        case ContainerAppSecret():
+            from .container_app import ContainerAppDestination
+
+            return ContainerAppDestination(spec, ref, azure)
         case EnvFile():
             from .env_file import EnvFileDestination
 
             return EnvFileDestination(spec, ref)
-        case _:
-            raise NotImplementedError(spec.kind)
+        case _ as unknown:
+            assert_never(unknown)

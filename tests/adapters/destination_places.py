@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from azure.core.credentials_async import AsyncTokenCredential
+import pytest
 
+from emulator.aks import ManagedClusters
 from emulator.azure import Azure
+from emulator.container_apps import ContainerApps
 from emulator.faults import Fault
+from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret
+from gateway_tokens.destination_settings import ContainerAppSecret, EnvFile, KeyVaultSecret, KubernetesSecret
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable, DestinationBlocked
 from gateway_tokens.ledger import Label
@@ -27,6 +30,7 @@ from tests.fakes import MemoryDestination
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")
+SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
 LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
 
@@ -55,22 +59,34 @@ class World:
     """What a place may be made of."""
 
     emulator: Emulator
-    credential: AsyncTokenCredential
+    cluster: Cluster
+    apps: ContainerApps
     folder: Path
     time: SteppingTime
     azure: AzureAccess
 
 
 @asynccontextmanager
-async def a_world(emulator: Emulator, credential: AsyncTokenCredential, folder: Path) -> AsyncIterator[World]:
-    """The app's access to the emulated Azure."""
-    time = SteppingTime()
-    settings = read_settings(
-        {"GATEWAY_TOKENS": '{"services": {}}', "RENEWAL_SCHEDULE": "0 0 * * * *", **emulator.settings()}
-    )
-    azure = AzureAccess(settings, clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep)
-    yield World(emulator, credential, folder, time, azure)
-    await azure.close()
+async def a_world(folder: Path) -> AsyncIterator[World]:
+    """An emulated Azure with a cluster and a container app, and the app's access to it."""
+    time, cluster, apps = SteppingTime(), Cluster("edge"), ContainerApps()
+    routes = [*apps.routes(), *ManagedClusters({"edge": cluster}).routes()]
+    running = Emulator(vaults=("contoso", "fabrikam"), arm_routes=routes, endpoints=[cluster])
+    with pytest.MonkeyPatch.context() as environment:
+        async with running as emulator:
+            emulator.azure.add_group(SUBSCRIPTION, "edge")
+            settings = {
+                "GATEWAY_TOKENS": '{"services": {}}',
+                "RENEWAL_SCHEDULE": "0 0 * * * *",
+                **emulator.settings(),
+            }
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            azure = AzureAccess(
+                read_settings(settings), clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep
+            )
+            yield World(emulator, cluster, apps, folder, time, azure)
+            await azure.close()
 
 
 @dataclass
@@ -145,6 +161,48 @@ def key_vault(world: World) -> Place:
     )
 
 
+def kubernetes(world: World) -> Place:
+    azure, objects = world.emulator.azure, world.cluster.objects
+    return Place(
+        open_destination(a_kubernetes_spec(world), REF, world.azure),
+        lambda: objects.secret_value("default", "edge-01-token", "gateway-key"),
+        lambda value: objects.add_secret("default", "edge-01-token", {"gateway-key": value}),
+        lambda: setattr(azure, "granted", set()),
+        lambda: azure.faults.add(Fault(host="kubernetes", kind="drop", times=None)),
+        lambda: struck_by(azure, Fault(host="kubernetes", method="PATCH", kind="drop", times=None)),
+        said_when_forbidden="get secrets",
+    )
+
+
+def a_kubernetes_spec(world: World, **more: object) -> KubernetesSecret:
+    """A row of settings for the emulated cluster, found by its address unless told otherwise."""
+    authority = Path(world.emulator.ca_file).read_text()
+    where = {} if "cluster" in more else {"server": world.cluster.url, "certificate_authority": authority}
+    return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
+
+
+def container_app(world: World) -> Place:
+    azure, app = world.emulator.azure, world.apps.add("edge-01")
+    app.put("other", value="somebody else's")
+    return Place(
+        open_destination(a_container_app_spec(), REF, world.azure),
+        lambda: app.secret("gateway-token"),
+        lambda value: app.put("gateway-token", value=value),
+        lambda: setattr(azure, "granted", set()),
+        lambda: azure.faults.add(Fault(host="arm", kind="drop", times=None)),
+        lambda: struck_by(azure, Fault(host="arm", method="PATCH", kind="drop", times=None)),
+        said_when_forbidden="Microsoft.App/containerApps/read",
+    )
+
+
+def a_container_app_spec(**more: object) -> ContainerAppSecret:
+    """A row of settings for the emulated app that is named after the gateway."""
+    resource_id = (
+        f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.App/containerApps/{{gateway}}"
+    )
+    return ContainerAppSecret.model_validate({"kind": "containerApp", "resource_id": resource_id, **more})
+
+
 @contextmanager
 def a_full_disk() -> Iterator[None]:
     """Files of this process stop growing after a few bytes."""
@@ -188,4 +246,10 @@ def env_file(world: World) -> Place:
 
 
 MakePlace = Callable[[World], Place]
-PLACES: dict[str, MakePlace] = {"memory": memory, "keyVault": key_vault, "file": env_file}
+PLACES: dict[str, MakePlace] = {
+    "memory": memory,
+    "keyVault": key_vault,
+    "kubernetes": kubernetes,
+    "containerApp": container_app,
+    "file": env_file,
+}

@@ -1,32 +1,25 @@
 """What every kind of destination promises, the in-memory one included."""
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from azure.identity.aio import ManagedIdentityCredential
 
-from emulator.server import Emulator
+from gateway_tokens.destination_settings import KINDS
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from tests.adapters.destination_places import LABEL, PLACES, Place, World, a_token, a_world
+from tests.adapters.destination_places import LABEL, PLACES, Place, World, a_token
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
 
 
-@pytest.fixture
-async def world(
-    emulator: Emulator, credential: ManagedIdentityCredential, tmp_path: Path
-) -> AsyncIterator[World]:
-    async with a_world(emulator, credential, tmp_path) as made:
-        yield made
-
-
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, world: World) -> Place:
     return PLACES[request.param](world)
+
+
+def test_every_kind_of_the_settings_keeps_this_contract() -> None:
+    assert set(PLACES) == {"memory", *KINDS}
 
 
 class TestEveryDestination:

@@ -1,0 +1,149 @@
+"""A Kubernetes API server: Secrets, Deployments and StatefulSets, as far as a client that delivers tokens goes."""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+from aiohttp import web
+
+from emulator.azure import Azure
+from emulator.cluster_objects import Manifest, Objects, merged, with_data
+from emulator.endpoint import Endpoint, RefusedError, Route
+
+# The audience of the tokens that Entra issues for AKS clusters.
+SERVER_APPLICATION = "6dae42f8-4368-4678-94ff-3960e28e3630"
+PATCHES = {"application/merge-patch+json", "application/strategic-merge-patch+json"}
+
+ObjectWork = Callable[[str, web.Request], Awaitable[web.Response]]
+
+
+class Cluster(Endpoint):
+    """The address of one cluster. Permissions are named as in its RBAC: `get secrets`, `patch deployments`.
+
+    `objects` are what it holds; `knows_entra` is whether Entra's tokens are good here.
+    """
+
+    host = "kubernetes"
+
+    def __init__(self, name: str, *, knows_entra: bool = True) -> None:
+        self.instance = name
+        self.objects = Objects()
+        self.knows_entra = knows_entra
+
+    def service_account_token(self, azure: Azure) -> str:
+        """Return a new token of a service account, good for this cluster only."""
+        return azure.issue_bearer(f"cluster/{self.instance}")
+
+    def audiences(self) -> Collection[str]:
+        """Accept this cluster's service accounts, and Entra's tokens unless told otherwise."""
+        own = f"cluster/{self.instance}"
+        return (own, SERVER_APPLICATION) if self.knows_entra else (own,)
+
+    def routes(self) -> Iterable[Route]:
+        """Return the operations on Secrets and workloads."""
+        yield self._route("POST", "secrets", self._create, "create")
+        for resource in ("secrets", "deployments", "statefulsets"):
+            yield self._route("GET", resource, self._get, "get")
+            yield self._route("PATCH", resource, self._patch, "patch")
+
+    def _route(self, method: str, resource: str, work: ObjectWork, verb: str) -> Route:
+        async def bound(azure: Azure, request: web.Request) -> web.Response:
+            del azure
+            return await work(resource, request)
+
+        group = "/api/v1" if resource == "secrets" else "/apis/apps/v1"
+        one = "" if method == "POST" else "/{name}"
+        path = f"{group}/namespaces/{{namespace}}/{resource}{one}"
+        return Route(method, path, bound, f"{verb} {resource}")
+
+    def express(self, refusal: RefusedError) -> web.Response:
+        """Put a refusal in the form of a Status."""
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": refusal.message,
+            "reason": refusal.code,
+            "code": refusal.status,
+        }
+        return web.json_response(status, status=refusal.status, headers=refusal.headers)
+
+    def unauthenticated(self, azure: Azure) -> RefusedError:
+        """Return what a call without a good bearer token gets."""
+        del azure
+        return RefusedError(401, "Unauthorized", "Unauthorized")
+
+    def forbidden(self, azure: Azure, request: web.Request, action: str) -> RefusedError:
+        """Return what RBAC says to an identity without the role."""
+        verb, resource = action.split()
+        group = "" if resource == "secrets" else "apps"
+        name, namespace = request.match_info.get("name", ""), request.match_info["namespace"]
+        return RefusedError(
+            403,
+            "Forbidden",
+            f'{resource} "{name}" is forbidden: User "{azure.object_id}" cannot {verb} resource "{resource}" in API '
+            f'group "{group}" in the namespace "{namespace}"',
+        )
+
+    async def _get(self, resource: str, request: web.Request) -> web.Response:
+        found = self.objects.look(resource, *_key(request))
+        if found is None:
+            raise _not_found(resource, request.match_info["name"])
+        return web.json_response(found)
+
+    async def _create(self, resource: str, request: web.Request) -> web.Response:
+        namespace, manifest = request.match_info["namespace"], await _body(request)
+        if namespace not in self.objects.namespaces:
+            raise _not_found("namespaces", namespace)
+        name = manifest["metadata"]["name"]
+        if self.objects.look(resource, namespace, name):
+            raise RefusedError(409, "AlreadyExists", f'{resource} "{name}" already exists')
+        return web.json_response(self.objects.put(resource, namespace, name, _stored(manifest)), status=201)
+
+    async def _patch(self, resource: str, request: web.Request) -> web.Response:
+        if request.content_type not in PATCHES:
+            message = "the body of the request was in an unknown format"
+            raise RefusedError(415, "UnsupportedMediaType", message)
+        namespace, name = _key(request)
+        patch, found = await _body(request), self.objects.look(resource, namespace, name)
+        if found is None:
+            raise _not_found(resource, name)
+        seen = patch.get("metadata", {}).pop("resourceVersion", None)
+        if seen not in {None, found["metadata"]["resourceVersion"]}:
+            message = (
+                f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; please apply '
+                "your changes to the latest version and try again"
+            )
+            raise RefusedError(409, "Conflict", message)
+        if found.get("immutable") and {"data", "stringData"} & patch.keys():
+            message = (
+                f'Secret "{name}" is invalid: data: Forbidden: field is immutable when `immutable` is set'
+            )
+            raise RefusedError(422, "Invalid", message)
+        return web.json_response(self.objects.put(resource, namespace, name, _stored(merged(found, patch))))
+
+
+def _key(request: web.Request) -> tuple[str, str]:
+    return request.match_info["namespace"], request.match_info["name"]
+
+
+def _not_found(resource: str, name: str) -> RefusedError:
+    return RefusedError(404, "NotFound", f'{resource} "{name}" not found')
+
+
+async def _body(request: web.Request) -> Manifest:
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RefusedError(400, "BadRequest", "the object provided is unrecognized")
+    return body
+
+
+def _stored(manifest: Manifest) -> Manifest:
+    try:
+        return with_data(manifest)
+    except ValueError:
+        message = 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 4'
+        raise RefusedError(400, "BadRequest", message) from None
