@@ -29,13 +29,15 @@ _SAID_BETTER = {
     "tuple_type": "must be an array",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
+    "too_short": "must not be empty",
+    "union_tag_not_found": "kind: required",
 }
 
 
 def _duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
-    found = re.match(_DURATION, value) if isinstance(value, str) else None
+    found = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if not found:
         raise ValueError(
             "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
@@ -120,9 +122,13 @@ def read_part(
 def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
     """Every fault of a validation, as path and message. `tags` are union tags, which are no part of a path."""
     hidden = set(tags)
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    holders = {found["loc"][:-1] for found in every}
     return [
         Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
-        for found in error.errors(include_url=False, include_context=False, include_input=False)
+        for found in every
+        # An array whose only entries are faulty counts as too short as well: that is no fault of its own.
+        if not (found["type"] == "too_short" and found["loc"] in holders)
     ]
 
 
@@ -138,4 +144,6 @@ def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
 def _message(kind: str, said: str) -> str:
     if kind == "value_error":
         return said.removeprefix("Value error, ")
+    if kind == "union_tag_invalid":  # pydantic's own words quote the value
+        return f"kind must be one of {said.rpartition(': ')[2]}"
     return _SAID_BETTER.get(kind) or said[0].lower() + said[1:]

@@ -50,7 +50,7 @@ class ServiceId:
     @classmethod
     def parse(cls, resource_id: str) -> ServiceId:
         """Read a full resource id. Raises ValueError when it names anything but an APIM service."""
-        found = _RESOURCE_ID.match(resource_id)
+        found = _RESOURCE_ID.fullmatch(resource_id)
         if not found:
             raise ValueError(
                 "must be /subscriptions/{id}/resourceGroups/{group}/providers/"

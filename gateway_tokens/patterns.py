@@ -8,7 +8,10 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.IGNORECASE | re.DOTALL)
+    first, *rest = (re.escape(part) for part in pattern.split("*"))
+    # Atomic groups take the leftmost fit and never reconsider it: enough here, and many stars stay linear.
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(first + middle + "".join(f".*{part}" for part in rest[-1:]), re.IGNORECASE | re.DOTALL)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -1,0 +1,219 @@
+"""JSON documents: durations, strict types, every fault with its path, no value repeated."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from gateway_tokens.documents import Duration, Part, duration_text, read_json, read_part
+from gateway_tokens.errors import Fault
+
+
+class Leaf(Part):
+    some_name: str = "x"
+    flag: bool = False
+    wait: Duration = timedelta(days=1)
+
+
+class Tree(Part):
+    leaf: Leaf
+    leaves: tuple[Leaf, ...] = ()
+    named: dict[str, Leaf] = Field(default_factory=dict)
+
+
+def wait_of(text: object) -> timedelta:
+    part, faults = read_part(Leaf, {"wait": text})
+    assert part is not None, faults
+    return part.wait
+
+
+def faults_in(document: object) -> list[tuple[str, str]]:
+    part, faults = read_part(Tree, document)
+    assert (part is None) is bool(faults)
+    return [(fault.path, fault.message) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("P1W", timedelta(weeks=1)),
+        ("P1D", timedelta(days=1)),
+        ("PT1H", timedelta(hours=1)),
+        ("PT1M", timedelta(minutes=1)),
+        ("PT1S", timedelta(seconds=1)),
+        ("P1W2DT3H4M5S", timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5)),
+        ("P0D", timedelta(0)),
+        ("P007D", timedelta(days=7)),
+        (
+            "P999W9999DT9999H99999M999999S",
+            timedelta(weeks=999, days=9999, hours=9999, minutes=99999, seconds=999999),
+        ),
+    ],
+)
+def test_a_duration_is_weeks_days_hours_minutes_and_seconds(text: str, value: timedelta) -> None:
+    assert wait_of(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "P1Y",
+        "P1M",
+        "P1Y2D",
+        "",
+        "P",
+        "PT",
+        "P1DT",
+        "1D",
+        "p1d",
+        "P1H",
+        "PT1D",
+        "P1D1W",
+        "PT1S1M",
+        "P-1D",
+        "-P1D",
+        "P1.5D",
+        "PT0.5S",
+        "P1,5D",
+        "P 1D",
+        " P1D",
+        "P1D\n",
+        "P10000D",
+        "P１D",  # noqa: RUF001 - a wide digit is no digit here
+        "30",
+        30,
+        1.5,
+        True,
+        None,
+        ["P1D"],
+    ],
+)
+def test_anything_else_is_no_duration(text: object) -> None:
+    part, faults = read_part(Leaf, {"wait": text})
+    assert part is None
+    assert [fault.path for fault in faults] == ["wait"]
+    assert faults[0].message.startswith("must be an ISO 8601 duration")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (timedelta(days=30), "P30D"),
+        (timedelta(hours=24), "P1D"),
+        (timedelta(hours=12), "PT43200S"),
+        (timedelta(days=1, seconds=1), "PT86401S"),
+        (timedelta(0), "P0D"),
+    ],
+)
+def test_a_duration_is_written_in_whole_days_or_in_seconds(value: timedelta, text: str) -> None:
+    assert duration_text(value) == text
+
+
+@given(st.integers(min_value=0, max_value=999_999))
+def test_a_duration_that_was_written_is_read_back(seconds: int) -> None:
+    value = timedelta(seconds=seconds)
+    assert wait_of(duration_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("{}", {}), ("null", None), ("[1]", [1]), (b'{"a": "\xc3\xa9"}', {"a": "é"}), (b"\xef\xbb\xbf{}", {})],
+)
+def test_json_is_read_as_json(text: str | bytes, value: object) -> None:
+    assert read_json(text, "body") == (value, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not JSON: Expecting value at line 1 column 1"),
+        ("{", "is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
+        ('{"a": 1}\n{', "is not JSON: Extra data at line 2 column 1"),
+        ('{"a": NaN}', "is not JSON: it holds a number that JSON does not know"),
+        ('{"a": Infinity}', "is not JSON: it holds a number that JSON does not know"),
+        ('{"a": -Infinity}', "is not JSON: it holds a number that JSON does not know"),
+        ('{"a": ' + "9" * 5000 + "}", "is not JSON: it holds a number that JSON does not know"),
+        (b'{"a": "\xff"}', "is not UTF-8 text"),
+        ("[" * 100_000, "is nested too deeply"),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, said: str) -> None:
+    assert read_json(text, "body") == (None, [Fault("body", said)])
+
+
+def test_a_name_given_twice_is_a_fault_wherever_it_stands() -> None:
+    _, faults = read_json('{"a": {"b": 1, "b": 2}, "c": 1, "c": 2, "c": 3, "b": 1}', "body")
+    assert {str(fault) for fault in faults} == {"body: 'b' is given twice", "body: 'c' is given twice"}
+    assert len(faults) == 2
+
+
+def test_a_name_in_two_objects_is_given_once_in_each() -> None:
+    assert read_json('[{"a": 1}, {"a": 2}]', "body")[1] == []
+
+
+@pytest.mark.parametrize("depth", [190, 210, 800, 900, 940, *range(960, 1010, 5)])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"leaf":', "}")])
+def test_no_depth_of_nesting_is_more_than_a_fault(depth: int, opening: str, closing: str) -> None:
+    document, faults = read_json(opening * depth + "1" + closing * depth, "body")
+    if not faults:
+        part, faults = read_part(Tree, document)
+        assert part is None
+    assert faults
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        ({}, ("leaf", "required")),
+        ({"leaf": {"more": 1}}, ("leaf.more", "unknown field")),
+        ({"leaf": {"some_name": 1}}, ("leaf.some_name", "must be a string")),
+        ({"leaf": {}, "leaves": [{}, {"flag": "true"}]}, ("leaves[1].flag", "must be true or false")),
+        ({"leaf": {}, "leaves": {}}, ("leaves", "must be an array")),
+        ({"leaf": {}, "named": []}, ("named", "must be an object")),
+        ({"leaf": {}, "named": {"one": {"someName": 5}}}, ("named.one.someName", "must be a string")),
+        ({"leaf": 7}, ("leaf", "must be an object")),
+        ([], ("(document)", "must be an object")),
+        (None, ("(document)", "must be an object")),
+        ("{}", ("(document)", "must be an object")),
+    ],
+)
+def test_a_fault_has_the_path_that_leads_to_it(document: object, fault: tuple[str, str]) -> None:
+    assert faults_in(document) == [fault]
+
+
+def test_all_faults_are_told_together() -> None:
+    found = faults_in({"leaf": {"flag": 1, "more": 1}, "leaves": [{"wait": "x"}], "other": 2})
+    assert [path for path, _ in found] == ["leaf.flag", "leaf.more", "leaves[0].wait", "other"]
+
+
+@pytest.mark.parametrize("flag", ["true", 1, 0, "yes", None])
+def test_nothing_but_true_and_false_is_a_flag(flag: object) -> None:
+    assert [path for path, _ in faults_in({"leaf": {"flag": flag}})] == ["leaf.flag"]
+
+
+@pytest.mark.parametrize("odd", ["\ud800", float("inf"), 10**400])
+def test_what_only_python_reads_as_json_is_a_fault(odd: object) -> None:
+    assert len(faults_in({"leaf": {"someName": odd}})) == 1
+
+
+def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
+    _, faults = read_part(
+        Tree, {"leaf": {}, "leaves": [{"flag": 1}], "named": {"flag": {"flag": 1}}}, tags=("flag",)
+    )
+    assert [fault.path for fault in faults] == ["leaves[0]", "named.flag.flag"]
+
+
+@pytest.mark.parametrize("name", ["someName", "flag", "wait"])
+@pytest.mark.parametrize("value", [["tok-3n"], {"a": "tok-3n"}, 73_073_073])
+def test_a_fault_does_not_repeat_the_value(name: str, value: object) -> None:
+    part, faults = read_part(Leaf, {name: value})
+    assert part is None
+    assert not any(secret in str(fault) for fault in faults for secret in ("tok-3n", "73073073", "73_073"))
+
+
+def test_a_part_is_not_changed_once_read() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Leaf().some_name = "other"  # type: ignore[misc]
