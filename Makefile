@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: run test lint types unit bench schema package clean
 
 run: $(VENV)/.app
-	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once)
+	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
 
 test: lint types unit
 

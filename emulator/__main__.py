@@ -1,37 +1,43 @@
-"""`make run`: the unmodified function app against the emulator, shown doing its main job, then left serving."""
+"""`make run`: the unmodified function app against the emulator, shown doing its main jobs, then left serving."""
 
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from pathlib import Path
 
-import aiohttp
-
 from emulator import sample
+from emulator.demonstration import issue_one, sweep_all
 from emulator.host import Host
 from emulator.server import Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / ".local"
 WRITTEN_BY = "make run"
 
 
-async def main(port: int, *, once: bool) -> int:
+async def main(given: argparse.Namespace) -> int:
     """Run the demonstration; return 0 when everything in it worked."""
+    LOCAL.mkdir(exist_ok=True)
+    for left_over in LOCAL.glob("*.env"):
+        left_over.unlink()
     async with Emulator(vaults=sample.VAULTS) as emulator:
-        sample.populate(emulator)
-        settings = sample.app_settings(emulator)
+        sample.populate(emulator, given.gateways)
+        emulator.azure.latency = given.latency
+        settings = sample.app_settings(emulator, LOCAL)
         os.environ.update(settings)
         written = write_local_settings(ROOT / "local.settings.json", settings)
         host = await Host.load(ROOT, key=sample.FUNCTION_KEY)
         try:
-            url = await host.start(port)
+            url = await host.start(given.port)
             print(
                 f"Serving the function app on {url}/api, Azure emulated on {emulator.arm_url}.\n{written}\n"
             )
-            worked = await issue_one(url)
-            if once or not worked:
+            worked = await issue_one(url) and await sweep_all(url)
+            if given.once or not worked:
+                print("Everything went as it should." if worked else "Something went wrong: see above.")
                 return 0 if worked else 1
             print(_what_next(url))
             await asyncio.Event().wait()
@@ -39,21 +45,6 @@ async def main(port: int, *, once: bool) -> int:
             await host.stop()
             await _close_app()
     return 0
-
-
-async def issue_one(url: str) -> bool:
-    """Issue one token through the HTTP API, printing request and answer."""
-    address = f"{url}/api/services/contoso/gateways/edge-01/generateToken"
-    body = {"keyType": "primary", "lifetime": "P7D"}
-    print(f"POST {address}\nx-functions-key: {sample.FUNCTION_KEY}\n\n{json.dumps(body)}\n")
-    headers = {"x-functions-key": sample.FUNCTION_KEY}
-    async with aiohttp.ClientSession(headers=headers) as session, session.post(address, json=body) as answer:
-        document = await answer.json()
-        print(
-            f"{answer.status} {answer.reason}\nx-correlation-id: {answer.headers.get('x-correlation-id')}\n"
-        )
-        print(json.dumps(document, indent=2), "\n")
-        return answer.status == 200 and document["value"].startswith("edge-01&")  # noqa: PLR2004 - HTTP's OK
 
 
 def write_local_settings(path: Path, settings: dict[str, str]) -> str:
@@ -65,9 +56,8 @@ def write_local_settings(path: Path, settings: dict[str, str]) -> str:
         "AzureWebJobsStorage": "UseDevelopmentStorage=true",
         **settings,
     }
-    path.write_text(
-        json.dumps({"IsEncrypted": False, "WrittenBy": WRITTEN_BY, "Values": values}, indent=2) + "\n"
-    )
+    document = {"IsEncrypted": False, "WrittenBy": WRITTEN_BY, "Values": values}
+    path.write_text(json.dumps(document, indent=2) + "\n")
     return f"{path.name} has the settings, so `func start` works as well while this runs."
 
 
@@ -79,13 +69,13 @@ async def _close_app() -> None:
 
 def _what_next(url: str) -> str:
     key = f"-H 'x-functions-key: {sample.FUNCTION_KEY}'"
-    edge = f"{url}/api/services/contoso/gateways/edge-02/generateToken"
+    edge = f"{url}/api/services/contoso/gateways/edge-02"
     return "\n".join(
         [
             "Try next:",
-            f"  curl {url}/api/health",
             f"  curl {key} {url}/api/services/contoso/gateways",
-            f"  curl {key} -X POST '{edge}?format=kubernetesSecret'",
+            f"  curl {key} -X POST '{edge}/generateToken?format=kubernetesSecret'",
+            f"  curl {key} -X POST {edge}/renew",
             "",
             "Ctrl-C ends it.",
         ]
@@ -96,12 +86,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=7071, help="where to serve the app (default: 7071)")
     parser.add_argument("--once", action="store_true", help="stop after the demonstration")
+    parser.add_argument("--gateways", type=int, default=0, help="so many more gateways in the sample estate")
+    parser.add_argument("--latency", type=float, default=0, help="seconds that each call to Azure takes")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    given = _arguments()
+    # The app's own lines are what the demonstration shows; the SDK's would bury them.
+    logging.getLogger("gateway_tokens").setLevel(logging.INFO)
+    logging.getLogger("gateway_tokens").propagate = False
     try:
-        sys.exit(asyncio.run(main(given.port, once=given.once)))
+        sys.exit(asyncio.run(main(_arguments())))
     except KeyboardInterrupt:
         print("\nStopped.")

@@ -1,73 +1,114 @@
-"""The sample estate of `make run`: two services in two subscriptions, a few gateways, who may do what."""
+"""The sample estate of `make run`: services, gateways, what their destinations hold already, who may do what."""
 
 import json
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator.faults import Fault
+
 if TYPE_CHECKING:
+    from emulator.gateways import Gateway
     from emulator.server import Emulator
 
-VAULTS = ("contoso", "fabrikam")
+VAULTS = ("contoso", "fabrikam", "forbidden")
 FUNCTION_KEY = "local-function-key"
 _SERVICES = {
-    "contoso": (
-        "11111111-1111-1111-1111-111111111111",
-        "rg-apis",
-        "contoso-apim",
-        ("edge-01", "edge-02", "lab-01"),
-    ),
-    "fabrikam": ("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim", ("plant-a", "plant-b")),
+    "contoso": ("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-apim"),
+    "fabrikam": ("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim"),
+}
+_GATEWAYS = {
+    "contoso": ("edge-01", "edge-02", "edge-03", "lab-01"),
+    "fabrikam": ("plant-a", "plant-b", "plant-c"),
+}
+# How the demonstration's sweep ends for each gateway.
+EXPECTED = {
+    "edge-01": "fresh",
+    "edge-02": "renewed",
+    "edge-03": "renewed",
+    "plant-a": "renewed",
+    "plant-b": "failed",
+    "plant-c": "renewed",
 }
 
 
-def populate(emulator: "Emulator") -> None:
-    """Put the sample services and gateways into the emulator."""
-    for subscription, group, name, gateways in _SERVICES.values():
-        service = emulator.azure.add_service(subscription, group, name)
-        for gateway in gateways:
-            service.add_gateway(gateway)
+def populate(emulator: "Emulator", more: int = 0) -> None:
+    """Put the sample into the emulator, with so many more gateways; one vault refuses the app."""
+    gateways = {**_GATEWAYS, "contoso": (*_GATEWAYS["contoso"], *(f"many-{n:04}" for n in range(more)))}
+    made: dict[str, Gateway] = {}
+    for name, where in _SERVICES.items():
+        service = emulator.azure.add_service(*where)
+        made |= {gateway: service.add_gateway(gateway) for gateway in gateways[name]}
+    _store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
+    _store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
+    _store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
+    refusal = {
+        "error": {"code": "Forbidden", "message": "Refused.", "innererror": {"code": "ForbiddenByRbac"}}
+    }
+    emulator.azure.faults.add(
+        Fault(host="vault", instance="forbidden", status=403, body=json.dumps(refusal), times=None)
+    )
 
 
-def app_settings(emulator: "Emulator") -> dict[str, str]:
-    """Every app setting for the sample estate, pointing at the emulator."""
+def app_settings(emulator: "Emulator", folder: Path) -> dict[str, str]:
+    """Every app setting for the sample estate, pointing at the emulator; files are delivered to the folder."""
     return {
         **emulator.settings(),
-        "GATEWAY_TOKENS": json.dumps(_document(emulator)),
+        "GATEWAY_TOKENS": json.dumps(_document(emulator, folder)),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
         "SIGN_IN": "functionKey",
     }
 
 
-def _document(emulator: "Emulator") -> dict[str, Any]:
+def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", left: timedelta) -> None:
+    """Store a token with so much of its life left, as an earlier sweep would have."""
+    now = emulator.azure.clock()
+    tags = {
+        "managed-by": "gateway-tokens",
+        "gateway": f"{service}/{gateway.name}",
+        "key-type": "primary",
+        "issued-at": f"{now - timedelta(days=30) + left:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    token = gateway.token("primary", now + left)
+    emulator.azure.vault(vault).set(f"{gateway.name}-token", f"GatewayKey {token}", now, tags=tags)
+
+
+def _document(emulator: "Emulator", folder: Path) -> dict[str, Any]:
+    anybody = {"functionKey": True}
     return {
         "services": {
             "contoso": {
                 "resourceId": _resource_id("contoso"),
-                "gateways": {"*": _kept_in(emulator.vault_url("contoso")), "lab-*": {"renew": False}},
+                "gateways": {"*": _in_vault(emulator, "contoso"), "lab-*": {"renew": False}},
             },
             "fabrikam": {
                 "resourceId": _resource_id("fabrikam"),
-                "gateways": {"plant-*": _kept_in(emulator.vault_url("fabrikam"))},
+                "gateways": {
+                    "plant-*": _in_vault(emulator, "fabrikam"),
+                    "plant-b": _in_vault(emulator, "forbidden"),
+                    "plant-c": _kept({"kind": "file", "path": str(folder / "{gateway}.env")}),
+                },
             },
         },
         "access": [
-            {"caller": {"functionKey": True}, "gateways": ["contoso/*"], "allow": ["issue", "read", "renew"]},
-            {
-                "caller": {"functionKey": True},
-                "gateways": ["fabrikam/*"],
-                "allow": ["issue", "read", "renew"],
-                "maxLifetime": "P1D",
-            },
+            {"caller": anybody, "gateways": ["*/*"], "allow": ["read", "renew"]},
+            {"caller": anybody, "gateways": ["contoso/*"], "allow": ["issue"]},
+            {"caller": anybody, "gateways": ["fabrikam/*"], "allow": ["issue"], "maxLifetime": "P1D"},
         ],
     }
 
 
 def _resource_id(service: str) -> str:
-    subscription, group, name, _ = _SERVICES[service]
+    subscription, group, name = _SERVICES[service]
     return (
         f"/subscriptions/{subscription}/resourceGroups/{group}"
         f"/providers/Microsoft.ApiManagement/service/{name}"
     )
 
 
-def _kept_in(vault: str) -> dict[str, Any]:
-    return {"lifetime": "P30D", "destinations": [{"kind": "keyVault", "vault": vault}]}
+def _in_vault(emulator: "Emulator", vault: str) -> dict[str, Any]:
+    return _kept({"kind": "keyVault", "vault": emulator.vault_url(vault)})
+
+
+def _kept(*destinations: dict[str, Any]) -> dict[str, Any]:
+    return {"lifetime": "P30D", "destinations": list(destinations)}
