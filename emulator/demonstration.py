@@ -63,7 +63,7 @@ async def sweep_all(url: str) -> bool:
     failing = [row for row in lines.rows if row["outcome"] == "failed"]
     for row in failing:
         print(f"\n{row['gateway']} failed, and its neighbours did not:\n  {row['code']}: {row['error']}")
-    print(f"\n{answer.status} {answer.reason}  {json.dumps(document['counts'])}\n")
+    print(f"\n{answer.status} {answer.reason}  {json.dumps(document.get('report', document)['counts'])}\n")
     return {
         row["gateway"]: row["outcome"] for row in lines.rows if row["gateway"] in sample.EXPECTED
     } == sample.EXPECTED

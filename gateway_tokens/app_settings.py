@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .errors import Fault, SettingsInvalid
 from .settings_faults import read_estate
 from .sign_in import SignIn
+from .timing import FEW_SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     schedule = _value(environ, "RENEWAL_SCHEDULE")
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
-    faults += _faults(environ, schedule)
+    faults += [*_faults(environ), *_schedule_faults(schedule, estate)]
     if not container and (estate is None or estate.manages_something):
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
@@ -113,7 +114,7 @@ def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:
         return None, list(error.faults)
 
 
-def _faults(environ: Mapping[str, str], schedule: str) -> list[Fault]:
+def _faults(environ: Mapping[str, str]) -> list[Fault]:
     faults = [
         Fault(name, f"must be one of {', '.join(kind)}")
         for name, kind in (("SIGN_IN", SignIn), ("AZURE_CREDENTIAL", CredentialKind))
@@ -124,8 +125,22 @@ def _faults(environ: Mapping[str, str], schedule: str) -> list[Fault]:
         for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE")
         if _value(environ, name) and not _value(environ, name).startswith("https://")
     ]
-    try:
-        schedule_interval(schedule)
-    except ValueError as error:
-        faults.append(Fault("RENEWAL_SCHEDULE", str(error)))
     return faults
+
+
+def _schedule_faults(schedule: str, estate: Estate | None) -> list[Fault]:
+    try:
+        interval = schedule_interval(schedule)
+    except ValueError as error:
+        return [Fault("RENEWAL_SCHEDULE", str(error))]
+    lifetimes = [
+        rule.lifetime
+        for service in (estate.services.values() if estate else ())
+        for rule in service.gateways.values()
+        if rule.renew and rule.destinations
+    ]
+    if lifetimes and FEW_SWEEPS * interval >= min(lifetimes):
+        return [
+            Fault("RENEWAL_SCHEDULE", f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}")
+        ]
+    return []

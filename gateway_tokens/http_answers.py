@@ -89,12 +89,15 @@ def status_of(error: errors.GatewayTokensError) -> HTTPStatus:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem(error: errors.GatewayTokensError) -> func.HttpResponse:
-    """The error as a problem document. What is wrong with the settings is told by health and the log only."""
+def problem(error: errors.GatewayTokensError, **members: object) -> func.HttpResponse:
+    """The error as a problem document with further members.
+
+    What is wrong with the settings is told by health and the log only.
+    """
     if isinstance(error, errors.SettingsInvalid):
         detail = "The app's settings are invalid. GET health says what is wrong."
         return _problem_document(error.code, status_of(error), detail)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = dict(members)
     headers: dict[str, str] = {}
     if isinstance(error, errors.RequestInvalid):
         more["faults"] = [{"path": fault.path, "message": fault.message} for fault in error.faults]

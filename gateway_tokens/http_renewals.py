@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .access import Permission, lifetime_ceiling, may, require_some
 from .discovery import unit_of
-from .errors import NotFound, NotManaged
-from .http_answers import answered, json_answer
+from .errors import NotFound, NotManaged, SweepFailed
+from .http_answers import answered, json_answer, problem
 from .http_api import caller_of
 from .model import GatewayRef
 from .patience import SWEEP_PATIENCE, patience
@@ -88,10 +88,7 @@ class RenewalApi:
         if not done:
             said = "The sweep goes on. GET health and the log line 'sweep.completed' tell its end."
             return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
-        report = running.result()
-        return json_answer(
-            _summary(report, world.clock()), HTTPStatus.BAD_GATEWAY if report.failed else HTTPStatus.OK
-        )
+        return _answer(running.result(), world.clock())
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -109,9 +106,7 @@ class RenewalApi:
             report.add(row, world.clock())
             log_row(row)
         await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=False))
-        return json_answer(
-            _summary(report, world.clock()), HTTPStatus.BAD_GATEWAY if report.failed else HTTPStatus.OK
-        )
+        return _answer(report, world.clock())
 
 
 def _unit(world: World, asked: GatewayRef) -> Unit:
@@ -152,6 +147,13 @@ async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, l
 
     await spread(units(), one)
     return shown
+
+
+def _answer(report: SweepReport, now: datetime) -> func.HttpResponse:
+    """The report; inside a problem document when any row failed, so that whoever asked cannot miss it."""
+    if report.failed:
+        return problem(SweepFailed(report.failed, report.total), report=_summary(report, now))
+    return json_answer(_summary(report, now))
 
 
 def _summary(report: SweepReport, now: datetime) -> dict[str, Any]:
