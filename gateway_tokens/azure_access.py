@@ -17,6 +17,7 @@ from azure.core.rest import HttpRequest
 
 from .app_settings import AppSettings, CredentialKind
 from .azure_errors import translated
+from .errors import AzureFacts, IdentityUnavailable
 from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient
 
 _T = TypeVar("_T")
+_SIGN_IN_TIMEOUT = 15.0  # seconds: health must answer a probe
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
@@ -130,8 +132,12 @@ class AzureAccess:
 
     async def identity_works(self) -> None:
         """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
-        async with translated("Signing in with the app's identity", action="", scope=""):
-            await self.credential.get_token(self._settings.arm_scope)
+        operation = "Signing in with the app's identity"
+        try:
+            async with translated(operation, action="", scope=""), asyncio.timeout(_SIGN_IN_TIMEOUT):
+                await self.credential.get_token(self._settings.arm_scope)
+        except TimeoutError:
+            raise IdentityUnavailable(operation, AzureFacts()) from None
 
     async def close(self) -> None:
         """Close every client."""

@@ -22,7 +22,7 @@ from .requests import read_gateway, read_service
 from .sweeping import log_row, plan, remember, remembered, spread, sweep, terms_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     import azure.functions as func
 
@@ -81,14 +81,7 @@ class RenewalApi:
         permitted = _permitted(world, caller, Permission.RENEW)
         everything = all(_all_of(world, caller, name) for name in world.settings.estate.services)
         with patience(SWEEP_PATIENCE):
-            running = asyncio.create_task(sweep(world, permitted, complete=everything))
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        done, _ = await asyncio.wait([running], timeout=self._answer_within)
-        if not done:
-            said = "The sweep goes on. GET health and the log line 'sweep.completed' tell its end."
-            return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
-        return _answer(running.result(), world.clock())
+            return await self._in_time(sweep(world, permitted, complete=everything), world)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -97,26 +90,43 @@ class RenewalApi:
         caller = caller_of(world, request)
         asked = read_gateway(request.route_params)
         lifetime_ceiling(world.settings.estate.access, caller, Permission.RENEW, asked)
-        unit = _unit(world, asked)
-        record = await remembered(world)
-        report = SweepReport(world.clock(), known=frozenset(record.troubles))
-        for row in await keep(unit, replace(terms_of(world, record), renew_by=_FOR_EVER)):
-            if row.code == NotFound.code:
-                raise NotFound(str(asked))
-            report.add(row, world.clock())
-            log_row(row)
-        await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=False))
-        return _answer(report, world.clock())
+        return await self._in_time(_renew(world, await _unit(world, asked)), world)
+
+    async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
+        """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
+        running = asyncio.create_task(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait([running], timeout=self._answer_within)
+        if not done:
+            said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
+            return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
+        return _answer(running.result(), world.clock())
 
 
-def _unit(world: World, asked: GatewayRef) -> Unit:
+async def _renew(world: World, unit: Unit) -> SweepReport:
+    record = await remembered(world)
+    report = SweepReport(world.clock(), known=frozenset(record.troubles))
+    for row in await keep(unit, replace(terms_of(world, record), renew_by=_FOR_EVER)):
+        report.add(row, world.clock())
+        log_row(row)
+    await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=False))
+    return report
+
+
+async def _unit(world: World, asked: GatewayRef) -> Unit:
+    """The gateway under the name that Azure gives it, since places are named after it and may heed case."""
     found = world.settings.estate.service(asked.service)
     if found is None:
         raise NotFound(str(asked))
-    unit = unit_of(*found, asked.gateway)
-    if unit is None:
-        raise NotManaged(str(asked))
-    return unit
+    name, service = found
+    async for gateway in world.gateways.names(service.id):
+        if gateway.casefold() == asked.gateway.casefold():
+            unit = unit_of(name, service, gateway)
+            if unit is None:
+                raise NotManaged(str(asked))
+            return unit
+    raise NotFound(str(asked))
 
 
 def _permitted(world: World, caller: Caller, permission: Permission) -> Callable[[GatewayRef], bool]:

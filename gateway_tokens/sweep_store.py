@@ -74,3 +74,14 @@ class BlobSweepStore:
     @property
     def _address(self) -> str:
         return f"{self._container}/{_NAME}"
+
+
+class NoSweepStore:
+    """For an estate that delivers no token anywhere: there is nothing to remember."""
+
+    async def load(self) -> SweepRecord:
+        """An empty record."""
+        return SweepRecord()
+
+    async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
+        """Nothing."""

@@ -6,6 +6,7 @@ kept, so that the next call after a repair works.
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -71,16 +72,19 @@ def _put_together() -> tuple[World, AzureAccess]:
     from .azure_access import AzureAccess
     from .destinations import open_destination
     from .ports import World
-    from .sweep_store import BlobSweepStore
+    from .sweep_store import BlobSweepStore, NoSweepStore
 
     settings = read_settings(os.environ)
+    container = settings.state_container_url
+    # The SDK writes two lines for every request it sends: at a sweep's size that is all one would see, and pay for.
+    logging.getLogger("azure").setLevel(logging.WARNING)
     azure = AzureAccess(settings)
     made = World(
         settings=settings,
         clock=azure.clock,
         gateways=ArmGateways(azure),
         destination=lambda spec, ref: open_destination(spec, ref, azure),
-        sweeps=BlobSweepStore(azure, settings.state_container_url),
+        sweeps=BlobSweepStore(azure, container) if container else NoSweepStore(),
         interval=schedule_interval(settings.schedule),
         identity_works=azure.identity_works,
     )
