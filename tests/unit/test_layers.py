@@ -35,6 +35,7 @@ ROOMS = {
     "health": PURE,
     "log_lines": PURE,
     "openapi": PURE,
+    "openapi_answers": PURE,
     "report": PURE,
     "timing": PURE,
     "ports": PORTS,
