@@ -68,7 +68,7 @@ def _claims(principal: Mapping[str, Any], types: Iterable[str]) -> list[str]:
     return [
         claim["val"]
         for claim in principal["claims"]
-        if isinstance(claim, dict) and claim.get("typ") in wanted and isinstance(claim.get("val"), str)
+        if isinstance(claim, dict) and str(claim.get("typ")) in wanted and isinstance(claim.get("val"), str)
     ]
 
 

@@ -63,5 +63,7 @@ def kubernetes_secret(token: GatewayToken, named: SecretName) -> Secret:
 
 def default_secret_name(gateway: str) -> str:
     """`<gateway>-token`, as the portal names it, in the characters that Kubernetes allows."""
-    plain = "".join(letter if letter.isalnum() else "-" for letter in gateway.lower()).strip("-")
+    plain = "".join(
+        letter if letter.isascii() and letter.isalnum() else "-" for letter in gateway.lower()
+    ).strip("-")
     return f"{plain or 'gateway'}-token"

@@ -24,8 +24,8 @@ _TIMESTAMP = (
 )
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the Secret reference.
 SECRET_NAMES = {
-    "secretName": r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
-    "secretKey": r"^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,253}$",
+    "secretName": r"^(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+    "secretKey": r"^(?!\.$|\.\.)[a-zA-Z0-9._-]{1,253}$",
     "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
 }
 

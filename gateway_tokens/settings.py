@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, ValidationInfo, model_validator
 
 from .access import Permission
 from .destination_settings import Destination
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .model import GatewayRef
 
 MIN_MANAGED_LIFETIME = timedelta(days=1)
+# The schema has a pattern for names; without this it would let names outside the pattern pass.
+_NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 
 
 def _an_apim_service(resource_id: str) -> str:
@@ -98,7 +100,9 @@ class Service(Part):
         description="The service's full resource id in Azure."
     )
     gateways: dict[GatewayPattern, GatewayRule] = Field(
-        default_factory=dict, description="Rules by gateway name or pattern; the most literal match wins."
+        default_factory=dict,
+        description="Rules by gateway name or pattern; the most literal match wins.",
+        json_schema_extra=_NO_OTHER_NAMES,
     )
 
     @property
@@ -150,7 +154,7 @@ class Estate(Part):
 
     schema_address: str | None = Field(default=None, alias="$schema", description="For editors; not used.")
     services: dict[ServiceName, Service] = Field(
-        description="API Management services by the name callers use."
+        description="API Management services by the name callers use.", json_schema_extra=_NO_OTHER_NAMES
     )
     access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
 

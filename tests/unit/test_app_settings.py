@@ -1,0 +1,181 @@
+"""The app settings: defaults, every setting's faults, and the pause between two runs of a schedule."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from gateway_tokens.app_settings import (
+    SETTINGS,
+    AppSettings,
+    CredentialKind,
+    read_settings,
+    schedule_interval,
+)
+from gateway_tokens.errors import SettingsInvalid
+from gateway_tokens.sign_in import SignIn
+from tests.unit.samples import DESIGN_EXAMPLE, document, estate
+
+CONTAINER = "https://contoso.blob.core.windows.net/gateway-tokens"
+LEAST = {"GATEWAY_TOKENS": json.dumps(document()), "RENEWAL_SCHEDULE": "0 0 * * * *"}
+RENEWING = {**LEAST, "GATEWAY_TOKENS": json.dumps(DESIGN_EXAMPLE), "STATE_CONTAINER_URL": CONTAINER}
+
+
+def read(**changes: str) -> AppSettings:
+    return read_settings({**LEAST, **changes})
+
+
+def faults_of(environ: dict[str, str]) -> list[tuple[str, str]]:
+    with pytest.raises(SettingsInvalid) as refused:
+        read_settings(environ)
+    return [(fault.path, fault.message) for fault in refused.value.faults]
+
+
+def test_the_least_that_must_be_set_is_the_estate_and_the_schedule() -> None:
+    assert [name for name, default in SETTINGS.items() if default is None] == [
+        "GATEWAY_TOKENS",
+        "RENEWAL_SCHEDULE",
+    ]
+    settings = read_settings(LEAST)
+    assert settings == AppSettings(
+        estate=estate(document()),
+        schedule="0 0 * * * *",
+        state_container_url="",
+        sign_in=SignIn.FUNCTION_KEY,
+        signed_in_by_platform=False,
+        credential=CredentialKind.MANAGED_IDENTITY,
+        client_id="",
+        arm_endpoint="https://management.azure.com",
+        arm_scope="https://management.azure.com/.default",
+        ca_file="",
+    )
+
+
+def test_every_setting_is_taken_as_given() -> None:
+    settings = read(
+        STATE_CONTAINER_URL=CONTAINER + "/",
+        SIGN_IN="entraAndFunctionKey",
+        WEBSITE_AUTH_ENABLED="True",
+        AZURE_CREDENTIAL="azureCli",
+        AZURE_CLIENT_ID="c-1",
+        ARM_ENDPOINT="https://management.chinacloudapi.cn/",
+        ARM_SCOPE="https://management.core.chinacloudapi.cn/.default",
+        CA_FILE="/etc/ca.pem",
+    )
+    assert (settings.state_container_url, settings.arm_endpoint) == (
+        CONTAINER,
+        "https://management.chinacloudapi.cn",
+    )
+    assert settings.arm_scope == "https://management.core.chinacloudapi.cn/.default"
+    assert (settings.sign_in, settings.signed_in_by_platform) == (SignIn.BOTH, True)
+    assert (settings.credential, settings.client_id) == (CredentialKind.AZURE_CLI, "c-1")
+    assert settings.ca_file == "/etc/ca.pem"
+
+
+def test_the_scope_follows_the_address_of_a_sovereign_cloud() -> None:
+    settings = read(ARM_ENDPOINT="https://management.usgovcloudapi.net/")
+    assert settings.arm_scope == "https://management.usgovcloudapi.net/.default"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_setting_has_its_default(blank: str) -> None:
+    blanks = {name: blank for name, default in SETTINGS.items() if default is not None}
+    assert read(**blanks) == read_settings(LEAST)
+
+
+def test_white_space_around_a_setting_is_not_part_of_it() -> None:
+    assert read(AZURE_CLIENT_ID=" c-1\n", SIGN_IN=" entra ").client_id == "c-1"
+
+
+@pytest.mark.parametrize("spelling", ["True", "true", "TRUE", "1"])
+def test_the_platform_signs_in_when_it_says_so(spelling: str) -> None:
+    assert read(WEBSITE_AUTH_ENABLED=spelling).signed_in_by_platform
+
+
+@pytest.mark.parametrize("spelling", ["", "False", "false", "0", "yes", "on", "truе", "2", "None"])  # noqa: RUF001 - one e is Cyrillic
+def test_the_platform_does_not_sign_in_when_it_says_anything_else(spelling: str) -> None:
+    assert not read(WEBSITE_AUTH_ENABLED=spelling).signed_in_by_platform
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SIGN_IN", "none", "must be one of functionKey, entra, entraAndFunctionKey"),
+        ("SIGN_IN", "Entra", "must be one of functionKey, entra, entraAndFunctionKey"),
+        ("AZURE_CREDENTIAL", "cli", "must be one of managedIdentity, default, azureCli"),
+        ("ARM_ENDPOINT", "http://management.azure.com", "must be an https:// address"),
+        ("ARM_ENDPOINT", "management.azure.com", "must be an https:// address"),
+        ("ARM_SCOPE", "api://scope", "must be an https:// address"),
+        ("STATE_CONTAINER_URL", "http://contoso.blob.core.windows.net/a", "must be an https:// address"),
+        ("RENEWAL_SCHEDULE", "", "must have six fields, seconds first, such as '0 0 * * * *' for hourly"),
+        (
+            "RENEWAL_SCHEDULE",
+            "01:00:00",
+            "must have six fields, seconds first, such as '0 0 * * * *' for hourly",
+        ),
+        (
+            "RENEWAL_SCHEDULE",
+            "0 0 * *",
+            "must have six fields, seconds first, such as '0 0 * * * *' for hourly",
+        ),
+        (
+            "RENEWAL_SCHEDULE",
+            "0 0 * * * * *",
+            "must have six fields, seconds first, such as '0 0 * * * *' for hourly",
+        ),
+        ("RENEWAL_SCHEDULE", "0 60 * * * *", "is no NCRONTAB schedule: Bad minute"),
+    ],
+)
+def test_a_faulty_setting_is_named(name: str, value: str, said: str) -> None:
+    assert faults_of({**LEAST, name: value}) == [(name, said)]
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_missing_estate_is_named(value: str) -> None:
+    found = faults_of({**RENEWING, "GATEWAY_TOKENS": value})
+    assert found == [("GATEWAY_TOKENS", "is not set: it describes the estate, see the README")]
+
+
+def test_faults_of_settings_and_document_are_told_together() -> None:
+    broken = {"GATEWAY_TOKENS": '{"services": 1, "x": 2}', "SIGN_IN": "x", "STATE_CONTAINER_URL": CONTAINER}
+    paths = [path for path, _ in faults_of(broken)]
+    assert paths == ["services", "x", "SIGN_IN", "RENEWAL_SCHEDULE"]
+
+
+def test_an_estate_that_renews_needs_a_place_for_its_state() -> None:
+    found = faults_of({**RENEWING, "STATE_CONTAINER_URL": ""})
+    assert found == [("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container")]
+    assert read_settings(RENEWING).state_container_url == CONTAINER
+
+
+@pytest.mark.parametrize(
+    "rule", [{}, {"renew": False, "destinations": [{"kind": "file", "path": "/run/{gateway}.env"}]}]
+)
+def test_an_estate_that_delivers_nowhere_needs_no_place_for_its_state(rule: dict[str, object]) -> None:
+    assert read(GATEWAY_TOKENS=json.dumps(document(any_gateway=rule))).state_container_url == ""
+
+
+@pytest.mark.parametrize(
+    ("schedule", "interval"),
+    [
+        ("0 0 * * * *", timedelta(hours=1)),
+        ("*/30 * * * * *", timedelta(seconds=30)),
+        ("0 */15 * * * *", timedelta(minutes=15)),
+        ("*/15 * * * *", timedelta(minutes=15)),
+        ("0 0 6,18 * * *", timedelta(hours=12)),
+        ("0 0 9,17 * * *", timedelta(hours=16)),
+        ("0 0 9 * * 1-5", timedelta(days=3)),
+        ("0 0 9 * * Mon-Fri", timedelta(days=3)),
+        ("0 0 0 1 * *", timedelta(days=31)),
+    ],
+)
+def test_a_schedules_interval_is_its_longest_pause(schedule: str, interval: timedelta) -> None:
+    assert schedule_interval(schedule) == interval
+
+
+@pytest.mark.parametrize(
+    "schedule", ["60 * * * * *", "0 0 25 * * *", "x * * * * *", "0 0 0 30 2 *", "0 0 0 * * 9"]
+)
+def test_what_never_runs_or_makes_no_sense_is_no_schedule(schedule: str) -> None:
+    with pytest.raises(ValueError, match="is no NCRONTAB schedule"):
+        schedule_interval(schedule)

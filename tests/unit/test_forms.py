@@ -1,0 +1,75 @@
+"""The ready-made forms of a token, as Docker, Kubernetes and the official Helm chart take them."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_tokens.forms import Form, SecretName, default_secret_name, env_file, kubernetes_secret
+from tests.unit.samples import SIGNATURE, token
+
+VALUE = f"GatewayKey edge-01&202603311155&{SIGNATURE}"
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+
+def test_the_forms_have_the_names_that_callers_use() -> None:
+    assert [str(form) for form in Form] == ["json", "headerValue", "envFile", "kubernetesSecret"]
+
+
+def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:
+    assert env_file(token()).reveal() == f"config.service.auth={VALUE}\n"
+
+
+def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
+    assert json.loads(kubernetes_secret(token(), SecretName()).reveal()) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "edge-01-token",
+            "labels": {"app.kubernetes.io/managed-by": "gateway-tokens"},
+            "annotations": {"gateway-tokens/expiry": "2026-03-31T11:55:00Z"},
+        },
+        "type": "Opaque",
+        "stringData": {"gateway-key": VALUE},
+    }
+
+
+def test_a_manifest_takes_the_names_asked_for() -> None:
+    manifest = json.loads(kubernetes_secret(token(), SecretName("mine", "value", "apim")).reveal())
+    assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("mine", "apim")
+    assert manifest["stringData"] == {"value": VALUE}
+
+
+def test_a_manifest_ends_with_a_line_end_so_that_it_can_be_piped() -> None:
+    assert kubernetes_secret(token(), SecretName()).reveal().endswith("}\n")
+
+
+def test_no_form_prints_itself() -> None:
+    printed = f"{env_file(token())} {kubernetes_secret(token(), SecretName())!r}"
+    assert SIGNATURE not in printed
+
+
+@pytest.mark.parametrize(
+    ("gateway", "name"),
+    [
+        ("edge-01", "edge-01-token"),
+        ("Edge_01.EU~x", "edge-01-eu-x-token"),
+        ("-edge-", "edge-token"),
+        ("___", "gateway-token"),
+        ("", "gateway-token"),
+        ("éclair", "clair-token"),
+        ("a" * 80, "a" * 80 + "-token"),
+    ],
+)
+def test_a_default_secret_name_is_the_gateways_in_kubernetes_letters(gateway: str, name: str) -> None:
+    assert default_secret_name(gateway) == name
+
+
+@given(st.text(max_size=80))
+def test_a_default_secret_name_is_always_one_that_kubernetes_takes(gateway: str) -> None:
+    name = default_secret_name(gateway)
+    assert re.fullmatch(DNS_SUBDOMAIN, name)
+    assert len(name) <= 253

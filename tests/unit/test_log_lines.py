@@ -1,0 +1,94 @@
+"""Log lines: one JSON object each, whatever the values hold, and never a secret."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway_tokens.access import Caller
+from gateway_tokens.log_lines import correlation, log_line
+from gateway_tokens.model import GatewayRef, KeyType, Secret
+from tests.unit.samples import NOW, SIGNATURE, token
+
+Written = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def written(caplog: pytest.LogCaptureFixture) -> Written:
+    """Every line written so far, read back: a message that is not one line of JSON fails here."""
+    caplog.set_level(logging.INFO, logger="gateway_tokens")
+
+    def lines() -> list[dict[str, Any]]:
+        messages = [record.getMessage() for record in caplog.records]
+        assert all(len(message.splitlines()) == 1 for message in messages)
+        return [json.loads(message) for message in messages]
+
+    return lines
+
+
+def test_a_line_says_what_happened_and_in_which_call(written: Written) -> None:
+    asked = correlation.set("c-1")
+    log_line("token.issued", gateway="edge-01", keyType=KeyType.PRIMARY)
+    correlation.reset(asked)
+    assert written() == [
+        {"event": "token.issued", "correlationId": "c-1", "gateway": "edge-01", "keyType": "primary"}
+    ]
+
+
+def test_a_line_outside_any_call_names_none(written: Written) -> None:
+    log_line("sweep.done", due=0, late=False)
+    assert written() == [{"event": "sweep.done", "due": 0, "late": False}]
+
+
+def test_an_empty_text_is_left_out(written: Written) -> None:
+    log_line("token.issued", gateway="", reason=None)
+    assert written() == [{"event": "token.issued", "reason": None}]
+
+
+def test_a_line_has_the_level_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    log_line("token.refused", logging.WARNING)
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("gateway_tokens", logging.WARNING)
+    ]
+
+
+def test_a_moment_is_written_as_azure_writes_it(written: Written) -> None:
+    log_line("token.issued", expiry=NOW)
+    assert written()[0]["expiry"] == "2026-03-01T12:00:00Z"
+
+
+def test_a_noun_is_written_as_it_prints(written: Written) -> None:
+    log_line("token.issued", ref=GatewayRef("contoso", "edge-01"), caller=Caller(client_id="c-1"))
+    assert (written()[0]["ref"], written()[0]["caller"]) == ("contoso/edge-01", "client:c-1")
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nb", "a\r\nb", "\u2028", "\x00", '"}\n{"event": "forged"', "%s %d", "\ud800"]
+)
+def test_no_value_breaks_a_line(written: Written, value: str) -> None:
+    log_line("token.refused", gateway=value)
+    assert written() == [{"event": "token.refused", "gateway": value}]
+
+
+@given(st.text(min_size=1))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_comes_back_from_one_line(written: Written, value: str) -> None:
+    log_line("token.refused", gateway=value)
+    assert written()[-1]["gateway"] == value
+
+
+@pytest.mark.parametrize("value", [Secret("tok-3n"), ["a", Secret("tok-3n")], {"a": Secret("tok-3n")}])
+def test_a_secret_is_refused_without_being_quoted(written: Written, value: object) -> None:
+    with pytest.raises(TypeError, match="a secret is never logged") as refused:
+        log_line("token.issued", value=value)
+    assert "tok-3n" not in str(refused.value)
+    assert written() == []
+
+
+def test_a_token_that_is_logged_whole_shows_no_signature(written: Written) -> None:
+    log_line("token.issued", token=token())
+    assert SIGNATURE not in str(written())

@@ -1,0 +1,76 @@
+"""The JSON Schema that editors use says what the code reads."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from tests.unit.samples import DESIGN_EXAMPLE, document, faults_of
+from tools.schema import PATH, schema, text
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads(PATH.read_text()))
+
+
+def test_the_schema_in_the_repository_is_current() -> None:
+    assert PATH.read_text() == text(), "run `make schema`"
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(schema())
+
+
+def test_the_schema_accepts_the_designs_example(validator: Draft202012Validator) -> None:
+    validator.validate(DESIGN_EXAMPLE)
+
+
+def test_the_schema_accepts_a_document_that_names_it(validator: Draft202012Validator) -> None:
+    validator.validate({"$schema": "./gateway-tokens.schema.json", **DESIGN_EXAMPLE})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (),
+        ("services", "contoso"),
+        ("services", "contoso", "gateways", "*"),
+        ("services", "contoso", "gateways", "*", "destinations", 0),
+        ("access", 0),
+        ("access", 0, "caller"),
+    ],
+)
+def test_the_schema_refuses_an_unknown_key_wherever_the_code_does(
+    validator: Draft202012Validator, path: tuple[str | int, ...]
+) -> None:
+    broken = copy.deepcopy(DESIGN_EXAMPLE)
+    part: Any = broken
+    for name in path:
+        part = part[name]
+    part["unknwon"] = 1
+    assert not validator.is_valid(broken)
+    assert faults_of(broken)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"services": {"a": {}}},
+        document(any_gateway={"lifetime": "P1M"}),
+        document(any_gateway={"lifetime": 30}),
+        document(any_gateway={"keyType": "tertiary"}),
+        document(any_gateway={"destinations": [{"kind": "keyVault"}]}),
+        document(any_gateway={"destinations": [{"kind": "keyVault", "vault": "http://a"}]}),
+        document(any_gateway={"destinations": [{"kind": "ftp"}]}),
+        document(**{"a b": {}}),
+        {**document(), "access": [{"caller": {"appRole": "r"}, "gateways": ["contoso/*"], "allow": ["all"]}]},
+        {**document(), "access": [{"caller": {"appRole": "r"}, "gateways": [], "allow": ["issue"]}]},
+    ],
+)
+def test_the_schema_refuses_what_editors_can_see(validator: Draft202012Validator, broken: object) -> None:
+    assert not validator.is_valid(broken)
+    assert faults_of(broken)
