@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -102,12 +103,17 @@ class ClusterApi:
         async with self._connecting:
             if self._client is None:
                 address = await self._address()
-                if address not in self._clients:
-                    self._clients[address] = self._azure.pipeline(
-                        address.server, ca=address.certificate_authority, authentication_policy=self._policy
-                    )
-                self._client = self._clients[address]
+                self._client = self._clients[address] = self._clients.get(address) or self._open(address)
             return self._client
+
+    def _open(self, address: Address) -> Client:
+        authority = address.certificate_authority
+        try:
+            return self._azure.pipeline(address.server, ca=authority, authentication_policy=self._policy)
+        except (ssl.SSLError, ValueError):
+            raise DestinationBlocked(
+                address.server, "its certificate authority is no certificate in PEM. See the settings."
+            ) from None
 
     async def _address(self) -> Address:
         if self._spec.cluster is None:
