@@ -7,7 +7,7 @@ import json
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
@@ -36,7 +36,8 @@ def cluster_api(spec: KubernetesSecret, azure: AzureAccess) -> ClusterApi:
     known = _clusters.setdefault(azure, {})
     key = (spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
     if key not in known:
-        known[key] = ClusterApi(spec, azure)
+        # A strong reference from the value would keep the key, and so both, for ever.
+        known[key] = ClusterApi(spec, proxy(azure))
     return known[key]
 
 
