@@ -135,7 +135,8 @@ class AzureAccess:
 
 def _refusal(error: HttpResponseError, operation: str, action: str, scope: str) -> AzureError:
     status = error.status_code or 0
-    facts = AzureFacts(status, (error.error and error.error.code) or "")
+    code, message = (error.error.code, error.error.message) if error.error else ("", "")
+    facts = AzureFacts(status, code or "", message or "")
     if status == HTTPStatus.FORBIDDEN:
         return AzureForbidden(operation, facts, action, scope)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -57,7 +57,11 @@ class TestSecret:
         await opened(world).write(TOKEN, LABEL, None)
         assert [secret["name"] for secret in app.secrets] == ["gateway-token"]
 
-    async def test_keeps_the_label_in_one_tag_beside_the_others(self, world: World, app: App) -> None:
+    @pytest.mark.parametrize("replaces_tags", [True, False])
+    async def test_keeps_the_label_in_one_tag_beside_the_others(
+        self, world: World, app: App, *, replaces_tags: bool
+    ) -> None:
+        app.replaces_tags = replaces_tags
         app.tags = {"team": "edge"}
         await opened(world).write(TOKEN, LABEL, None)
         assert app.tags["team"] == "edge"
@@ -184,6 +188,13 @@ class TestRestart:
         assert await restart_due(destination)
         await destination.restart(TOKEN)
         assert not await restart_due(destination)
+        assert app.restarted == []
+
+    async def test_a_revision_that_runs_already_is_not_restarted(self, world: World, app: App) -> None:
+        destination = opened(world)
+        await destination.write(TOKEN, LABEL, None)
+        app.ready = app.revisions[-1]
+        await destination.restart(TOKEN)
         assert app.restarted == []
 
     async def test_one_that_broke_off_is_waited_for_by_the_next_sweep(self, world: World, app: App) -> None:
