@@ -22,7 +22,7 @@ def merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def with_data(manifest: Manifest) -> Manifest:
-    """Return the manifest with its `stringData`, if any, moved into `data`; ValueError if that is not base64."""
+    """Return the manifest with its `stringData`, if any, moved into `data`; ValueError or TypeError if that is not base64."""
     data = dict(manifest.get("data") or {})
     for value in data.values():
         b64decode(value, validate=True)

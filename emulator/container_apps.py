@@ -19,7 +19,8 @@ VERSIONS = ("2024-03-01", "2025-01-01")
 class App:
     """An app. A change is in progress for `looks_to_settle` looks; the new revision runs `looks_to_run` looks later.
 
-    `broken` revisions fail, `stuck` ones go on processing.
+    `broken` revisions fail, `stuck` ones go on processing. Tags in a change are merged, or with `replaces_tags`, as some
+    resource providers do, taken for all the tags.
     """
 
     name: str
@@ -33,6 +34,7 @@ class App:
     looks_to_run: int = 1
     broken: bool = False
     stuck: bool = False
+    replaces_tags: bool = False
     settling: int = 0
     starting: int = 0
 
@@ -100,7 +102,8 @@ class ContainerApps:
         template = merged(app.template, properties.get("template", {}))
         if template != app.template:
             _begin_revision(app, template)
-        app.secrets, app.tags = secrets, merged(app.tags, body.get("tags", {}))
+        app.secrets = secrets
+        app.tags = merged({} if app.replaces_tags else app.tags, body.get("tags", {}))
         app.settling = app.looks_to_settle
         return web.json_response(_shown(app), status=202, headers={"Location": str(request.url)})
 

@@ -144,6 +144,6 @@ async def _body(request: web.Request) -> Manifest:
 def _stored(manifest: Manifest) -> Manifest:
     try:
         return with_data(manifest)
-    except ValueError:
+    except (ValueError, TypeError):
         message = 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 4'
         raise RefusedError(400, "BadRequest", message) from None

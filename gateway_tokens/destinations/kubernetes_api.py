@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
@@ -35,7 +36,8 @@ def cluster_api(spec: KubernetesSecret, azure: AzureAccess) -> ClusterApi:
     known = _clusters.setdefault(azure, {})
     key = (spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
     if key not in known:
-        known[key] = ClusterApi(spec, azure)
+        # A strong reference from the value would keep the key, and so both, for ever.
+        known[key] = ClusterApi(spec, proxy(azure))
     return known[key]
 
 
@@ -102,12 +104,17 @@ class ClusterApi:
         async with self._connecting:
             if self._client is None:
                 address = await self._address()
-                if address not in self._clients:
-                    self._clients[address] = self._azure.pipeline(
-                        address.server, ca=address.certificate_authority, authentication_policy=self._policy
-                    )
-                self._client = self._clients[address]
+                self._client = self._clients[address] = self._clients.get(address) or self._open(address)
             return self._client
+
+    def _open(self, address: Address) -> Client:
+        authority = address.certificate_authority
+        try:
+            return self._azure.pipeline(address.server, ca=authority, authentication_policy=self._policy)
+        except (ssl.SSLError, ValueError):
+            raise DestinationBlocked(
+                address.server, "its certificate authority is no certificate in PEM. See the settings."
+            ) from None
 
     async def _address(self) -> Address:
         if self._spec.cluster is None:

@@ -1,0 +1,347 @@
+"""A Kubernetes Secret: its key, its label, its workload's restart, and each way in which a cluster says no."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.aks import PROVIDER
+from emulator.faults import Fault
+from emulator.tls import throw_away_tls
+from gateway_tokens.destination_settings import Layout
+from gateway_tokens.destinations import open_destination
+from gateway_tokens.errors import (
+    AzureError,
+    AzureForbidden,
+    AzureNotFound,
+    AzureUnavailable,
+    DestinationBlocked,
+    RestartFailed,
+)
+from gateway_tokens.ports import Destination
+from tests.adapters.destination_places import (
+    LABEL,
+    NOW,
+    REF,
+    SUBSCRIPTION,
+    World,
+    a_kubernetes_spec,
+    a_token,
+)
+
+TOKEN, NEWER = a_token(), a_token(seed="newer")
+NAME = "edge-01-token"
+DEPLOYMENT = {"name": "{gateway}-gateway"}
+STATEFUL_SET = {"kind": "StatefulSet", "name": "{gateway}-gateway"}
+CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDER}/edge"
+
+
+def opened(world: World, **more: object) -> Destination:
+    return open_destination(a_kubernetes_spec(world, **more), REF, world.azure)
+
+
+def with_workload(world: World, kind: str = "Deployment", replicas: int = 2, **spec: object) -> Destination:
+    world.cluster.objects.add_workload(kind, "default", "edge-01-gateway", replicas, **spec)
+    return opened(world, restart=DEPLOYMENT if kind == "Deployment" else STATEFUL_SET)
+
+
+def annotations(world: World, resource: str = "deployments") -> dict[str, str]:
+    return world.cluster.objects.template_annotations(resource, "default", "edge-01-gateway")
+
+
+async def restart_due(destination: Destination) -> bool:
+    held = await destination.read()
+    assert held is not None
+    return held.restart_due
+
+
+class TestSecret:
+    @pytest.mark.parametrize(
+        ("layout", "key"),
+        [("helm", "gateway-key"), ("portal", "value"), ("envFrom", "config.service.auth.key")],
+    )
+    async def test_each_layout_has_its_key(self, world: World, layout: str, key: str) -> None:
+        await opened(world, layout=Layout(layout)).write(TOKEN, LABEL, None)
+        stored = world.cluster.objects.secret_value("default", NAME, key)
+        assert stored == TOKEN.header_value().reveal()
+
+    async def test_carries_the_label_as_annotations_and_the_owner_as_label(self, world: World) -> None:
+        await opened(world).write(TOKEN, LABEL, None)
+        secret = world.cluster.objects.look("secrets", "default", NAME)
+        assert secret is not None
+        assert secret["type"] == "Opaque"
+        assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
+        assert secret["metadata"]["annotations"] == {
+            f"gateway-tokens/{name}": value for name, value in LABEL.tags(TOKEN).items()
+        }
+
+    async def test_leaves_other_keys_labels_and_annotations_alone(self, world: World) -> None:
+        metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
+        world.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
+        destination = opened(world)
+        await destination.write(TOKEN, LABEL, await destination.read())
+        secret = world.cluster.objects.look("secrets", "default", NAME)
+        assert secret is not None
+        assert world.cluster.objects.secret_value("default", NAME, "other") == "kept"
+        assert secret["metadata"]["labels"]["team"] == "edge"
+        assert secret["metadata"]["annotations"]["reloader"] == "on"
+
+    async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, world: World) -> None:
+        world.cluster.objects.add_secret("default", NAME, {"other": "kept"})
+        held = await opened(world).read()
+        assert held is not None
+        assert (held.token, held.label) == (None, None)
+
+    async def test_bytes_that_are_no_text_are_no_token(self, world: World) -> None:
+        world.cluster.objects.add_secret("default", NAME, {})
+        manifest = world.cluster.objects.look("secrets", "default", NAME) or {}
+        world.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
+        held = await opened(world).read()
+        assert held is not None
+        assert held.token is None
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],
+    )
+    async def test_a_secret_of_another_kind_or_immutable_blocks(
+        self, world: World, more: dict[str, object], said: str
+    ) -> None:
+        world.cluster.objects.add_secret("default", NAME, {"gateway-key": "x"}, **more)
+        with pytest.raises(DestinationBlocked, match=said):
+            await opened(world).read()
+
+    async def test_a_missing_namespace_is_not_made(self, world: World) -> None:
+        destination = opened(world, namespace="elsewhere")
+        assert await destination.read() is None
+        with pytest.raises(AzureNotFound, match="namespaces/elsewhere"):
+            await destination.write(TOKEN, LABEL, None)
+
+    async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, world: World) -> None:
+        destination = opened(world)
+        await destination.write(TOKEN, LABEL, None)
+        held = await destination.read()
+        world.emulator.azure.granted = {"get secrets", "create secrets"}
+        with pytest.raises(AzureForbidden) as caught:
+            await destination.write(NEWER, LABEL, held)
+        assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.place)
+
+    async def test_nothing_that_the_cluster_says_is_repeated(self, world: World) -> None:
+        said = '{"kind": "Status", "reason": "BadRequest", "message": "near: GatewayKey edge&secret", "code": 400}'
+        headers = {"Content-Type": "application/json"}
+        world.emulator.azure.faults.add(Fault(host="kubernetes", status=400, body=said, headers=headers))
+        with pytest.raises(AzureError) as caught:
+            await opened(world).write(TOKEN, LABEL, None)
+        assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
+
+
+class TestRestart:
+    async def test_is_not_due_while_no_workload_is_named(self, world: World) -> None:
+        destination = opened(world)
+        await destination.write(TOKEN, LABEL, None)
+        assert not await restart_due(destination)
+        calls = len(world.emulator.azure.calls)
+        await destination.restart(TOKEN)
+        assert len(world.emulator.azure.calls) == calls
+
+    @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+    async def test_is_due_from_the_write_until_all_pods_are_new(self, world: World, kind: str) -> None:
+        destination = with_workload(world, kind)
+        await destination.write(TOKEN, LABEL, None)
+        assert await restart_due(destination)
+        await destination.restart(TOKEN)
+        assert not await restart_due(destination)
+        assert annotations(world, f"{kind.lower()}s") == {
+            "gateway-tokens/fingerprint": TOKEN.fingerprint,
+            "kubectl.kubernetes.io/restartedAt": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+    async def test_is_due_again_for_a_newer_token(self, world: World) -> None:
+        destination = with_workload(world)
+        await destination.write(TOKEN, LABEL, None)
+        await destination.restart(TOKEN)
+        await destination.write(NEWER, LABEL, await destination.read())
+        assert await restart_due(destination)
+
+    async def test_one_that_broke_off_is_waited_for_and_not_begun_again(self, world: World) -> None:
+        world.cluster.objects.looks_to_roll = 4
+        destination = opened(world, restart=DEPLOYMENT | {"timeout": "PT3S"})
+        world.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+        await destination.write(TOKEN, LABEL, None)
+        with pytest.raises(RestartFailed):
+            await destination.restart(TOKEN)
+        assert await restart_due(destination)
+        await destination.restart(TOKEN)
+        assert len(world.emulator.azure.called("kubernetes", "PATCH")) == 1
+
+    async def test_asked_for_when_none_is_due_begins_one(self, world: World) -> None:
+        destination = with_workload(world)
+        await destination.write(TOKEN, LABEL, None)
+        await destination.restart(TOKEN)
+        await destination.restart(TOKEN)
+        # The template has the same fingerprint and, with this still clock, the same time: what counts is the call.
+        assert len(world.emulator.azure.called("kubernetes", "PATCH")) == 2
+
+    @pytest.mark.parametrize(("bound", "looks"), [("PT6S", 3), ("PT9S", 4)])
+    async def test_gives_up_at_its_bound_and_counts_the_pods(
+        self, world: World, bound: str, looks: int
+    ) -> None:
+        world.cluster.objects.stuck.add("edge-01-gateway")
+        world.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway", 3)
+        destination = opened(world, restart=DEPLOYMENT | {"timeout": bound})
+        await destination.write(TOKEN, LABEL, None)
+        first = len(world.emulator.azure.called("kubernetes", "GET"))
+        with pytest.raises(
+            RestartFailed, match=r"Deployment default/edge-01-gateway .* \(0 of 3 pods updated"
+        ):
+            await destination.restart(TOKEN)
+        assert len(world.emulator.azure.called("kubernetes", "GET")) - first == looks + 1
+
+    @pytest.mark.parametrize(
+        ("kind", "spec", "said"),
+        [
+            ("Deployment", {"paused": True}, "paused: resume it"),
+            ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "OnDelete: delete its pods"),
+        ],
+    )
+    async def test_a_workload_that_cannot_restart_by_itself_fails_at_once_and_stays_due(
+        self, world: World, kind: str, spec: dict[str, Any], said: str
+    ) -> None:
+        destination = with_workload(world, kind, **spec)
+        await destination.write(TOKEN, LABEL, None)
+        with pytest.raises(RestartFailed, match=said):
+            await destination.restart(TOKEN)
+        assert world.time.elapsed <= 3
+        assert await restart_due(destination)
+
+    async def test_a_workload_without_pods_is_marked_and_done(self, world: World) -> None:
+        destination = with_workload(world, replicas=0)
+        await destination.write(TOKEN, LABEL, None)
+        await destination.restart(TOKEN)
+        assert not await restart_due(destination)
+
+    async def test_a_missing_workload_does_not_stop_the_delivery(self, world: World) -> None:
+        destination = opened(world, restart=DEPLOYMENT)
+        await destination.write(TOKEN, LABEL, None)
+        assert await restart_due(destination)
+        with pytest.raises(RestartFailed, match="Deployment default/edge-01-gateway does not exist"):
+            await destination.restart(TOKEN)
+
+    async def test_a_workload_that_may_not_be_looked_at_does_not_stop_the_delivery(
+        self, world: World
+    ) -> None:
+        destination = with_workload(world)
+        world.emulator.azure.granted = {"get secrets", "create secrets"}
+        await destination.write(TOKEN, LABEL, None)
+        assert await restart_due(destination)
+        with pytest.raises(AzureForbidden, match="'get deployments'"):
+            await destination.restart(TOKEN)
+
+    async def test_somebody_elses_value_restarts_nothing(self, world: World) -> None:
+        destination = with_workload(world)
+        world.cluster.objects.add_secret("default", NAME, {"gateway-key": TOKEN.header_value().reveal()})
+        assert not await restart_due(destination)
+
+
+class TestSignIn:
+    async def test_rows_of_one_cluster_share_one_sign_in(self, world: World) -> None:
+        await opened(world).read()
+        await opened(world, secret="another").read()
+        assert len(world.emulator.azure.called("identity")) == 1
+
+    async def test_a_cluster_that_does_not_know_entra_takes_a_service_accounts_token(
+        self, world: World
+    ) -> None:
+        world.cluster.knows_entra = False
+        with pytest.raises(DestinationBlocked, match="does not accept the app's sign-in"):
+            await opened(world).read()
+        destination = opened(world, sign_in=self.service_account(world))
+        await destination.write(TOKEN, LABEL, None)
+        assert world.emulator.azure.called("kubernetes")[-1].status == 201
+
+    async def test_a_service_accounts_token_is_read_once_and_again_when_refused(self, world: World) -> None:
+        azure = world.emulator.azure
+        destination = opened(world, sign_in=self.service_account(world))
+        await destination.read()
+        await destination.read()
+        reads = [call for call in azure.called("vault", "GET") if call.status == 200]
+        assert len(reads) == 1
+        azure.bearers.pop(azure.vault("contoso").secrets["edge-account"].latest.value)
+        self.service_account(world)
+        assert await destination.read() is None
+
+    @pytest.mark.parametrize("stored", ["", "two\nlines", "späte"])
+    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(
+        self, world: World, stored: str
+    ) -> None:
+        account = self.service_account(world)
+        world.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
+        with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
+            await opened(world, sign_in=account).read()
+
+    async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
+        self, world: World
+    ) -> None:
+        account = self.service_account(world)
+        world.emulator.azure.granted = {"get secrets"}
+        with pytest.raises(AzureForbidden) as caught:
+            await opened(world, sign_in=account).read()
+        assert caught.value.action == "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+        assert caught.value.scope.endswith("/secrets/edge-account")
+
+    @staticmethod
+    def service_account(world: World) -> dict[str, str]:
+        azure = world.emulator.azure
+        token = world.cluster.service_account_token(azure)
+        azure.vault("contoso").set("edge-account", f"{token}", NOW)
+        return {"vault": world.emulator.vault_url("contoso"), "secret": "edge-account"}
+
+
+class TestAks:
+    async def test_azure_gives_address_and_certificate_once_for_all_rows(self, world: World) -> None:
+        await opened(world, cluster=CLUSTER).write(TOKEN, LABEL, None)
+        await opened(world, cluster=CLUSTER, secret="another").read()
+        assert world.cluster.objects.look("secrets", "default", NAME)
+        assert len(world.emulator.azure.called("arm", "POST")) == 1
+
+    async def test_a_missing_permission_is_asked_for_anew_the_next_time(self, world: World) -> None:
+        world.emulator.azure.granted = {"get secrets"}
+        destination = opened(world, cluster=CLUSTER)
+        with pytest.raises(AzureForbidden) as caught:
+            await destination.read()
+        assert caught.value.action.endswith("/listClusterUserCredential/action")
+        assert caught.value.scope == CLUSTER
+        world.emulator.azure.granted = None
+        assert await destination.read() is None
+
+    async def test_a_cluster_that_moved_is_found_again(self, world: World) -> None:
+        destination = opened(world, cluster=CLUSTER)
+        here, world.cluster.url = world.cluster.url, "https://127.0.0.1:9"
+        with pytest.raises(AzureUnavailable):
+            await destination.read()
+        world.cluster.url = here
+        assert await destination.read() is None
+
+    async def test_a_certificate_in_the_settings_goes_before_azures(self, world: World) -> None:
+        with pytest.raises(AzureUnavailable):
+            await opened(world, cluster=CLUSTER, certificate_authority=another_authority()).read()
+
+    @pytest.mark.parametrize(
+        "text", ["nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"]
+    )
+    async def test_a_certificate_that_is_none_blocks(self, world: World, text: str) -> None:
+        with pytest.raises(DestinationBlocked, match="certificate authority"):
+            await opened(world, cluster=CLUSTER, certificate_authority=text).read()
+
+    @pytest.mark.parametrize("value", ["", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"])
+    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, world: World, value: str) -> None:
+        body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
+        headers = {"Content-Type": "application/json"}
+        world.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
+        with pytest.raises(AzureError, match="no usable kubeconfig"):
+            await opened(world, cluster=CLUSTER).read()
+
+
+def another_authority() -> str:
+    """A certificate that signed nothing here."""
+    return Path(throw_away_tls.__wrapped__().ca_file).read_text()
