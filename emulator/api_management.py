@@ -1,7 +1,5 @@
 """The part of Microsoft.ApiManagement that concerns self-hosted gateways, as routes of ARM."""
 
-import json
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -9,11 +7,11 @@ from aiohttp import web
 from emulator.arm import GROUP, check_group, resource_not_found
 from emulator.azure import Azure
 from emulator.endpoint import RefusedError, Route, Work
-from emulator.gateways import KEY_TYPES, Gateway, Service
+from emulator.gateways import Gateway, Service
+from emulator.token_requests import body_of, count, expiry_of, invalid, key_type_of
 
 PROVIDER = "Microsoft.ApiManagement/service"
 VERSIONS = ("2022-08-01", "2024-05-01")
-LONGEST = timedelta(days=30)
 
 
 def routes() -> list[Route]:
@@ -38,9 +36,9 @@ def _route(method: str, path: str, work: Work, action: str) -> Route:
 async def _list(azure: Azure, request: web.Request) -> web.Response:
     service = _service(azure, request)
     if "$filter" in request.query:
-        raise _invalid([("$filter", "Filters are not emulated.")])
-    skip = _count(request, "$skip", 0)
-    size = min(_count(request, "$top", azure.page_size), azure.page_size)
+        raise invalid([("$filter", "Filters are not emulated.")])
+    skip = count(request, "$skip", 0)
+    size = min(count(request, "$top", azure.page_size), azure.page_size)
     gateways = list(service.gateways.values())
     after = skip + size
     body = {
@@ -49,13 +47,6 @@ async def _list(azure: Azure, request: web.Request) -> web.Response:
         "nextLink": _next_link(request, after) if after < len(gateways) else "",
     }
     return web.json_response(body)
-
-
-def _count(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not text.isdecimal() or (name == "$top" and int(text) == 0):
-        raise _invalid([(name, f"The value '{text}' is not a valid count.")])
-    return int(text)
 
 
 def _next_link(request: web.Request, skip: int) -> str:
@@ -74,22 +65,22 @@ async def _head(azure: Azure, request: web.Request) -> web.Response:
 
 
 async def _generate_token(azure: Azure, request: web.Request) -> web.Response:
-    body = await _body(request)
-    key_type, faults = _key_type(body)
-    expiry, late = _expiry(body, azure.clock())
+    body = await body_of(request)
+    key_type, faults = key_type_of(body)
+    expiry, late = expiry_of(body, azure.clock())
     faults += late
     if request.match_info["gateway"].lower() == "managed":
         faults.append(("gatewayId", "The gateway identifier must not be 'managed'."))
     if faults:
-        raise _invalid(faults)
+        raise invalid(faults)
     _, gateway = _gateway(azure, request)
     return web.json_response({"value": gateway.token(key_type, expiry)})
 
 
 async def _regenerate_key(azure: Azure, request: web.Request) -> web.Response:
-    key_type, faults = _key_type(await _body(request))
+    key_type, faults = key_type_of(await body_of(request))
     if faults:
-        raise _invalid(faults)
+        raise invalid(faults)
     _, gateway = _gateway(azure, request)
     gateway.regenerate(key_type)
     return web.Response(status=204)
@@ -128,44 +119,3 @@ def _contract(service: Service, gateway: Gateway) -> dict[str, object]:
 
 def _etag(gateway: Gateway) -> str:
     return f'"{abs(hash((gateway.name, gateway.location, gateway.description))):016X}"'
-
-
-async def _body(request: web.Request) -> dict[str, object]:
-    try:
-        body = json.loads(await request.read())
-    except ValueError:
-        raise _invalid([("representation", "Parsing error(s): the body is not JSON.")]) from None
-    if not isinstance(body, dict):
-        raise _invalid([("representation", "Parsing error(s): the body is not an object.")])
-    return body
-
-
-def _key_type(body: dict[str, object]) -> tuple[str, list[tuple[str, str]]]:
-    key_type = body.get("keyType")
-    if isinstance(key_type, str) and key_type in KEY_TYPES:
-        return key_type, []
-    return "", [("keyType", "The key type must be 'primary' or 'secondary'.")]
-
-
-def _expiry(body: dict[str, object], now: datetime) -> tuple[datetime, list[tuple[str, str]]]:
-    text = body.get("expiry")
-    try:
-        expiry = datetime.fromisoformat(text) if isinstance(text, str) and "T" in text else None
-    except ValueError:
-        expiry = None
-    if expiry is None:
-        return now, [("expiry", "The expiry must be a date and time of the form yyyy-MM-ddTHH:mm:ssZ.")]
-    expiry = expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
-    if expiry <= now:
-        return expiry, [("expiry", "The expiry must be in the future.")]
-    if expiry > now + LONGEST:
-        return expiry, [("expiry", "The expiry must be at most 30 days from now.")]
-    return expiry, []
-
-
-def _invalid(faults: list[tuple[str, str]]) -> RefusedError:
-    details = [
-        {"code": "ValidationError", "target": target, "message": message} for target, message in faults
-    ]
-    message = "One or more fields contain incorrect values:"
-    return RefusedError(400, "ValidationError", message, details=details)

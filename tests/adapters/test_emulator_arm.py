@@ -1,0 +1,186 @@
+"""Emulated ARM with API Management's gateways, asked by the real client."""
+
+import io
+import json
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+from azure.identity.aio import ManagedIdentityCredential
+from azure.mgmt.apimanagement.aio import ApiManagementClient
+
+from emulator.gateways import Service
+from emulator.server import Emulator
+from emulator.throttle import Throttle
+
+# The client types its models' read-only fields as None.
+Client = Any
+SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MONTH = timedelta(days=30)
+ACTIONS = "Microsoft.ApiManagement/service/gateways"
+
+
+@pytest.fixture
+def service(emulator: Emulator) -> Service:
+    emulator.azure.clock = lambda: NOW
+    service = emulator.azure.add_service(SUBSCRIPTION, "Shared", "Contoso-APIM")
+    service.add_gateway("edge-01", location="Rotterdam")
+    return service
+
+
+@pytest.fixture
+async def client(
+    emulator: Emulator, credential: ManagedIdentityCredential, service: Service
+) -> AsyncIterator[Client]:
+    del service
+    async with ApiManagementClient(
+        credential, SUBSCRIPTION, base_url=emulator.arm_url, connection_verify=emulator.ca_file, retry_total=0
+    ) as opened:
+        yield opened
+
+
+async def issue(
+    client: Client, expiry: object, key_type: object = "primary", gateway: str = "edge-01"
+) -> str:
+    """Ask for a token with exactly this body, however wrong."""
+    body = {name: value for name, value in (("keyType", key_type), ("expiry", expiry)) if value is not None}
+    answer: Any = await client.gateway.generate_token("shared", "contoso-apim", gateway, as_stream(body))
+    return str(answer.value)
+
+
+def as_stream(body: dict[str, object]) -> Any:  # noqa: ANN401 - the client's own union of types
+    return io.BytesIO(json.dumps(body).encode())
+
+
+def at(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+async def test_names_are_found_in_any_case(client: Client) -> None:
+    found = await client.gateway.get("SHARED", "CONTOSO-apim", "EDGE-01")
+    assert (found.name, found.location_data.name) == ("edge-01", "Rotterdam")
+    assert await client.gateway.get_entity_tag("shared", "contoso-apim", "edge-01")
+
+
+@pytest.mark.parametrize(("gateways", "calls"), [(0, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+async def test_a_list_is_answered_in_pages(
+    emulator: Emulator, client: Client, service: Service, gateways: int, calls: int
+) -> None:
+    service.remove_gateway("edge-01")
+    names = [service.add_gateway(f"edge-{number}").name for number in range(gateways)]
+    emulator.azure.page_size = 2
+    found = [gateway.name async for gateway in client.gateway.list_by_service("shared", "contoso-apim")]
+    assert (found, len(emulator.azure.called("arm"))) == (names, calls)
+
+
+async def test_a_token_is_the_same_for_the_same_gateway_key_and_minute(
+    client: Client, service: Service
+) -> None:
+    expiry = NOW + timedelta(days=7)
+    first = await issue(client, at(expiry))
+    assert first == await issue(client, at(expiry + timedelta(seconds=59)))
+    assert first == service.gateways["edge-01"].token("primary", expiry)
+    assert first != await issue(client, at(expiry + timedelta(minutes=1)))
+    assert first != await issue(client, at(expiry), "secondary")
+
+
+async def test_an_expiry_is_accepted_from_now_to_thirty_days(client: Client) -> None:
+    assert (await issue(client, at(NOW + MONTH))).startswith("edge-01&202603311200&")
+    assert (await issue(client, at(NOW + timedelta(seconds=1)))).startswith("edge-01&202603011200&")
+
+
+@pytest.mark.parametrize(
+    ("expiry", "key_type", "gateway", "targets"),
+    [
+        (at(NOW + MONTH + timedelta(seconds=1)), "primary", "edge-01", ["expiry"]),
+        (at(NOW), "primary", "edge-01", ["expiry"]),
+        (None, "primary", "edge-01", ["expiry"]),
+        ("2026-03-02", "primary", "edge-01", ["expiry"]),
+        ("soonTish", "primary", "edge-01", ["expiry"]),
+        (7, "primary", "edge-01", ["expiry"]),
+        (at(NOW + MONTH), "tertiary", "edge-01", ["keyType"]),
+        (at(NOW + MONTH), None, "edge-01", ["keyType"]),
+        (at(NOW + MONTH), "primary", "managed", ["gatewayId"]),
+        (None, None, "edge-01", ["keyType", "expiry"]),
+    ],
+)
+async def test_a_bad_request_names_every_wrong_field(
+    client: Client, *, expiry: object, key_type: object, gateway: str, targets: list[str]
+) -> None:
+    with pytest.raises(HttpResponseError) as caught:
+        await issue(client, expiry, key_type, gateway)
+    error: Any = caught.value.error
+    assert (caught.value.status_code, error.code) == (400, "ValidationError")
+    assert [(detail.code, detail.target) for detail in error.details] == [
+        ("ValidationError", t) for t in targets
+    ]
+
+
+async def test_regenerating_a_key_changes_the_tokens_of_that_key_only(
+    client: Client, service: Service
+) -> None:
+    gateway, expiry = service.gateways["edge-01"], NOW + timedelta(days=1)
+    before = {kind: gateway.token(kind, expiry) for kind in ("primary", "secondary")}
+    await client.gateway.regenerate_key(
+        "shared", "contoso-apim", "edge-01", as_stream({"keyType": "primary"})
+    )
+    assert gateway.token("primary", expiry) != before["primary"]
+    assert gateway.token("secondary", expiry) == before["secondary"]
+    assert [gateway.accepts(before[kind], NOW) for kind in ("primary", "secondary")] == [False, True]
+
+
+async def test_the_keys_listed_are_the_gateways_own(client: Client, service: Service) -> None:
+    keys = await client.gateway.list_keys("shared", "contoso-apim", "edge-01")
+    assert {"primary": keys.primary, "secondary": keys.secondary} == service.gateways["edge-01"].keys
+
+
+async def test_a_gateway_that_is_not_there_is_not_found(client: Client) -> None:
+    with pytest.raises(ResourceNotFoundError, match="Gateway not found"):
+        await issue(client, at(NOW + MONTH), gateway="edge-02")
+
+
+async def test_an_identity_without_the_action_is_told_action_and_scope(
+    emulator: Emulator, client: Client
+) -> None:
+    emulator.azure.granted = {f"{ACTIONS}/read"}
+    assert await client.gateway.get("shared", "contoso-apim", "edge-01")
+    scope = r"over scope '/subscriptions/1.*/service/contoso-apim/gateways/edge-01' or"
+    with pytest.raises(HttpResponseError, match=f"action '{ACTIONS}/generateToken/action' {scope}") as caught:
+        await issue(client, at(NOW + MONTH))
+    assert caught.value.status_code == 403
+    emulator.azure.granted.add(f"{ACTIONS}/generateToken/action")
+    assert await issue(client, at(NOW + MONTH))
+
+
+async def test_a_revoked_access_token_is_not_accepted(emulator: Emulator, client: Client) -> None:
+    assert await issue(client, at(NOW + MONTH))
+    emulator.azure.bearers.clear()
+    with pytest.raises(ClientAuthenticationError):
+        await issue(client, at(NOW + MONTH))
+
+
+@pytest.mark.parametrize("audience", ["https://vault.azure.net", "https://storage.azure.com", None])
+async def test_an_access_token_for_another_audience_is_not_accepted(
+    emulator: Emulator, audience: str | None
+) -> None:
+    bearer = emulator.azure.issue_bearer(audience) if audience else "made up"
+    tls = ssl.create_default_context(cafile=emulator.ca_file)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {bearer}"}) as session:
+        assert (await session.get(f"{emulator.arm_url}/subscriptions", ssl=tls)).status == 401
+
+
+async def test_too_many_calls_are_throttled_and_told_when_to_come_back(
+    emulator: Emulator, client: Client
+) -> None:
+    emulator.azure.throttle = Throttle(limits={"read": (1, 1), "write": (0, 0.2)}, monotonic=lambda: 0.0)
+    assert await client.gateway.get("shared", "contoso-apim", "edge-01")
+    with pytest.raises(HttpResponseError) as caught:
+        await issue(client, at(NOW + MONTH))
+    response: Any = caught.value.response
+    assert (caught.value.status_code, response.headers["Retry-After"]) == (429, "5")
+    assert "SubscriptionRequestsThrottled" in str(caught.value)

@@ -1,0 +1,180 @@
+"""The emulator answers as Azure's published specification and examples say."""
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from aiohttp import ClientResponse, ClientSession
+from yarl import URL
+
+from emulator.server import Emulator
+from tests.official.specification import APIM, VAULT, ValidationError, check, example, shape
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+SERVICE = (
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg1/providers/Microsoft.ApiManagement/service/apimService1"
+)
+VERSION: Mapping[str, str] = {"api-version": "2024-05-01"}
+
+
+@pytest.fixture
+async def arm(emulator: Emulator) -> AsyncIterator[ClientSession]:
+    """A bare HTTP session with ARM, which knows the service and gateways of the official examples."""
+    emulator.azure.clock = lambda: datetime(2020, 4, 1, tzinfo=UTC)
+    service = emulator.azure.add_service(SUBSCRIPTION, "rg1", "apimService1")
+    service.add_gateway("gw1", "my location 1", "my gateway 1")
+    service.add_gateway("gw2", "my location 2", "my gateway 2")
+    service.add_gateway("gwId")
+    service.add_gateway("mygateway")
+    async with session(emulator, emulator.arm_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def vault(emulator: Emulator) -> AsyncIterator[ClientSession]:
+    """A bare HTTP session with the vault contoso."""
+    async with session(emulator, emulator.vault_url("contoso")) as opened:
+        yield opened
+
+
+def session(emulator: Emulator, url: str) -> ClientSession:
+    audience = url.replace("//127.", "//") if url != emulator.arm_url else url
+    bearer = emulator.azure.issue_bearer(audience)
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=emulator.ca_file))
+    return ClientSession(URL(url), headers={"Authorization": f"Bearer {bearer}"}, connector=connector)
+
+
+async def ask(
+    arm: ClientSession, method: str, name: str, path: str = "", status: int = 200
+) -> ClientResponse:
+    """Send the request of an official example."""
+    parameters, _ = example(APIM, name, status)
+    gateway = f"/{parameters['gatewayId']}" if "gatewayId" in parameters else ""
+    body = parameters.get("parameters")
+    answer = await arm.request(method, f"{SERVICE}/gateways{gateway}{path}", params=VERSION, json=body)
+    assert answer.status == status
+    return answer
+
+
+async def test_list_gateways_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
+    body = await (await ask(arm, "GET", "ApiManagementListGateways")).json()
+    check(APIM, "definitions", "GatewayCollection", body)
+    assert shape(body) == shape(example(APIM, "ApiManagementListGateways")[1])
+    assert body["count"] == len(body["value"]) == 4
+
+
+async def test_get_gateway_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
+    body = await (await ask(arm, "GET", "ApiManagementGetGateway")).json()
+    check(APIM, "definitions", "GatewayContract", body)
+    official = example(APIM, "ApiManagementGetGateway")[1]
+    assert shape(body) == shape(official)
+    assert (body["id"], body["type"]) == (official["id"], official["type"])
+
+
+async def test_head_gateway_answers_an_etag_and_no_body(arm: ClientSession) -> None:
+    answer = await ask(arm, "HEAD", "ApiManagementHeadGateway")
+    assert answer.headers["ETag"]
+    assert await answer.read() == b""
+
+
+async def test_generate_token_answers_a_token_of_the_examples_form(arm: ClientSession) -> None:
+    body = await (await ask(arm, "POST", "ApiManagementGatewayGenerateToken", "/generateToken")).json()
+    check(APIM, "definitions", "GatewayTokenContract", body)
+    assert shape(body) == shape(example(APIM, "ApiManagementGatewayGenerateToken")[1])
+    gateway, minute, signature = body["value"].split("&")
+    assert (gateway, minute) == ("gw1", "202004210044")
+    assert len(base64.b64decode(signature, validate=True)) == 64
+
+
+async def test_regenerate_key_answers_204_and_no_body(arm: ClientSession) -> None:
+    answer = await ask(arm, "POST", "ApiManagementGatewayRegenerateKey", "/regenerateKey", 204)
+    assert await answer.read() == b""
+
+
+async def test_list_keys_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
+    body = await (await ask(arm, "POST", "ApiManagementGatewayListKeys", "/listKeys")).json()
+    check(APIM, "definitions", "GatewayKeysContract", body)
+    assert shape(body) == shape(example(APIM, "ApiManagementGatewayListKeys")[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", f"{SERVICE}/gateways/nobody", None, 404, "ResourceNotFound"),
+        ("GET", f"{SERVICE}x/gateways", None, 404, "ResourceNotFound"),
+        ("GET", SERVICE.replace("rg1", "rg2") + "/gateways", None, 404, "ResourceGroupNotFound"),
+        ("GET", SERVICE.replace("/0", "/1") + "/gateways", None, 404, "SubscriptionNotFound"),
+        ("POST", f"{SERVICE}/gateways/gw1/generateToken", {}, 400, "ValidationError"),
+        ("GET", "/subscriptions", None, 404, "NotFound"),
+    ],
+)
+async def test_every_refusal_of_arm_is_an_error_response(
+    arm: ClientSession, *, method: str, path: str, body: dict[str, str] | None, status: int, code: str
+) -> None:
+    answer = await arm.request(method, path, params=VERSION, json=body)
+    refusal = await answer.json()
+    check(APIM, "definitions", "ErrorResponse", refusal)
+    assert (answer.status, refusal["error"]["code"]) == (status, code)
+    assert {"x-ms-request-id", "x-ms-correlation-request-id"} <= {name.lower() for name in answer.headers}
+
+
+@pytest.mark.parametrize("version", ["2022-08-01", "2024-05-01"])
+async def test_arm_accepts_both_api_versions(arm: ClientSession, version: str) -> None:
+    assert (await arm.get(f"{SERVICE}/gateways", params={"api-version": version})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [({}, "MissingApiVersionParameter"), ({"api-version": "2020-01-01"}, "InvalidApiVersionParameter")],
+)
+async def test_arm_refuses_a_missing_or_unknown_api_version(
+    arm: ClientSession, query: dict[str, str], code: str
+) -> None:
+    answer = await arm.get(f"{SERVICE}/gateways", params=query)
+    assert (answer.status, (await answer.json())["error"]["code"]) == (400, code)
+
+
+async def secret(vault: ClientSession, method: str, path: str, **sent: object) -> dict[str, object]:
+    parameters = {name: str(sent[name]) for name in ("maxresults",) if name in sent}
+    query = {"api-version": "7.4", **parameters}
+    answer = await vault.request(method, path, params=query, json=sent.get("parameters"))
+    found: dict[str, object] = await answer.json()
+    return found
+
+
+async def test_secret_operations_answer_with_everything_in_the_examples(vault: ClientSession) -> None:
+    for name in ("other", "crpsecret"):
+        await secret(vault, "PUT", f"/secrets/{name}", parameters={"value": "an older version"})
+    for name, method, path, definition in (
+        ("SetSecret", "PUT", "/secrets/crpsecret", "SecretBundle"),
+        ("GetSecret", "GET", "/secrets/crpsecret", "SecretBundle"),
+        ("GetSecretVersions", "GET", "/secrets/crpsecret/versions", "SecretListResult"),
+        ("UpdateSecret", "PATCH", "/secrets/crpsecret/", "SecretBundle"),
+        ("GetSecrets", "GET", "/secrets", "SecretListResult"),
+        ("DeleteSecret", "DELETE", "/secrets/crpsecret", "DeletedSecretBundle"),
+        ("GetDeletedSecret", "GET", "/deletedsecrets/crpsecret", "DeletedSecretBundle"),
+        ("RecoverDeletedSecret", "POST", "/deletedsecrets/crpsecret/recover", "SecretBundle"),
+    ):
+        parameters, official = example(VAULT, f"{name}-example")
+        body = await secret(vault, method, path, **parameters)
+        check(VAULT, "secrets", definition, body)
+        assert set(body) >= set(official), name
+
+
+async def test_every_refusal_of_a_vault_is_a_key_vault_error(vault: ClientSession) -> None:
+    check(VAULT, "common", "KeyVaultError", await secret(vault, "GET", "/secrets/nobody"))
+    check(
+        VAULT,
+        "common",
+        "KeyVaultError",
+        await secret(vault, "PUT", "/secrets/a_b", parameters={"value": "v"}),
+    )
+
+
+@pytest.mark.parametrize("answer", [{"value": 1}, {"values": "gw&1&x"}])
+def test_an_answer_that_breaks_the_specification_is_noticed(answer: dict[str, object]) -> None:
+    with pytest.raises((AssertionError, ValidationError)):
+        check(APIM, "definitions", "GatewayTokenContract", answer)
