@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from azure.core import AsyncPipelineClient
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import policies
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
@@ -18,7 +19,7 @@ from azure.core.rest import HttpRequest
 from .app_settings import AppSettings, CredentialKind
 from .azure_errors import translated
 from .errors import AzureFacts, IdentityUnavailable
-from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry
+from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry, how_patient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -133,11 +134,13 @@ class AzureAccess:
     async def identity_works(self) -> None:
         """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
         operation = "Signing in with the app's identity"
-        try:
-            async with translated(operation, action="", scope=""), asyncio.timeout(_SIGN_IN_TIMEOUT):
-                await self.credential.get_token(self._settings.arm_scope)
-        except TimeoutError:
-            raise IdentityUnavailable(operation, AzureFacts()) from None
+        async with translated(operation, action="", scope=""):
+            try:
+                # The credential has retries of its own, which know nothing of our patience.
+                async with asyncio.timeout(min(how_patient(), _SIGN_IN_TIMEOUT)):
+                    await self.credential.get_token(self._settings.arm_scope)
+            except (TimeoutError, ServiceRequestError, ServiceResponseError):
+                raise IdentityUnavailable(operation, AzureFacts()) from None
 
     async def close(self) -> None:
         """Close every client."""

@@ -15,7 +15,12 @@ from contextvars import ContextVar
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
 from azure.core.pipeline.policies import AsyncHTTPPolicy, AsyncRetryPolicy
 
 from .errors import AzureFacts, AzureThrottled
@@ -49,6 +54,11 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
+def how_patient() -> float:
+    """Seconds that one request may take here."""
+    return _patience.get()
+
+
 class PatientRetry(AsyncHTTPPolicy[Any, Any]):
     """Retries in the pipeline of one client. When Azure throttles one request, the client's others wait as well."""
 
@@ -60,7 +70,7 @@ class PatientRetry(AsyncHTTPPolicy[Any, Any]):
 
     async def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """The response, good or bad, once it is final; the last connection error when there is none."""
-        ends_at = self._monotonic() + _patience.get()
+        ends_at = self._monotonic() + how_patient()
         for attempt in count(1):
             await self._wait_for_turn(ends_at)
             response, failure = await self._try(request, ends_at)
@@ -81,6 +91,9 @@ class PatientRetry(AsyncHTTPPolicy[Any, Any]):
             raise
         except TimeoutError:
             return None, ServiceResponseError("no answer in time")
+        except IncompleteReadError:
+            # To the SDK this is bad content; it is a connection that broke within the answer.
+            return None, ServiceResponseError("the answer was cut off")
         except (ServiceRequestError, ServiceResponseError) as error:
             return None, error
 
@@ -91,12 +104,18 @@ class PatientRetry(AsyncHTTPPolicy[Any, Any]):
             return None
         # Not for protection: clients that failed together should not come back together.
         backoff = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
-        asked = float(self._sdk.get_retry_after(response) or 0) if response else 0.0
-        pause = max(asked, 0.0) or backoff
+        pause = (self._asked_for(response) if response else 0.0) or backoff
         if status == _THROTTLED:
             self._opens_at = max(self._opens_at, self._monotonic() + pause)
             return pause
         return pause if attempt < MOST_TRIES else None
+
+    def _asked_for(self, response: PipelineResponse[Any, Any]) -> float:
+        """The seconds that Retry-After asks for; 0 when it is missing or means nothing."""
+        try:
+            return float(self._sdk.get_retry_after(response) or 0)
+        except ValueError:
+            return 0.0
 
     async def _wait_for_turn(self, ends_at: float) -> None:
         while (wait := self._opens_at - self._monotonic()) > 0:
