@@ -16,10 +16,11 @@ MISSED_SWEEPS = 3
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong; `code` is stable, `detail` says what to do."""
+    """One thing that is wrong: `code` is stable, `detail` says what to do, `path` is where in the settings."""
 
     code: str
     detail: str
+    path: str = ""
 
 
 def problems_of(record: SweepRecord, interval: timedelta, now: datetime) -> list[Problem]:

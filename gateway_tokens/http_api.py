@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class HttpApi:
             else:
                 problems = []
         except SettingsInvalid as error:
-            return _health([Problem(error.code, str(fault)) for fault in error.faults], record)
+            return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
         except GatewayTokensError as error:
             return _health([Problem(error.code, str(error))], record)
         return _health(problems, record)
@@ -92,7 +93,7 @@ def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpRes
     )
     document = {
         "status": "unhealthy" if problems else "healthy",
-        "problems": [{"code": problem.code, "detail": problem.detail} for problem in problems],
+        "problems": [asdict(problem) for problem in problems],
         "lastSweep": last,
     }
     return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)

@@ -79,7 +79,7 @@ ANSWERS: dict[str, Any] = {
     "Health": _object(
         ["status", "problems", "lastSweep"],
         status={"enum": ["healthy", "unhealthy"]},
-        problems=_some(_object(["code", "detail"], code=_TEXT, detail=_TEXT)),
+        problems=_some(_object(["code", "detail", "path"], code=_TEXT, detail=_TEXT, path=_TEXT)),
         lastSweep=_or_null(_object(["completedAt", "rows"], completedAt=_TIMESTAMP, rows=_COUNTS)),
     ),
     "Description": _object(["openapi", "paths"], openapi=_TEXT, paths={"type": "object"}),

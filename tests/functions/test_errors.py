@@ -244,14 +244,14 @@ async def test_broken_settings_are_told_by_health_and_the_log_and_nobody_else(
     app: Opens, caplog: pytest.LogCaptureFixture, broken: dict[str, str]
 ) -> None:
     app(**broken)
-    faults = document(await health())["faults"]
-    assert {fault["path"] for fault in faults} & {*broken, "secret-plan"}
+    problems = document(await health())["problems"]
+    assert {problem["path"] for problem in problems} & {*broken, "secret-plan"}
     for answer in (await generate_token(), await list_gateways()):
         body = document(answer)
         assert (answer.status_code, body["code"]) == (500, "settings_invalid")
         assert "faults" not in body
-        assert not any(fault["message"] in text(answer) for fault in faults)
-    assert all(fault["message"] in caplog.text for fault in faults)
+        assert not any(problem["detail"] in text(answer) for problem in problems)
+    assert all(problem["detail"] in caplog.text for problem in problems)
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)

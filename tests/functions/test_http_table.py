@@ -213,7 +213,7 @@ async def test_health_says_when_the_identity_gives_no_token(emulator: Emulator) 
     emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
     answer = await health()
     assert answer.status_code == 503
-    assert document(answer)["code"] == "identity_unavailable"
+    assert [problem["code"] for problem in document(answer)["problems"]] == ["identity_unavailable"]
 
 
 async def test_health_says_what_is_wrong_with_the_settings(app: Opens) -> None:
@@ -221,8 +221,8 @@ async def test_health_says_what_is_wrong_with_the_settings(app: Opens) -> None:
     answer = await health()
     assert answer.status_code == 503
     body = document(answer)
-    assert (body["status"], body["code"]) == ("unhealthy", "settings_invalid")
-    assert {fault["path"] for fault in body["faults"]} >= {"RENEWAL_SCHEDULE", "ARM_ENDPOINT"}
+    assert (body["status"], body["problems"][0]["code"]) == ("unhealthy", "settings_invalid")
+    assert {problem["path"] for problem in body["problems"]} >= {"RENEWAL_SCHEDULE", "ARM_ENDPOINT"}
 
 
 async def test_health_needs_no_caller(app: Opens) -> None:
