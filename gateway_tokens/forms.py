@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .ledger import MANAGED_BY
 from .model import Secret
+from .timestamps import written
 
 if TYPE_CHECKING:
     from .model import GatewayToken
@@ -49,7 +50,7 @@ def kubernetes_secret(token: GatewayToken, named: SecretName) -> Secret:
         "name": named.name or default_secret_name(token.gateway_id),
         **({"namespace": named.namespace} if named.namespace else {}),
         "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
-        "annotations": {"gateway-tokens/expiry": token.expiry.strftime("%Y-%m-%dT%H:%M:%SZ")},
+        "annotations": {"gateway-tokens/expiry": written(token.expiry)},
     }
     manifest = {
         "apiVersion": "v1",

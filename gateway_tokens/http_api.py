@@ -16,6 +16,7 @@ from .issuing import Issued, issue_for
 from .log_lines import log_line
 from .openapi import description
 from .requests import TokenRequest, read_token_request
+from .timestamps import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,6 @@ def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:
             "value": token.value.reveal(),
             "gatewayId": token.gateway_id,
             "keyType": issued.key_type,
-            "expiry": token.expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "expiry": written(token.expiry),
         }
     )

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .access import Permission, lifetime_ceiling, may, require_some
 from .discovery import unit_of
-from .errors import NotFound, NotManaged, SweepFailed
-from .http_answers import answered, json_answer, problem
+from .errors import NotFound, NotManaged
+from .http_answers import answered, json_answer
 from .http_api import caller_of
+from .http_reports import report_answer, shown_row, summary
 from .model import GatewayRef
 from .patience import SWEEP_PATIENCE, patience
-from .renewing import Unit, keep, look
-from .report import MOST_ROWS_KEPT, Outcome, Row, SweepReport
+from .renewing import Unit, look
+from .report import MOST_ROWS_KEPT, Row, SweepReport
 from .requests import read_gateway, read_service
-from .sweeping import log_row, plan, remember, remembered, spread, sweep, terms_of
+from .sweeping import plan, remembered, renew_now, spread, sweep, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 # Seconds until a caller of POST renewals is told that the sweep goes on without it; the platform cuts at 230.
 _ANSWER_WITHIN = 200.0
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 class RenewalApi:
@@ -71,7 +69,7 @@ class RenewalApi:
                 report.counts[row.action or "unknown"] += 1
                 if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
                     report.rows.append(row)
-        return json_answer(_summary(report, world.clock()))
+        return json_answer(summary(report, world.clock()))
 
     @answered
     async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -90,7 +88,7 @@ class RenewalApi:
         caller = caller_of(world, request)
         asked = read_gateway(request.route_params)
         lifetime_ceiling(world.settings.estate.access, caller, Permission.RENEW, asked)
-        return await self._in_time(_renew(world, await _unit(world, asked)), world)
+        return await self._in_time(renew_now(world, await _unit(world, asked)), world)
 
     async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
         """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
@@ -101,17 +99,7 @@ class RenewalApi:
         if not done:
             said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
             return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
-        return _answer(running.result(), world.clock())
-
-
-async def _renew(world: World, unit: Unit) -> SweepReport:
-    record = await remembered(world)
-    report = SweepReport(world.clock(), known=frozenset(record.troubles))
-    for row in await keep(unit, replace(terms_of(world, record), renew_by=_FOR_EVER)):
-        report.add(row, world.clock())
-        log_row(row)
-    await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=False))
-    return report
+        return report_answer(running.result(), world.clock())
 
 
 async def _unit(world: World, asked: GatewayRef) -> Unit:
@@ -157,49 +145,3 @@ async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, l
 
     await spread(units(), one)
     return shown
-
-
-def _answer(report: SweepReport, now: datetime) -> func.HttpResponse:
-    """The report; inside a problem document when any row failed, so that whoever asked cannot miss it."""
-    if report.failed:
-        return problem(SweepFailed(report.failed, report.total), report=_summary(report, now))
-    return json_answer(_summary(report, now))
-
-
-def _summary(report: SweepReport, now: datetime) -> dict[str, Any]:
-    left_out = report.total - len(report.rows) - report.counts[Outcome.FRESH] - report.counts["keep"]
-    return {
-        "rows": report.total,
-        "counts": dict(report.counts),
-        "atRisk": report.at_risk,
-        "listed": [
-            {"service": row.ref.service, "gatewayId": row.ref.gateway, **shown_row(row, now)}
-            for row in report.rows
-        ],
-        "notListed": max(left_out, 0),
-    }
-
-
-def shown_row(row: Row, now: datetime) -> dict[str, Any]:
-    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
-    expiry = row.new_expiry or row.expiry
-    return {
-        "destination": row.place,
-        "action": row.action,
-        "reason": row.reason,
-        "message": row.message,
-        "outcome": row.outcome,
-        "expiry": _text(expiry),
-        "oldExpiry": _text(row.expiry),
-        "secondsLeft": int((expiry - now).total_seconds()) if expiry else None,
-        "nextRenewal": _text(row.due),
-        "keyType": row.key_type,
-        "consecutiveFailures": row.failures,
-        "lastFailure": _text(row.last_failure),
-        "code": row.code or None,
-        "error": row.error or None,
-    }
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

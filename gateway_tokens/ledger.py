@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .model import GatewayToken, KeyType
+from .timestamps import read, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 MANAGED_BY = "gateway-tokens"
 
@@ -28,8 +29,8 @@ class Label:
             "managed-by": MANAGED_BY,
             "gateway": self.owner,
             "key-type": self.key_type,
-            "issued-at": self.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "expiry": token.expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "issued-at": written(self.issued_at),
+            "expiry": written(token.expiry),
             "fingerprint": token.fingerprint,
         }
 
@@ -39,7 +40,7 @@ class Label:
         if not tags or tags.get("managed-by") != MANAGED_BY:
             return None
         try:
-            issued_at = datetime.strptime(tags["issued-at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            issued_at = read(tags["issued-at"])
             return cls(tags["gateway"], KeyType(tags["key-type"]), issued_at)
         except (KeyError, ValueError):
             return None

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import datetime
 
 from .model import Secret
+from .timestamps import written
 
 # The correlation id of the call or sweep under way; every line carries it.
 correlation: ContextVar[str] = ContextVar("correlation", default="")
@@ -28,7 +29,7 @@ def log_line(event: str, level: int = logging.INFO, **fields: object) -> None:
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return written(value)
     if isinstance(value, Secret):
         raise TypeError("a secret is never logged")
     return str(value)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .discovery import unit_of
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent
 from .log_lines import log_line
-from .renewing import keep
-from .report import NEW_FAILURE, SweepReport
-from .sweeping import log_row, remember, remembered, terms_of
+from .planning import Reason
+from .report import NEW_FAILURE
+from .sweeping import keep_and_remember, remembered, terms_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,11 +74,11 @@ async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecor
         # Tokens no longer than the notice itself are "near expiry" from birth: the plan alone decides on them.
         asked = event.kind is EventKind.TOKEN_EXPIRED or unit.rule.lifetime > NEAR_EXPIRY
         terms = replace(terms, renew_by=event.expiry if asked else None, picked_up=not asked)
-    report = SweepReport(world.clock(), known=frozenset(record.troubles))
-    for row in await keep(unit, terms):
-        report.add(row, world.clock())
-        log_row(row)
-        if row.outcome in NEW_FAILURE or row.reason == "not_picked_up":
+    report = await keep_and_remember(
+        world, unit, terms, record, lambda after: _reacted(after, unit, world.clock())
+    )
+    for row in report.rows:
+        if row.outcome in NEW_FAILURE or row.reason == Reason.NOT_PICKED_UP:
             log_line(
                 "gateway.not_picked_up",
                 logging.ERROR,
@@ -88,13 +88,11 @@ async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecor
                 destination=row.place,
                 outcome=row.outcome or "",
             )
-    await world.sweeps.update(lambda before: _reacted(before, report, unit, world.clock()))
 
 
-def _reacted(before: SweepRecord, report: SweepReport, unit: Unit, now: datetime) -> SweepRecord:
-    recent = {ref: at for ref, at in before.reactions.items() if now - at <= FOLD}
-    after = remember(before, report, now, complete=False)
-    return replace(after, reactions={**recent, str(unit.ref): now})
+def _reacted(record: SweepRecord, unit: Unit, now: datetime) -> SweepRecord:
+    recent = {ref: at for ref, at in record.reactions.items() if now - at <= FOLD}
+    return replace(record, reactions={**recent, str(unit.ref): now})
 
 
 def _forget(record: SweepRecord, unit: Unit) -> SweepRecord:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .discovery import discover
 from .errors import AzureError
 from .log_lines import log_line
 from .renewing import Terms, keep, look
-from .report import NEW_FAILURE, Outcome, Row, SweepRecord, SweepReport
+from .report import Row, SweepRecord, SweepReport
+from .sweep_lines import log_row, log_sum
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Awaitable
 
     from .discovery import Permitted
     from .ports import World
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 # https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
 CONCURRENCY = 16
 _PROGRESS_EVERY = 100
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
+Change = Callable[[SweepRecord], SweepRecord]
 
 
 async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete: bool = True) -> SweepReport:
@@ -47,7 +51,7 @@ async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete
 
     async with aclosing(discover(world, permitted)) as found:
         await spread(found, one)
-    _log_sum(report, world, complete=complete)
+    log_sum(report, world.clock(), complete=complete)
     await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
     return report
 
@@ -75,6 +79,24 @@ async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
         await looking
     finally:
         looking.cancel()
+
+
+async def renew_now(world: World, unit: Unit) -> SweepReport:
+    """Renew one gateway at all its destinations, due or not."""
+    record = await remembered(world)
+    return await keep_and_remember(world, unit, replace(terms_of(world, record), renew_by=_FOR_EVER), record)
+
+
+async def keep_and_remember(
+    world: World, unit: Unit, terms: Terms, record: SweepRecord, also: Change = lambda after: after
+) -> SweepReport:
+    """Keep one gateway and remember how that went, with a further change of the record."""
+    report = SweepReport(world.clock(), known=frozenset(record.troubles))
+    for row in await keep(unit, terms):
+        report.add(row, world.clock())
+        log_row(row)
+    await world.sweeps.update(lambda before: also(remember(before, report, world.clock(), complete=False)))
+    return report
 
 
 async def remembered(world: World) -> SweepRecord:
@@ -124,34 +146,3 @@ async def spread(
     async with asyncio.TaskGroup() as group:
         for _ in range(most):
             group.create_task(worker())
-
-
-def log_row(row: Row) -> None:
-    """One line for a finished row."""
-    log_line(
-        "sweep.row",
-        logging.ERROR if row.outcome in NEW_FAILURE else logging.INFO,
-        service=row.ref.service,
-        gateway=row.ref.gateway,
-        destination=row.place,
-        reason=row.reason,
-        outcome=row.outcome or "",
-        keyType=row.key_type or "",
-        oldExpiry=row.expiry or "",
-        newExpiry=row.new_expiry or "",
-        consecutiveFailures=row.failures,
-        code=row.code if row.outcome is not Outcome.FRESH else "",
-        error=row.error,
-    )
-
-
-def _log_sum(report: SweepReport, world: World, *, complete: bool) -> None:
-    log_line(
-        "sweep.completed",
-        logging.ERROR if report.failed or report.at_risk else logging.INFO,
-        rows=report.total,
-        **{str(outcome): report.counts[outcome] for outcome in Outcome},
-        atRisk=report.at_risk,
-        complete=complete,
-        seconds=round((world.clock() - report.started_at).total_seconds(), 1),
-    )

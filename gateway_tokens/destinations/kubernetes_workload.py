@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway_tokens.destination_settings import Workload, filled_in
 from gateway_tokens.errors import RestartFailed
+from gateway_tokens.timestamps import written
 
 from .kubernetes_rollout import FINGERPRINT, Rollout, rollout_of
 
@@ -60,7 +61,7 @@ class KubernetesWorkload:
     async def _begin(self, fingerprint: str) -> None:
         annotations = {
             FINGERPRINT: fingerprint,
-            "kubectl.kubernetes.io/restartedAt": f"{self._azure.clock():%Y-%m-%dT%H:%M:%SZ}",
+            "kubectl.kubernetes.io/restartedAt": written(self._azure.clock()),
         }
         template = {"metadata": {"annotations": annotations}}
         if await self._call("PATCH", f"patch {self._resource}", {"spec": {"template": template}}) is None:
