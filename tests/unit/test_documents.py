@@ -217,3 +217,9 @@ def test_a_fault_does_not_repeat_the_value(name: str, value: object) -> None:
 def test_a_part_is_not_changed_once_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Leaf().some_name = "other"  # type: ignore[misc]
+
+
+def test_even_the_raw_validation_error_does_not_print_the_value() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Leaf.model_validate_json('{"flag": "tok-3n"}')
+    assert "tok-3n" not in str(refused.value)
