@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -68,7 +69,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     faults += [*_faults(environ), *_schedule_faults(schedule, estate)]
-    if not container and (estate is None or estate.manages_something):
+    if not container and estate is not None and estate.manages_something:
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
         raise SettingsInvalid(faults)
@@ -123,7 +124,7 @@ def _faults(environ: Mapping[str, str]) -> list[Fault]:
     faults += [
         Fault(name, "must be an https:// address")
         for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE")
-        if _value(environ, name) and not _value(environ, name).startswith("https://")
+        if _value(environ, name) and not re.match(r"https://[a-zA-Z0-9]", _value(environ, name))
     ]
     return faults
 

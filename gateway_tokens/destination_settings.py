@@ -38,7 +38,7 @@ Template = Annotated[str, AfterValidator(_known_placeholders)]
 HttpsAddress = Annotated[
     str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
 ]
-KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+KubernetesNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class Form(StrEnum):
@@ -127,7 +127,7 @@ class KubernetesSecret(_Destination):
     sign_in: ServiceAccountToken | None = Field(
         default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
     )
-    namespace: KubernetesName = "default"
+    namespace: KubernetesNamespace = "default"
     secret: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = "{gateway}-token"
     layout: Layout = Layout.HELM
     restart: Workload | None = None

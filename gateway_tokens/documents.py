@@ -87,7 +87,7 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         repeated.extend(
-            Fault(path, f"'{name}' is given twice") for name in {n for n in names if names.count(n) > 1}
+            Fault(path, f"'{name}' is given twice") for name in dict.fromkeys(names) if names.count(name) > 1
         )
         return dict(pairs)
 
