@@ -14,19 +14,21 @@ var storageQueueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageAccountName
+}
 
-  resource queues 'queueServices' existing = {
-    name: 'default'
+resource queues 'Microsoft.Storage/storageAccounts/queueServices@2025-06-01' existing = {
+  parent: account
+  name: 'default'
+}
 
-    resource queue 'queues' existing = {
-      name: queueName
-    }
-  }
+resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' existing = {
+  parent: queues
+  name: queueName
 }
 
 resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account::queues::queue.id, principalId, storageQueueDataMessageSender)
-  scope: account::queues::queue
+  name: guid(queue.id, principalId, storageQueueDataMessageSender)
+  scope: queue
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
