@@ -245,7 +245,7 @@ func withVaultAddresses(destination object, vaultSuffix string) object =>
       : { signIn: { vault: vaultAddress(destination.signIn.vault, vaultSuffix), secret: destination.signIn.secret } }
   ])
 
-func vaultAddress(id string, vaultSuffix string) string => 'https://${last(split(id, '/'))}${vaultSuffix}'
+func vaultAddress(id string, vaultSuffix string) string => 'https://${nameOf(id)}${vaultSuffix}'
 
 @export()
 @description('The resource ids of the API Management services.')
@@ -288,14 +288,18 @@ func resourceGroupsOf(ids string[]) string[] => distinct(map(ids, id => resource
 @export()
 @description('The names of the resources among the ids that are in the resource group.')
 func namesIn(resourceGroupId string, ids string[]) string[] =>
-  map(filter(ids, id => (resourceGroupOf(id) == resourceGroupId)), id => last(split(id, '/')))
+  map(filter(ids, id => (resourceGroupOf(id) == resourceGroupId)), id => nameOf(id))
+
+@export()
+@description('The name of the resource that an id names.')
+func nameOf(id string) string => split(id, '/')[8]
 
 @export()
 @description('The secrets among the ids that are in the resource group: vault and name of each.')
 func secretsIn(resourceGroupId string, ids string[]) object[] =>
   map(
     filter(ids, id => (resourceGroupOf(id) == resourceGroupId)),
-    id => { vault: split(id, '/')[8], secret: last(split(id, '/')) }
+    id => { vault: nameOf(id), secret: split(id, '/')[10] }
   )
 
 func resourceGroupOf(id string) string => join(take(split(id, '/'), 5), '/')

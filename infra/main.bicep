@@ -3,30 +3,8 @@ metadata description = 'The function app, its rights on every API Management ser
 
 targetScope = 'subscription'
 
-import { estateType, settingsDocument, apiManagementIds, vaultIds, clusterIds, signInSecretIds, containerAppIds, resourceGroupsOf, namesIn, secretsIn } from 'estate.bicep'
-import { networkType } from 'network.bicep'
-import { signInType } from 'signIn.bicep'
-
-@export()
-@description('Resource ids of roles that exist already, for a deployer who may assign roles and not define them.')
-type existingRolesType = {
-  @description('Optional. May read gateways and generate their tokens.')
-  issuer: string?
-
-  @description('Optional. May regenerate gateway keys.')
-  keyRegenerator: string?
-
-  @description('Optional. May set and read secrets, such as Key Vault Secrets Officer.')
-  secretWriter: string?
-
-  @description('Optional. May read and write Container Apps and list their secrets.')
-  containerAppWriter: string?
-}
-
-type topicNamesType = {
-  @description('Required. The name of a system topic.')
-  *: string
-}
+import { estateType, settingsDocument, apiManagementIds, vaultIds, clusterIds, signInSecretIds, containerAppIds, resourceGroupsOf, namesIn, nameOf, secretsIn } from 'estate.bicep'
+import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
 @description('Required. The API Management services, how their gateways are kept, and who may do what.')
 param estate estateType
@@ -45,7 +23,7 @@ param resourceGroupName string = 'rg-gateway-tokens'
 param name string = 'gateway-tokens'
 
 @description('Optional. Tags of every resource.')
-param tags object = {}
+param tags tagsType = {}
 
 @description('Optional. When the sweep runs, as NCRONTAB with seconds, in UTC. Default: hourly.')
 param renewalSchedule string = '0 0 * * * *'
@@ -164,7 +142,7 @@ module functionApp 'modules/functionApp.bicep' = {
   params: {
     name: 'func-${name}-${suffix}'
     planName: 'plan-${name}-${suffix}'
-    document: settingsDocument(estate, environment().suffixes.keyvaultDns)
+    document: string(settingsDocument(estate, environment().suffixes.keyvaultDns))
     renewalSchedule: renewalSchedule
     signIn: signIn
     caFile: caFile
@@ -210,7 +188,7 @@ module vaultAccess 'modules/vaultAccess.bicep' = [for place in resourceGroupsOf(
   params: {
     vaultNames: namesIn(place, vaults)
     principalId: identity.outputs.principalId
-    secretWriterRoleId: existingRoles.?secretWriter
+    writerRoleId: existingRoles.?secretWriter
   }
   dependsOn: [newVault]
 }]
@@ -218,7 +196,7 @@ module vaultAccess 'modules/vaultAccess.bicep' = [for place in resourceGroupsOf(
 module secretAccess 'modules/secretAccess.bicep' = [for place in resourceGroupsOf(signInSecrets): {
   scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
   params: {
-    secrets: secretsIn(place, signInSecrets)
+    held: secretsIn(place, signInSecrets)
     principalId: identity.outputs.principalId
   }
 }]
@@ -236,21 +214,21 @@ module containerAppAccess 'modules/containerAppAccess.bicep' = [for place in res
   params: {
     appNames: namesIn(place, containerApps)
     principalId: identity.outputs.principalId
-    containerAppWriterRoleId: existingRoles.?containerAppWriter
+    writerRoleId: existingRoles.?containerAppWriter
   }
 }]
 
 resource eventSources 'Microsoft.ApiManagement/service@2024-05-01' existing = [for id in services: {
   scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  name: last(split(id, '/'))
+  name: nameOf(id)
 }]
 
 module eventTopics 'modules/eventTopic.bicep' = [for (id, index) in services: if (deliverEvents) {
   scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
   params: {
-    serviceName: last(split(id, '/'))
+    serviceName: nameOf(id)
     location: eventSources[index].location
-    existingName: contains(existingEventTopics, last(split(id, '/'))) ? existingEventTopics[last(split(id, '/'))] : null
+    existingName: existingEventTopics[?nameOf(id)]
     tags: tags
   }
 }]

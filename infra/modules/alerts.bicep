@@ -1,6 +1,8 @@
 metadata name = 'Alerts'
 metadata description = 'What somebody should be woken for. The queries use the documented fields of the app\'s log lines.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The resource id of the action group that is told.')
 param actionGroupId string
 
@@ -24,7 +26,7 @@ param namePrefix string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 var lines = 'AppTraces | where _ResourceId =~ "${componentId}" | extend line = parse_json(Message) | extend event = tostring(line.event)'
 

@@ -8,7 +8,7 @@ param appNames string[]
 param principalId string
 
 @description('Optional. The resource id of an existing role that may read and write Container Apps. Default: a new one.')
-param containerAppWriterRoleId string?
+param writerRoleId string?
 
 var fixedNames = filter(appNames, name => !contains(name, '{'))
 var namesFollow = length(fixedNames) < length(appNames)
@@ -17,7 +17,7 @@ resource apps 'Microsoft.App/containerApps@2025-01-01' existing = [for name in f
   name: name
 }]
 
-resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (containerAppWriterRoleId == null) {
+resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (writerRoleId == null) {
   name: guid(toLower(resourceGroup().id), 'gateway-token-container-app-writer')
   properties: {
     roleName: 'Gateway token Container App writer (${uniqueString(toLower(resourceGroup().id))})'
@@ -43,7 +43,7 @@ resource writers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (na
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: containerAppWriterRoleId ?? writer.id
+    roleDefinitionId: writerRoleId ?? writer.id
   }
 }]
 
@@ -53,6 +53,6 @@ resource groupWriter 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: containerAppWriterRoleId ?? writer.id
+    roleDefinitionId: writerRoleId ?? writer.id
   }
 }

@@ -1,6 +1,8 @@
 metadata name = 'Event topic'
 metadata description = 'The system topic of one API Management service, beside it: a new one, or the one it has already.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The name of the API Management service.')
 param serviceName string
 
@@ -11,7 +13,7 @@ param location string
 param existingName string?
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 resource service 'Microsoft.ApiManagement/service@2024-05-01' existing = {
   name: serviceName

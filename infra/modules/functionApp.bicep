@@ -1,8 +1,7 @@
 metadata name = 'Function app'
 metadata description = 'The function app on Flex Consumption, its settings and how callers sign in.'
 
-import { networkType } from '../network.bicep'
-import { signInType } from '../signIn.bicep'
+import { networkType, signInType, tagsType } from '../types.bicep'
 
 @description('Required. The name of the function app.')
 param name string
@@ -10,8 +9,8 @@ param name string
 @description('Required. The name of its plan. A Flex Consumption plan holds one app.')
 param planName string
 
-@description('Required. The settings document.')
-param document object
+@description('Required. The settings document, as JSON.')
+param document string
 
 @description('Required. When the sweep runs, as NCRONTAB with seconds, in UTC.')
 param renewalSchedule string
@@ -58,10 +57,10 @@ param applicationInsightsConnectionString string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 @description('Required. Tags of the function app alone.')
-param appTags object
+param appTags tagsType
 
 func withoutClosingSlash(address string) string =>
   endsWith(address, '/') ? take(address, length(address) - 1) : address
@@ -144,7 +143,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsightsConnectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
     WEBSITE_AUTH_AAD_ALLOWED_TENANTS: tenantId
-    GATEWAY_TOKENS: string(document)
+    GATEWAY_TOKENS: document
     RENEWAL_SCHEDULE: renewalSchedule
     STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
     SIGN_IN: signInMode

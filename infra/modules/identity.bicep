@@ -1,6 +1,8 @@
 metadata name = 'Identity'
 metadata description = 'The app\'s own identity. User-assigned, so that its roles stand before the app first starts.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The name of the identity.')
 param name string
 
@@ -8,7 +10,7 @@ param name string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: name

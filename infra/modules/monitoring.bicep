@@ -1,6 +1,8 @@
 metadata name = 'Monitoring'
 metadata description = 'Application Insights in a Log Analytics workspace, both without keys.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The name of the Application Insights component.')
 param componentName string
 
@@ -22,7 +24,7 @@ param principalId string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 

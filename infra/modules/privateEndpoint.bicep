@@ -1,6 +1,8 @@
 metadata name = 'Private endpoint'
 metadata description = 'One private endpoint into an existing subnet, with its name in an existing private DNS zone.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The name of the private endpoint.')
 param name string
 
@@ -20,7 +22,7 @@ param dnsZoneId string?
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   name: name

@@ -1,7 +1,7 @@
 metadata name = 'Storage'
 metadata description = 'The host\'s storage account: the package, the host\'s locks and keys, the app\'s record, the events. No keys.'
 
-import { networkType } from '../network.bicep'
+import { networkType, tagsType } from '../types.bicep'
 
 @description('Required. The name of the storage account.')
 @minLength(3)
@@ -33,7 +33,7 @@ param principalId string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 // The host's locks, timers and keys need Owner, not Contributor: the documentation of the timer names this role.
 var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'

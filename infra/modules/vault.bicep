@@ -1,6 +1,8 @@
 metadata name = 'Vault'
 metadata description = 'A new vault for tokens, made only when asked for. Nothing else should live in it.'
 
+import { tagsType } from '../types.bicep'
+
 @description('Required. The name of the vault.')
 @minLength(3)
 @maxLength(24)
@@ -10,7 +12,7 @@ param name string
 param location string
 
 @description('Required. Tags of every resource.')
-param tags object
+param tags tagsType
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name

@@ -8,14 +8,14 @@ param vaultNames string[]
 param principalId string
 
 @description('Optional. The resource id of an existing role that may set and read secrets. Default: a new one.')
-param secretWriterRoleId string?
+param writerRoleId string?
 
 resource vaults 'Microsoft.KeyVault/vaults@2024-11-01' existing = [for name in vaultNames: {
   name: name
 }]
 
 // Narrower than Key Vault Secrets Officer, which may also delete, purge, back up and restore.
-resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (secretWriterRoleId == null) {
+resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (writerRoleId == null) {
   name: guid(toLower(resourceGroup().id), 'gateway-token-secret-writer')
   properties: {
     roleName: 'Gateway token secret writer (${uniqueString(toLower(resourceGroup().id))})'
@@ -42,6 +42,6 @@ resource secretWriters 'Microsoft.Authorization/roleAssignments@2022-04-01' = [f
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: secretWriterRoleId ?? secretWriter.id
+    roleDefinitionId: writerRoleId ?? secretWriter.id
   }
 }]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.infra.bicep_tree import Declaration
 
 _BUILT_IN = """
-    contains empty endsWith environment filter flatten format guid items join last length map mapValues replace
+    contains empty endsWith environment filter flatten format guid items join length map mapValues replace
     resourceGroup shallowMerge split string subscription subscriptionResourceId take tenant toLower union uniqueString
 """
 _DECORATORS = {"description", "export", "discriminator", "minLength", "maxLength", "minValue", "maxValue"}

@@ -192,32 +192,3 @@ def written(node: Node | None) -> str:
 def strings_below(node: Node) -> list[str]:
     """The content of every string literal below a node."""
     return [text_of(n) for n in walk(node) if n.type == "string"]
-
-
-@dataclass(frozen=True, slots=True)
-class RoleActions:
-    """What a role grants."""
-
-    actions: frozenset[str]
-    data_actions: frozenset[str]
-
-
-def actions_of_shipped_roles(sources: Sources | None = None) -> dict[str, RoleActions]:
-    """What each custom role grants, read from the Bicep files, by the stable label in the role's name."""
-    found = declarations(sources if sources is not None else read_sources(), "resource")
-    roles = [d for d in found if d.type_name.startswith("Microsoft.Authorization/roleDefinitions@")]
-    return {_label(role): _granted(role) for role in roles if not role.existing}
-
-
-def _label(role: Declaration) -> str:
-    name = at(role.body, "name")
-    return strings_below(name)[-1] if name else role.name
-
-
-def _granted(role: Declaration) -> RoleActions:
-    permissions = at(role.body, "properties.permissions")
-    groups: dict[str, set[str]] = {"actions": set(), "dataActions": set()}
-    for permission in permissions.named_children if permissions else ():
-        for entry in properties(permission):
-            groups[entry.name] |= set(strings_below(entry.value))
-    return RoleActions(frozenset(groups["actions"]), frozenset(groups["dataActions"]))

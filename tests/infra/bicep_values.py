@@ -20,24 +20,6 @@ if TYPE_CHECKING:
     from tests.infra.bicep_tree import Declaration, Sources
 
 Value = Any  # what JSON can hold, and functions of it
-PUBLIC_CLOUD = {
-    "name": "AzureCloud",
-    "resourceManager": "https://management.azure.com/",
-    "authentication": {
-        "loginEndpoint": "https://login.microsoftonline.com/",
-        "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
-    },
-    "suffixes": {"keyvaultDns": ".vault.azure.net"},
-}
-US_GOVERNMENT = {
-    "name": "AzureUSGovernment",
-    "resourceManager": "https://management.usgovcloudapi.net/",
-    "authentication": {
-        "loginEndpoint": "https://login.microsoftonline.us/",
-        "audiences": ["https://management.core.usgovcloudapi.net", "https://management.usgovcloudapi.net"],
-    },
-    "suffixes": {"keyvaultDns": ".vault.usgovcloudapi.net"},
-}
 _ESCAPES = {"\\'": "'", "\\\\": "\\", "\\n": "\n", "\\t": "\t", "\\$": "$"}
 _BUILT_IN: dict[str, Callable[..., Value]] = {
     "contains": lambda where, what: what in where,

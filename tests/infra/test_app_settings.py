@@ -10,14 +10,8 @@ import pytest
 
 from gateway_tokens.app_settings import SETTINGS, SignIn, read_settings
 from tests.infra.bicep_tree import ROOT, at, declarations, properties, read_sources
-from tests.infra.bicep_values import (
-    PUBLIC_CLOUD,
-    US_GOVERNMENT,
-    call,
-    example_parameters,
-    functions_of,
-    value_of,
-)
+from tests.infra.bicep_values import call, example_parameters, functions_of, value_of
+from tests.infra.facts import PUBLIC_CLOUD, US_GOVERNMENT
 
 SOURCES = read_sources()
 MODULE = "modules/functionApp.bicep"
@@ -60,7 +54,7 @@ def written(cloud: dict[str, Any] = PUBLIC_CLOUD, **given: object) -> dict[str, 
         cloud["suffixes"]["keyvaultDns"],
     )
     parameters = {
-        "document": document,
+        "document": json.dumps(document),
         "renewalSchedule": "0 0 * * * *",
         "blobEndpoint": "https://st.blob.example/",
         "queueEndpoint": "https://st.queue.example/",

@@ -8,6 +8,7 @@ import pytest
 
 from tests.infra import bicep_checks, bicep_references
 from tests.infra.bicep_tree import INFRA, read_sources
+from tests.infra.facts import HARDENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,17 +43,17 @@ DEFECTS = (
         "'Optional. Tags of every",
         "'Tags of every",
     ),
-    Defect("that_descriptions_open_with_the_need", "main.bicep", "tags object = {}", "tags object"),
+    Defect("that_descriptions_open_with_the_need", "main.bicep", "tags tagsType = {}", "tags tagsType"),
     Defect(
         "that_descriptions_open_with_the_need",
         "modules/vault.bicep",
-        "param tags object",
-        "param tags object = {}",
+        "param tags tagsType",
+        "param tags tagsType = {}",
     ),
     Defect("that_descriptions_open_with_the_need", "estate.bicep", "renew: bool?", "renew: bool"),
     Defect(
         "that_descriptions_open_with_the_need",
-        "network.bicep",
+        "types.bicep",
         "'Required. The resource id of a subnet for",
         "'A subnet for",
     ),
@@ -68,7 +69,7 @@ DEFECTS = (
         "@description('The resource groups of resource ids.')\n",
         "",
     ),
-    Defect("that_everything_is_described", "signIn.bicep", "metadata name", "metadata title"),
+    Defect("that_everything_is_described", "types.bicep", "metadata name", "metadata title"),
     Defect(
         "that_api_versions_are_stable_and_recent",
         "modules/storage.bicep",
@@ -175,8 +176,8 @@ DEFECTS = (
     Defect(
         "that_no_endpoint_is_hard_coded",
         "estate.bicep",
-        "${last(split(id, '/'))}${vaultSuffix}",
-        "${last(split(id, '/'))}.vault.azure.net",
+        "${nameOf(id)}${vaultSuffix}",
+        "${nameOf(id)}.vault.azure.net",
     ),
     Defect(
         "that_no_endpoint_is_hard_coded",
@@ -224,7 +225,7 @@ DEFECTS = (
         "@export()\n@description('The resource ids of the vaults",
         "@description('The resource ids of the vaults",
     ),
-    Defect("that_imports_are_exported", "modules/storage.bicep", "'../network.bicep'", "'../networks.bicep'"),
+    Defect("that_imports_are_exported", "modules/storage.bicep", "'../types.bicep'", "'../type.bicep'"),
     Defect(
         "that_modules_get_their_parameters", "main.bicep", "    clusterNames: namesIn(place, clusters)\n", ""
     ),
@@ -301,7 +302,7 @@ def test_every_check_has_a_seeded_defect() -> None:
 def test_every_hardened_property_has_a_seeded_defect() -> None:
     seeded = [d for d in DEFECTS if d.check == "that_resources_are_hardened"]
 
-    assert len(seeded) == len(bicep_checks.HARDENING)
+    assert len(seeded) == len(HARDENING)
 
 
 def test_the_parameter_file_names_parameters_that_exist_and_gives_those_required() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway_tokens.settings import Estate
 from gateway_tokens.settings_faults import read_estate
-from tests.infra.bicep_tree import INFRA, read_sources
-from tests.infra.bicep_values import call, example_parameters, functions_of, parameters_of
+from tests.infra.bicep_tree import INFRA, at, declarations, read_sources, written
+from tests.infra.bicep_values import call, example_parameters, functions_of, parameters_of, value_of
 from tests.infra.shapes import differences, shape_of_schema, shape_of_type
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
 SOURCES = read_sources()
 SCOPE = functions_of(SOURCES, "estate.bicep")
@@ -164,3 +167,54 @@ def test_secrets_are_granted_beside_their_vault() -> None:
 
     assert call(SCOPE, "secretsIn", ONE.lower(), ids) == [{"vault": "contoso-kv", "secret": "plant"}]
     assert call(SCOPE, "secretsIn", TWO.lower(), ids) == []
+
+
+def grants() -> dict[str, list[tuple[str, Any]]]:
+    """What main.bicep grants for the example: by module, each resource group and the places in it."""
+    main = {"main.bicep": SOURCES["main.bicep"]}
+    values = {"estate": example_parameters()["estate"]}
+    for variable in declarations(main, "var"):
+        if variable.name in {"services", "vaults", "clusters", "signInSecrets", "containerApps"}:
+            values[variable.name] = value_of(variable.value, SCOPE.with_values(**values))
+    modules = {m.name: m for m in declarations(main, "module") if m.name.endswith("Access")}
+    return {name: _places(module.node, module.body, values) for name, module in modules.items()}
+
+
+def _places(module: Node, body: Node, values: dict[str, Any]) -> list[tuple[str, Any]]:
+    loop = next(child for child in module.named_children if child.type == "for_statement")
+    params = at(body, "params")
+    assert params is not None
+    scope = SCOPE.with_values(**values)
+    found = []
+    for place in value_of(loop.named_children[1], scope):
+        within = scope.with_values(place=place)
+        names = value_of(params.named_children[0].named_children[-1], within)
+        subscription, group = place.split("/")[2], place.split("/")[4]
+        found.append((f"{subscription[0]}/{group}", names))
+    return found
+
+
+def test_every_right_of_the_example_follows_from_its_estate() -> None:
+    assert grants() == {
+        "apiManagementAccess": [("1/rg-apim", ["contoso-apim"]), ("2/rg-fabrikam", ["fabrikam-apim"])],
+        "vaultAccess": [("1/rg-vaults", ["contoso-gateways"])],
+        "secretAccess": [("1/rg-vaults", [{"vault": "contoso-clusters", "secret": "plant-service-account"}])],
+        "clusterAccess": [("2/rg-edge", ["edge-aks"])],
+        "containerAppAccess": [("1/rg-web", ["web-gateway"])],
+    }
+
+
+def test_rights_are_given_in_the_resource_group_of_what_they_open() -> None:
+    modules = [m for m in declarations(SOURCES, "module") if m.name.endswith("Access")]
+
+    scopes = {m.name: written(at(m.body, "scope")) for m in modules}
+
+    assert set(scopes.values()) == {"resourceGroup(split(place, '/')[2], split(place, '/')[4])"}
+
+
+def test_the_app_gets_the_document_that_these_tests_look_at() -> None:
+    module = next(m for m in declarations(SOURCES, "module") if m.name == "functionApp")
+
+    handed_over = written(at(module.body, "params.document"))
+
+    assert handed_over == "string(settingsDocument(estate, environment().suffixes.keyvaultDns))"
