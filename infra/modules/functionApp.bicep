@@ -159,12 +159,15 @@ resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   parent: app
   name: 'ftp'
   properties: { allow: false }
+  // One after the other: App Service may answer a second change to a site with a conflict.
+  dependsOn: [settings]
 }
 
 resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
   properties: { allow: false }
+  dependsOn: [ftpPassword]
 }
 
 // No client secret: callers bring bearer tokens, nobody signs in with a browser.
@@ -203,6 +206,7 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != 
     }
     login: { tokenStore: { enabled: false } }
   }
+  dependsOn: [scmPassword]
 }
 
 @description('The name of the function app, for `func azure functionapp publish`.')
