@@ -33,12 +33,12 @@ var lines = 'AppTraces | where _ResourceId =~ "${componentId}" | extend line = p
 var rules = [
   {
     name: 'renewal-failed'
-    description: 'A token was due and was not delivered, or was delivered and its gateway was not restarted.'
+    description: 'A token was due and was not delivered, or was delivered and its gateway does not run it.'
     severity: 2
     window: 'PT1H'
     frequency: 'PT15M'
     threshold: 0
-    query: '${lines} | where event == "sweep.row" and tostring(line.outcome) in ("failed", "not_restarted") | project TimeGenerated, service = tostring(line.service), gateway = tostring(line.gateway), destination = tostring(line.destination), reason = tostring(line.reason), error = tostring(line.error)'
+    query: '${lines} | where event == "sweep.row" and tostring(line.outcome) in ("failed", "not_restarted", "not_picked_up") | project TimeGenerated, service = tostring(line.service), gateway = tostring(line.gateway), destination = tostring(line.destination), reason = tostring(line.reason), error = tostring(line.error)'
   }
   {
     name: 'sweep-missing'
@@ -47,7 +47,7 @@ var rules = [
     window: sweepSilence
     frequency: 'PT15M'
     threshold: 0
-    query: '${lines} | where event == "sweep.completed" | summarize completed = count() | where completed == 0'
+    query: '${lines} | where event == "sweep.completed" and tobool(line.complete) | summarize completed = count() | where completed == 0'
   }
   {
     name: 'token-at-risk'

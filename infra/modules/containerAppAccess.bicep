@@ -21,7 +21,7 @@ resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (write
   name: guid(toLower(resourceGroup().id), 'gateway-token-container-app-writer')
   properties: {
     roleName: 'Gateway token Container App writer (${uniqueString(toLower(resourceGroup().id))})'
-    description: 'Reads and changes Container Apps and their secrets, and reads their revisions.'
+    description: 'Reads and changes Container Apps and their secrets, and reads and restarts their revisions.'
     type: 'CustomRole'
     permissions: [
       {
@@ -30,6 +30,7 @@ resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (write
           'Microsoft.App/containerApps/write'
           'Microsoft.App/containerApps/listSecrets/action'
           'Microsoft.App/containerApps/revisions/read'
+          'Microsoft.App/containerApps/revisions/restart/action'
         ]
       }
     ]

@@ -14,19 +14,18 @@ resource vaults 'Microsoft.KeyVault/vaults@2024-11-01' existing = [for name in v
   name: name
 }]
 
-// Narrower than Key Vault Secrets Officer, which may also delete, purge, back up and restore.
+// Narrower than Key Vault Secrets Officer, which may also list, delete, purge, back up and restore.
 resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (writerRoleId == null) {
   name: guid(toLower(resourceGroup().id), 'gateway-token-secret-writer')
   properties: {
     roleName: 'Gateway token secret writer (${uniqueString(toLower(resourceGroup().id))})'
-    description: 'Sets and reads secrets. Deletes none.'
+    description: 'Sets and reads secrets by name. Lists and deletes none.'
     type: 'CustomRole'
     permissions: [
       {
         dataActions: [
           'Microsoft.KeyVault/vaults/secrets/setSecret/action'
           'Microsoft.KeyVault/vaults/secrets/getSecret/action'
-          'Microsoft.KeyVault/vaults/secrets/readMetadata/action'
         ]
       }
     ]

@@ -49,13 +49,13 @@ SHIPPED_ROLES = {
     "gateway-token-secret-writer": {
         "Microsoft.KeyVault/vaults/secrets/setSecret/action",
         "Microsoft.KeyVault/vaults/secrets/getSecret/action",
-        "Microsoft.KeyVault/vaults/secrets/readMetadata/action",
     },
     "gateway-token-container-app-writer": {
         "Microsoft.App/containerApps/read",
         "Microsoft.App/containerApps/write",
         "Microsoft.App/containerApps/listSecrets/action",
         "Microsoft.App/containerApps/revisions/read",
+        "Microsoft.App/containerApps/revisions/restart/action",
     },
 }
 # Type of resource, path of a property, what it must say.

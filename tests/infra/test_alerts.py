@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 
-from tests.infra.bicep_tree import declarations, read_sources
+from gateway_tokens.report import NEW_FAILURE
+from tests.infra.bicep_tree import ROOT, declarations, read_sources
 from tests.infra.bicep_values import Scope, value_of
 
 MODULE = "modules/alerts.bicep"
 SOURCE = {MODULE: read_sources()[MODULE]}
-# The events that the app writes, and the fields of each that the rules may use.
-LINES = {
-    "sweep.row": {"service", "gateway", "destination", "reason", "outcome", "error"},
-    "sweep.completed": {"rows", "renewed", "restarted", "fresh", "failed", "atRisk", "seconds"},
-    "token.refused": set[str](),
-    "gateway.not_picked_up": set[str](),
-}
+
+
+def lines_of_the_code() -> dict[str, set[str]]:
+    """The events that the code writes, each with the fields that it names."""
+    lines: dict[str, set[str]] = {}
+    for file in (ROOT / "gateway_tokens").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "log_line":
+                event = ast.literal_eval(node.args[0])
+                lines.setdefault(event, set()).update(k.arg for k in node.keywords if k.arg)
+    return lines
+
+
+LINES = lines_of_the_code()
 
 
 def queries() -> dict[str, str]:
@@ -40,6 +49,16 @@ def test_a_rule_looks_for_events_and_fields_that_the_app_writes(name: str) -> No
     assert events
     assert set(events) <= LINES.keys()
     assert fields <= set().union(*(LINES[event] for event in events))
+
+
+def test_a_rule_wakes_somebody_for_every_outcome_that_somebody_should_hear_of() -> None:
+    outcomes = re.findall(r"in \((.+?)\)", queries()["renewal-failed"])
+
+    assert set(re.findall(r'"(\w+)"', outcomes[0])) == NEW_FAILURE
+
+
+def test_a_sweep_of_a_part_of_the_estate_does_not_end_the_silence() -> None:
+    assert 'event == "sweep.completed" and tobool(line.complete) |' in queries()["sweep-missing"]
 
 
 def test_silence_is_a_count_of_nothing_so_that_no_lines_at_all_raise_it() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.app_settings import SETTINGS, SignIn, read_settings
+from gateway_tokens.app_settings import SETTINGS, read_settings
+from gateway_tokens.sign_in import SignIn
 from tests.infra.bicep_tree import ROOT, at, declarations, properties, read_sources
 from tests.infra.bicep_values import call, example_parameters, functions_of, value_of
 from tests.infra.facts import PUBLIC_CLOUD, US_GOVERNMENT

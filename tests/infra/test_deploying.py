@@ -39,7 +39,6 @@ def test_every_parameter_and_output_named_exists(text: str) -> None:
     known |= {
         "getSecret",
         "setSecret",
-        "readMetadata",
         "requestedAccessTokenVersion",
         "accessTokenAcceptedVersion",
     }
