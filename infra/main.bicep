@@ -64,7 +64,7 @@ param newVaultName string?
 @description('Optional. Whether API Management\'s own gateway events are delivered to the app.')
 param deliverEvents bool = true
 
-@description('Optional. System topics that exist already, by the name of the API Management service: one has one at most.')
+@description('Optional. System topics that exist already, by the lower-case name of the API Management service.')
 param existingEventTopics topicNamesType = {}
 
 @description('Optional. Whether the app may regenerate gateway keys. That ends every token of a key at once.')
