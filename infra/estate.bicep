@@ -1,0 +1,328 @@
+metadata name = 'Estate'
+metadata description = 'The estate parameter: its types, and what follows from it. Mirrors the settings document GATEWAY_TOKENS.'
+
+// ---------------------------------------------------------------------------------------------------------
+// Types. A test compares them with the JSON Schema of the settings document, name by name.
+// ---------------------------------------------------------------------------------------------------------
+
+@export()
+@description('The API Management services, how their self-hosted gateways are kept, and who may do what.')
+type estateType = {
+  @description('Required. API Management services by the name that callers use.')
+  services: servicesType
+
+  @description('Optional. Who may issue, renew and read. Closed unless a rule opens.')
+  access: accessRuleType[]?
+}
+
+type servicesType = {
+  @description('Required. One API Management service.')
+  *: serviceType
+}
+
+@export()
+@description('One API Management service.')
+type serviceType = {
+  @description('Required. The resource id of the API Management service, in any resource group or subscription.')
+  resourceId: string
+
+  @description('Optional. Rules by gateway name or pattern; the most literal match wins.')
+  gateways: gatewaysType?
+}
+
+type gatewaysType = {
+  @description('Required. How the gateways that this name or pattern matches are kept.')
+  *: gatewayRuleType
+}
+
+@export()
+@description('How the gateways that a pattern names are kept.')
+type gatewayRuleType = {
+  @description('Optional. False leaves these gateways alone. Default: true.')
+  renew: bool?
+
+  @description('Optional. How long each token lives, as an ISO 8601 duration. Default, and most: P30D.')
+  lifetime: string?
+
+  @description('Optional. How long before its expiry a token is renewed. Default: a third of its lifetime.')
+  renewBefore: string?
+
+  @description('Optional. How long before its expiry a token counts as at risk. Default: half of renewBefore.')
+  riskMargin: string?
+
+  @description('Optional. The key that signs these tokens. Default: primary.')
+  keyType: ('primary' | 'secondary')?
+
+  @description('Optional. Where each token is delivered.')
+  destinations: destinationType[]?
+}
+
+@export()
+@discriminator('kind')
+@description('A place where a gateway reads its token.')
+type destinationType = keyVaultSecretType | kubernetesSecretType | containerAppSecretType | envFileType
+
+@description('A Key Vault secret.')
+type keyVaultSecretType = {
+  @description('Required. The kind of destination.')
+  kind: 'keyVault'
+
+  @description('Optional. Take over a value that this app did not write. Default: false.')
+  adopt: bool?
+
+  @description('Required. The resource id of the vault. The settings document gets its address instead.')
+  vault: string
+
+  @description('Optional. The secret\'s name; may hold {service} and {gateway}. Default: {gateway}-token.')
+  secret: string?
+
+  @description('Optional. What is stored: `GatewayKey <token>` (header) or the bare token. Default: header.')
+  form: ('header' | 'token')?
+}
+
+@description('A Kubernetes Secret.')
+type kubernetesSecretType = {
+  @description('Required. The kind of destination.')
+  kind: 'kubernetes'
+
+  @description('Optional. Take over a value that this app did not write. Default: false.')
+  adopt: bool?
+
+  @description('Conditional. The address of the API server. Required without cluster.')
+  server: string?
+
+  @description('Conditional. The resource id of an AKS cluster. Required without server.')
+  cluster: string?
+
+  @description('Optional. The certificate authority of the API server, in PEM.')
+  certificateAuthority: string?
+
+  @description('Optional. A service account\'s token in Key Vault. Default: the app\'s identity signs in.')
+  signIn: serviceAccountTokenType?
+
+  @description('Optional. The namespace. Default: default.')
+  namespace: string?
+
+  @description('Optional. The Secret\'s name; may hold {service} and {gateway}. Default: {gateway}-token.')
+  secret: string?
+
+  @description('Optional. Which way of installing the gateway the Secret suits. Default: helm.')
+  layout: ('helm' | 'portal' | 'envFrom')?
+
+  @description('Optional. The workload that reads the Secret, restarted after each change.')
+  restart: workloadType?
+}
+
+@description('A Kubernetes service account\'s token, kept in Key Vault.')
+type serviceAccountTokenType = {
+  @description('Required. The resource id of the vault. The settings document gets its address instead.')
+  vault: string
+
+  @description('Required. The name of the secret, which must exist.')
+  secret: string
+}
+
+@description('The Deployment or StatefulSet that reads a Secret.')
+type workloadType = {
+  @description('Optional. The kind of workload. Default: Deployment.')
+  kind: ('Deployment' | 'StatefulSet')?
+
+  @description('Required. Its name; may hold {service} and {gateway}.')
+  name: string
+
+  @description('Optional. How long to wait for the rollout, as an ISO 8601 duration. Default: PT3M.')
+  timeout: string?
+}
+
+@description('A Container App\'s own secret.')
+type containerAppSecretType = {
+  @description('Required. The kind of destination.')
+  kind: 'containerApp'
+
+  @description('Optional. Take over a value that this app did not write. Default: false.')
+  adopt: bool?
+
+  @description('Required. The resource id of the Container App; its name may hold {service} and {gateway}.')
+  resourceId: string
+
+  @description('Optional. The secret\'s name; may hold {service} and {gateway}. Default: gateway-token.')
+  secret: string?
+
+  @description('Optional. What is stored: `GatewayKey <token>` (header) or the bare token. Default: header.')
+  form: ('header' | 'token')?
+
+  @description('Optional. How long to wait for the new revision, as an ISO 8601 duration. Default: PT3M.')
+  timeout: string?
+}
+
+@description('A file for Docker\'s --env-file. Of use where the app runs beside Docker, not in Azure.')
+type envFileType = {
+  @description('Required. The kind of destination.')
+  kind: 'file'
+
+  @description('Optional. Take over a value that this app did not write. Default: false.')
+  adopt: bool?
+
+  @description('Required. The file\'s path; may hold {service} and {gateway}.')
+  path: string
+}
+
+@export()
+@description('What some caller may do with some gateways.')
+type accessRuleType = {
+  @description('Required. Who the rule is about: every trait named must hold.')
+  caller: callerType
+
+  @description('Required. Patterns of service/gateway.')
+  @minLength(1)
+  gateways: string[]
+
+  @description('Required. What is permitted.')
+  @minLength(1)
+  allow: ('issue' | 'renew' | 'read')[]
+
+  @description('Optional. The longest token that this caller may have, as an ISO 8601 duration.')
+  maxLifetime: string?
+}
+
+@description('Who a rule is about.')
+type callerType = {
+  @description('Conditional. An app role in the caller\'s token. One trait at least is required.')
+  appRole: string?
+
+  @description('Conditional. The caller\'s object id in Entra. One trait at least is required.')
+  objectId: string?
+
+  @description('Conditional. The calling application\'s client id. One trait at least is required.')
+  clientId: string?
+
+  @description('Conditional. Whoever holds a key of the function app. One trait at least is required.')
+  functionKey: bool?
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// What follows from the estate. Resource ids are lower-cased so that the same place is granted once however
+// it is spelled.
+// ---------------------------------------------------------------------------------------------------------
+
+@export()
+@description('The settings document: the estate with the address of each vault in place of its resource id.')
+func settingsDocument(estate object, vaultSuffix string) object =>
+  shallowMerge([
+    estate
+    {
+      services: mapValues(
+        estate.services,
+        service =>
+          shallowMerge([
+            service
+            {
+              gateways: mapValues(
+                service.?gateways ?? {},
+                rule =>
+                  shallowMerge([
+                    rule
+                    {
+                      destinations: map(
+                        rule.?destinations ?? [],
+                        destination => withVaultAddresses(destination, vaultSuffix)
+                      )
+                    }
+                  ])
+              )
+            }
+          ])
+      )
+    }
+  ])
+
+func withVaultAddresses(destination object, vaultSuffix string) object =>
+  shallowMerge([
+    destination
+    destination.?vault == null ? {} : { vault: vaultAddress(destination.vault, vaultSuffix) }
+    destination.?signIn == null
+      ? {}
+      : { signIn: { vault: vaultAddress(destination.signIn.vault, vaultSuffix), secret: destination.signIn.secret } }
+  ])
+
+func vaultAddress(id string, vaultSuffix string) string => 'https://${nameOf(id)}${vaultSuffix}'
+
+@export()
+@description('The resource ids of the API Management services.')
+func apiManagementIds(estate object) string[] =>
+  distinct(map(items(estate.services), service => toLower(service.value.resourceId)))
+
+@export()
+@description('The resource ids of the vaults that tokens are written to.')
+func vaultIds(estate object) string[] =>
+  distinct(map(deliveries(estate, 'keyVault'), delivery => toLower(delivery.destination.vault)))
+
+@export()
+@description('The resource ids of the AKS clusters that are asked for their address.')
+func clusterIds(estate object) string[] =>
+  distinct(map(
+    filter(deliveries(estate, 'kubernetes'), delivery => (delivery.destination.?cluster != null)),
+    delivery => toLower(delivery.destination.cluster)
+  ))
+
+@export()
+@description('The resource ids of the secrets that hold service accounts\' tokens.')
+func signInSecretIds(estate object) string[] =>
+  distinct(map(
+    filter(deliveries(estate, 'kubernetes'), delivery => (delivery.destination.?signIn != null)),
+    delivery => toLower('${delivery.destination.signIn.vault}/secrets/${delivery.destination.signIn.secret}')
+  ))
+
+@export()
+@description('The resource ids of the Container Apps. A name that depends on gateways found later keeps its braces.')
+func containerAppIds(estate object) string[] =>
+  distinct(map(
+    deliveries(estate, 'containerApp'),
+    delivery => toLower(filledIn(delivery.destination.resourceId, delivery.service, delivery.pattern))
+  ))
+
+@export()
+@description('The resource groups of resource ids.')
+func resourceGroupsOf(ids string[]) string[] => distinct(map(ids, id => resourceGroupOf(id)))
+
+@export()
+@description('The names of the resources among the ids that are in the resource group.')
+func namesIn(resourceGroupId string, ids string[]) string[] =>
+  map(filter(ids, id => (resourceGroupOf(id) == resourceGroupId)), id => nameOf(id))
+
+@export()
+@description('The name of the resource that an id names.')
+func nameOf(id string) string => split(id, '/')[8]
+
+@export()
+@description('The secrets among the ids that are in the resource group: vault and name of each.')
+func secretsIn(resourceGroupId string, ids string[]) object[] =>
+  map(
+    filter(ids, id => (resourceGroupOf(id) == resourceGroupId)),
+    id => { vault: nameOf(id), secret: split(id, '/')[10] }
+  )
+
+func resourceGroupOf(id string) string => join(take(split(id, '/'), 5), '/')
+
+func deliveries(estate object, kind string) object[] =>
+  flatten(map(
+    items(estate.services),
+    service =>
+      flatten(map(
+        filter(items(service.value.?gateways ?? {}), rule => (rule.value.?renew ?? true)),
+        rule =>
+          map(
+            filter(rule.value.?destinations ?? [], destination => (destination.kind == kind)),
+            destination => { service: service.key, pattern: rule.key, destination: destination }
+          )
+      ))
+  ))
+
+func filledIn(template string, service string, pattern string) string =>
+  replace(
+    contains(pattern, '*') ? template : replace(template, '{gateway}', pattern),
+    '{service}',
+    service
+  )
+
+func distinct(values string[]) string[] => union(values, values)

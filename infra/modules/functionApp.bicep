@@ -1,0 +1,219 @@
+metadata name = 'Function app'
+metadata description = 'The function app on Flex Consumption, its settings and how callers sign in.'
+
+import { networkType, signInType, tagsType } from '../types.bicep'
+
+@description('Required. The name of the function app.')
+param name string
+
+@description('Required. The name of its plan. A Flex Consumption plan holds one app.')
+param planName string
+
+@description('Required. The settings document, as JSON.')
+param document string
+
+@description('Required. When the sweep runs, as NCRONTAB with seconds, in UTC.')
+param renewalSchedule string
+
+@description('Optional. The app registration that callers ask tokens for. Default: callers need a function key.')
+param signIn signInType?
+
+@description('Optional. A file of certificate authorities in the package, for a proxy that inspects. Default: none.')
+param caFile string?
+
+@description('Optional. The virtual network to join. Default: none.')
+param network networkType?
+
+@description('Required. The memory of an instance, in MB.')
+param instanceMemoryMB 512 | 2048 | 4096
+
+@description('Required. The most instances at once.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int
+
+@description('Required. The resource id of the app\'s identity.')
+param identityId string
+
+@description('Required. The client id of the app\'s identity.')
+param clientId string
+
+@description('Required. The address of the storage account\'s blobs, with a closing slash.')
+param blobEndpoint string
+
+@description('Required. The address of the storage account\'s queues, with a closing slash.')
+param queueEndpoint string
+
+@description('Required. The name of the container that holds the published package.')
+param packageContainer string
+
+@description('Required. The name of the container that holds the app\'s own record.')
+param stateContainer string
+
+@description('Required. Where telemetry goes.')
+param applicationInsightsConnectionString string
+
+@description('Required. The region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagsType
+
+@description('Required. Tags of the function app alone.')
+param appTags tagsType
+
+func withoutClosingSlash(address string) string =>
+  endsWith(address, '/') ? take(address, length(address) - 1) : address
+
+var armEndpoint = withoutClosingSlash(environment().resourceManager)
+// In Azure US Government tokens for Azure Resource Manager are asked under another name than its address.
+var armAudience = environment().name == 'AzureUSGovernment'
+  ? withoutClosingSlash(environment().authentication.audiences[0])
+  : armEndpoint
+var tenantId = signIn.?tenantId ?? tenant().tenantId
+var apiClientId = signIn.?clientId ?? ''
+var entraMode = (signIn.?functionKeyToo ?? false) ? 'entraAndFunctionKey' : 'entra'
+var signInMode = signIn == null ? 'functionKey' : entraMode
+
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: { reserved: true }
+}
+
+resource app 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
+  location: location
+  tags: union(tags, appTags)
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identityId}': {} }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    clientAffinityEnabled: false
+    keyVaultReferenceIdentity: identityId
+    virtualNetworkSubnetId: network.?integrationSubnetId
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      http20Enabled: true
+    }
+    functionAppConfig: {
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstanceCount
+      }
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${blobEndpoint}${packageContainer}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+    }
+  }
+}
+
+// A full replacement: every setting stands here, once.
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: {
+    AzureWebJobsStorage__blobServiceUri: blobEndpoint
+    AzureWebJobsStorage__queueServiceUri: queueEndpoint
+    AzureWebJobsStorage__credential: 'managedidentity'
+    AzureWebJobsStorage__clientId: clientId
+    APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsightsConnectionString
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
+    WEBSITE_AUTH_AAD_ALLOWED_TENANTS: tenantId
+    GATEWAY_TOKENS: document
+    RENEWAL_SCHEDULE: renewalSchedule
+    STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
+    SIGN_IN: signInMode
+    AZURE_CREDENTIAL: 'managedIdentity'
+    AZURE_CLIENT_ID: clientId
+    ARM_ENDPOINT: armEndpoint
+    ARM_SCOPE: '${armAudience}/.default'
+    CA_FILE: caFile ?? ''
+  }
+}
+
+resource ftpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: { allow: false }
+  // One after the other: App Service may answer a second change to a site with a conflict.
+  dependsOn: [settings]
+}
+
+resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: { allow: false }
+  dependsOn: [ftpPassword]
+}
+
+// No client secret: callers bring bearer tokens, nobody signs in with a browser.
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+      runtimeVersion: '~1'
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'Return401'
+      excludedPaths: ['/api/health']
+    }
+    httpSettings: {
+      requireHttps: true
+      routes: { apiPrefix: '/.auth' }
+      forwardProxy: { convention: 'NoProxy' }
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: apiClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
+          defaultAuthorizationPolicy: signIn.?allowedApplications == null
+            ? {}
+            : { allowedApplications: signIn.?allowedApplications }
+        }
+      }
+    }
+    login: { tokenStore: { enabled: false } }
+  }
+  dependsOn: [scmPassword]
+}
+
+@description('The name of the function app, for `func azure functionapp publish`.')
+output name string = app.name
+
+@description('The resource id of the function app.')
+output id string = app.id
+
+@description('The address of the HTTP API.')
+output endpoint string = 'https://${app.properties.defaultHostName}/api'

@@ -1,0 +1,67 @@
+metadata name = 'Types'
+metadata description = 'Types of parameters that are not about the estate.'
+
+@export()
+@description('Tags of resources.')
+type tagsType = {
+  @description('Required. The value of a tag.')
+  *: string
+}
+
+@export()
+@description('Where the app joins an existing virtual network, and where its storage is reached.')
+type networkType = {
+  @description('Required. The resource id of a subnet delegated to Microsoft.App/environments, for the app.')
+  integrationSubnetId: string
+
+  @description('Required. The resource id of a subnet for the private endpoints of the storage account.')
+  privateEndpointSubnetId: string
+
+  @description('Optional. The resource id of the private DNS zone of blobs. Default: a policy registers the name.')
+  blobDnsZoneId: string?
+
+  @description('Optional. The resource id of the private DNS zone of queues. Default: a policy registers the name.')
+  queueDnsZoneId: string?
+}
+
+@export()
+@description('The app registration that callers ask tokens for.')
+type signInType = {
+  @description('Required. The client id of the app registration.')
+  clientId: string
+
+  @description('Optional. The Entra tenant. Default: the tenant of the deployment.')
+  tenantId: string?
+
+  @description('Optional. Accepted audiences. Default: api://<clientId> and the client id itself.')
+  audiences: string[]?
+
+  @description('Optional. Client ids of the only applications that may call. Default: any that Entra gives a token.')
+  allowedApplications: string[]?
+
+  @description('Optional. Demand a function key as well. Default: false.')
+  functionKeyToo: bool?
+}
+
+@export()
+@description('Resource ids of roles that exist already, for a deployer who may assign roles and not define them.')
+type existingRolesType = {
+  @description('Optional. May read gateways and generate their tokens.')
+  issuer: string?
+
+  @description('Optional. May regenerate gateway keys.')
+  keyRegenerator: string?
+
+  @description('Optional. May set and read secrets, such as Key Vault Secrets Officer.')
+  secretWriter: string?
+
+  @description('Optional. May read and write Container Apps and list their secrets.')
+  containerAppWriter: string?
+}
+
+@export()
+@description('System topics that exist already.')
+type topicNamesType = {
+  @description('Required. The name of a system topic.')
+  *: string
+}
