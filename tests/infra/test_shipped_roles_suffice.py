@@ -1,0 +1,149 @@
+"""The app under exactly the rights that the shipped roles grant: everything works, and nothing granted is idle.
+
+The emulator refuses every action that is not granted, and names it, as Azure does.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from emulator.container_apps import App
+from gateway_tokens.access import Caller
+from gateway_tokens.app_settings import read_settings
+from gateway_tokens.arm import ArmGateways
+from gateway_tokens.destinations import open_destination
+from gateway_tokens.discovery import unit_of
+from gateway_tokens.errors import AzureError, SweepFailed
+from gateway_tokens.issuing import issue_for
+from gateway_tokens.model import GatewayRef
+from gateway_tokens.ports import World
+from gateway_tokens.report import Row
+from gateway_tokens.requests import TokenRequest
+from gateway_tokens.sweep_store import BlobSweepStore
+from gateway_tokens.sweeping import keep_and_remember, remembered, renew_now, sweep, terms_of
+from tests.adapters.destination_places import NOW, SUBSCRIPTION, a_world
+from tests.adapters.destination_places import World as Places
+from tests.infra.shipped_roles import actions_of_shipped_roles
+
+ROLES = actions_of_shipped_roles()
+USED = ("gateway-token-issuer", "gateway-token-secret-writer", "gateway-token-container-app-writer")
+SHIPPED = sorted(set().union(*(ROLES[name].actions | ROLES[name].data_actions for name in USED)))
+# What Azure's own roles and infra/kubernetes-rbac.yaml grant beside them.
+BUILT_IN = {
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
+    "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
+}
+IN_CLUSTER = {"get secrets", "create secrets", "patch secrets", "get deployments", "patch deployments"}
+SERVICE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.ApiManagement/service/contoso-apim"
+
+
+def document(places: Places) -> str:
+    azure = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers"
+    destinations = [
+        {"kind": "keyVault", "vault": places.emulator.vault_url("contoso")},
+        {
+            "kind": "kubernetes",
+            "cluster": f"{azure}/Microsoft.ContainerService/managedClusters/edge",
+            "restart": {"name": "{gateway}-gateway"},
+        },
+        {"kind": "containerApp", "resourceId": f"{azure}/Microsoft.App/containerApps/{{gateway}}"},
+    ]
+    access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
+    contoso = {"resourceId": SERVICE, "gateways": {"edge-01": {"destinations": destinations}}}
+    return json.dumps({"services": {"contoso": contoso}, "access": access})
+
+
+@pytest.fixture
+async def places(tmp_path: Path) -> AsyncIterator[Places]:
+    """An API Management service, a vault, a cluster and a container app, all of them refusing what is not granted."""
+    async with a_world(tmp_path) as made:
+        made.emulator.azure.clock = lambda: NOW
+        made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
+        made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+        app: App = made.apps.add("edge-01")
+        app.put("other", value="somebody else's")
+        made.emulator.azure.granted = {*SHIPPED, *BUILT_IN, *IN_CLUSTER}
+        yield made
+
+
+def world_of(places: Places) -> World:
+    settings = read_settings(
+        {
+            **places.emulator.settings(),
+            "GATEWAY_TOKENS": document(places),
+            "RENEWAL_SCHEDULE": "0 0 * * * *",
+        }
+    )
+    minutes = count()
+    return World(
+        settings=settings,
+        clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)),
+        gateways=ArmGateways(places.azure),
+        destination=lambda spec, ref: open_destination(spec, ref, places.azure),
+        sweeps=BlobSweepStore(places.azure, settings.state_container_url),
+        interval=timedelta(hours=1),
+        identity_works=places.azure.identity_works,
+    )
+
+
+async def everything_the_app_does(world: World) -> list[Row]:
+    """Issue for a caller, sweep, renew on demand, and restart what did not pick its token up."""
+    ref = GatewayRef("contoso", "edge-01")
+    rows = [*(await sweep(world)).rows]
+    unit = unit_of("contoso", world.settings.estate.services["contoso"], "edge-01")
+    assert unit is not None
+    rows += (await renew_now(world, unit)).rows
+    record = await remembered(world)
+    terms = replace(terms_of(world, record), picked_up=False)
+    rows += (await keep_and_remember(world, unit, terms, record)).rows
+    request = TokenRequest(ref, None, None, None)
+    await issue_for(Caller(function_key=True), request, world.settings.estate, world.gateways, world.clock())
+    return rows
+
+
+async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(places: Places) -> None:
+    rows = await everything_the_app_does(world_of(places))
+
+    assert {(row.place.split("/")[-2], row.outcome) for row in rows} == {
+        ("secrets", "renewed"),
+        ("secrets", "restarted"),
+        ("secrets", "not_picked_up"),
+    }
+    assert not [row.error for row in rows if row.error]
+
+
+@pytest.mark.parametrize("action", SHIPPED)
+async def test_without_any_one_action_the_failure_names_it(places: Places, action: str) -> None:
+    assert places.emulator.azure.granted is not None
+    places.emulator.azure.granted.remove(action)
+
+    errors: list[str] = []
+    try:
+        errors += [row.error for row in await everything_the_app_does(world_of(places))]
+    except (AzureError, SweepFailed) as error:
+        errors.append(str(error))
+
+    assert any(f"'{action}'" in error for error in errors)
+
+
+@pytest.mark.parametrize("verb", sorted(IN_CLUSTER))
+async def test_without_any_one_right_in_the_cluster_the_failure_names_it(places: Places, verb: str) -> None:
+    assert places.emulator.azure.granted is not None
+    places.emulator.azure.granted.remove(verb)
+
+    rows = await everything_the_app_does(world_of(places))
+
+    assert any(f"'{verb}'" in row.error for row in rows)
+    others = {
+        row.outcome
+        for row in rows
+        if "Microsoft.ContainerService"
+        not in row.place.replace("microsoft.containerservice", "Microsoft.ContainerService")
+    }
+    assert "failed" not in others
