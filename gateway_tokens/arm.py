@@ -5,10 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import DecodeError
+from azure.core.exceptions import DecodeError, DeserializationError
 
 from .azure_errors import translated
-from .errors import TokenUnusable
+from .errors import AzureError, AzureFacts, TokenUnusable
 from .model import GatewayToken
 
 if TYPE_CHECKING:
@@ -45,17 +45,29 @@ class ArmGateways:
                 if error.status_code != HTTPStatus.OK:
                     raise
                 raise TokenUnusable("it is not JSON") from None
+            except DeserializationError:
+                raise TokenUnusable("it has another form") from None
         # An empty answer is None to the SDK, and its `value` may be missing: the types promise neither.
         return _token(getattr(answer, "value", None))
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         """Every self-hosted gateway's name, page by page. Raises AzureError."""
         client = self._azure.api_management(service.subscription_id)
-        async with translated(
-            f"Listing the gateways of '{service.name}'", action=READ_ACTION, scope=str(service)
-        ):
-            async for gateway in client.gateway.list_by_service(service.resource_group, service.name):
-                yield str(gateway.name)
+        operation = f"Listing the gateways of '{service.name}'"
+        async with translated(operation, action=READ_ACTION, scope=str(service)):
+            try:
+                async for gateway in client.gateway.list_by_service(service.resource_group, service.name):
+                    yield _name(gateway.name)
+            except (DeserializationError, AttributeError, TypeError):
+                # The SDK takes every 200 for a list, and trips over one that is none.
+                advice = "Azure's answer is not a list of gateways."
+                raise AzureError(operation, AzureFacts(HTTPStatus.OK), advice) from None
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise TypeError("a gateway without a name")
+    return name
 
 
 def _token(value: object) -> GatewayToken:

@@ -1,11 +1,14 @@
 """The estate that the tests serve: its document, its settings, and its services and gateways in the emulator."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulator.server import Emulator
 from gateway_tokens.model import ServiceId
+
+# Configures the app: with these rules, with these settings.
+Opens = Callable[..., None]
 
 CONTOSO = ServiceId("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-apim")
 FABRIKAM = ServiceId("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim")
