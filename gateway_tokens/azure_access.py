@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.core import AsyncPipelineClient
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import policies
 from azure.core.rest import HttpRequest
 
 from .app_settings import AppSettings, CredentialKind
 from .azure_errors import translated
-from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry
+from .errors import AzureFacts, IdentityUnavailable
+from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry, how_patient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,7 +105,8 @@ class AzureAccess:
         """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError."""
         login = policies.AsyncBearerTokenCredentialPolicy(self.credential, self._settings.arm_scope)
         client = self.pipeline(self._settings.arm_endpoint, login)
-        request = HttpRequest(method, path, params={"api-version": api_version}, json=body)
+        address = client.format_url(path)
+        request = HttpRequest(method, address, params={"api-version": api_version}, json=body)
         async with translated(f"{method} {path}", action=action, scope=scope):
             response = await client.send_request(request)
             response.raise_for_status()
@@ -111,8 +114,14 @@ class AzureAccess:
 
     async def identity_works(self) -> None:
         """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
-        async with translated("Signing in with the app's identity", action="", scope=""):
-            await self.credential.get_token(self._settings.arm_scope)
+        operation = "Signing in with the app's identity"
+        async with translated(operation, action="", scope=""):
+            try:
+                # The credential has retries of its own, which know nothing of our patience.
+                async with asyncio.timeout(how_patient()):
+                    await self.credential.get_token(self._settings.arm_scope)
+            except (TimeoutError, ServiceRequestError, ServiceResponseError):
+                raise IdentityUnavailable(operation, AzureFacts()) from None
 
     async def close(self) -> None:
         """Close every client."""

@@ -54,6 +54,11 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
+def how_patient() -> float:
+    """Seconds that one request may take here."""
+    return _patience.get()
+
+
 class PatientRetry(AsyncHTTPPolicy[Any, Any]):
     """Retries in the pipeline of one client. When Azure throttles one request, the client's others wait as well."""
 
@@ -65,7 +70,7 @@ class PatientRetry(AsyncHTTPPolicy[Any, Any]):
 
     async def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """The response, good or bad, once it is final; the last connection error when there is none."""
-        ends_at = self._monotonic() + _patience.get()
+        ends_at = self._monotonic() + how_patient()
         for attempt in count(1):
             await self._wait_for_turn(ends_at)
             response, failure = await self._try(request, ends_at)

@@ -1,0 +1,149 @@
+"""The app's way into Azure: which identity, kept how long, and what happens when it gives no token."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from azure.identity.aio import AzureCliCredential, DefaultAzureCredential, ManagedIdentityCredential
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+from gateway_tokens.app_settings import read_settings
+from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.errors import IdentityUnavailable
+from gateway_tokens.patience import patience
+from tests import estate
+
+Opens = Callable[..., AzureAccess]
+
+
+@pytest.fixture
+async def opens(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opens]:
+    """Opens the way into the emulator with further settings; closes it at the end."""
+    opened = []
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.setenv(name, emulator.settings()[name])
+
+    def access(**more: str) -> AzureAccess:
+        opened.append(AzureAccess(read_settings(estate.environment(emulator) | more)))
+        return opened[-1]
+
+    yield access
+    for each in opened:
+        await each.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("", ManagedIdentityCredential),
+        ("managedIdentity", ManagedIdentityCredential),
+        ("default", DefaultAzureCredential),
+        ("azureCli", AzureCliCredential),
+    ],
+)
+async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_another(
+    opens: Opens, setting: str, kind: type
+) -> None:
+    assert type(opens(AZURE_CREDENTIAL=setting).credential) is kind
+
+
+async def test_without_a_client_id_the_system_assigned_identity_signs_in(
+    emulator: Emulator, opens: Opens
+) -> None:
+    await opens().identity_works()
+    [call] = emulator.azure.called("identity")
+    assert "client_id" not in call.query
+
+
+async def test_with_a_client_id_that_user_assigned_identity_signs_in(
+    emulator: Emulator, opens: Opens
+) -> None:
+    emulator.azure.client_ids = {"c11e"}
+    await opens(AZURE_CLIENT_ID="c11e").identity_works()
+    [call] = emulator.azure.called("identity")
+    assert "client_id=c11e" in call.query
+
+
+async def test_a_user_assigned_identity_that_the_app_does_not_have_is_unavailable(
+    emulator: Emulator, opens: Opens
+) -> None:
+    emulator.azure.client_ids = {"c11e"}
+    with pytest.raises(IdentityUnavailable, match="AZURE_CLIENT_ID"):
+        await opens(AZURE_CLIENT_ID="other").identity_works()
+
+
+async def test_without_any_managed_identity_it_is_unavailable(
+    opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where App Service has no identity for the app: the endpoint refuses the caller's header.
+    monkeypatch.setenv("IDENTITY_HEADER", "wrong")
+    with pytest.raises(IdentityUnavailable):
+        await opens().identity_works()
+
+
+async def test_an_identity_that_refuses_is_unavailable(emulator: Emulator, opens: Opens) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
+    with pytest.raises(IdentityUnavailable) as refused:
+        await opens().identity_works()
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(host="identity", times=None, kind="drop"),
+        Fault(host="identity", times=None, kind="delay", seconds=60),
+    ],
+    ids=["drops the connection", "never answers"],
+)
+async def test_an_identity_without_an_answer_is_unavailable_once_patience_ends(
+    emulator: Emulator, opens: Opens, fault: Fault
+) -> None:
+    emulator.azure.faults.add(fault)
+    with patience(0.05), pytest.raises(IdentityUnavailable):
+        await opens().identity_works()
+
+
+async def test_an_identity_that_failed_works_again_once_it_is_repaired(
+    emulator: Emulator, opens: Opens
+) -> None:
+    access = opens()
+    emulator.azure.faults.add(Fault(host="identity", times=1, status=403, body="no"))
+    with pytest.raises(IdentityUnavailable):
+        await access.identity_works()
+    await access.identity_works()
+
+
+async def test_the_credential_is_kept_for_the_workers_life_and_its_token_with_it(
+    emulator: Emulator, opens: Opens
+) -> None:
+    access = opens()
+    for _ in range(3):
+        await access.identity_works()
+    assert len(emulator.azure.called("identity")) == 1
+
+
+async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, opens: Opens) -> None:
+    access, vault = opens(), emulator.vault_url("contoso")
+    assert access.secret_client(vault) is access.secret_client(vault)
+    assert access.secret_client(vault) is not access.secret_client(emulator.vault_url("fabrikam"))
+    blob = f"{emulator.container_url}/sweep"
+    assert access.blob(blob) is access.blob(blob)
+
+
+async def test_a_closed_way_opens_afresh(opens: Opens) -> None:
+    access = opens()
+    before = access.credential
+    await access.identity_works()
+    await access.close()
+    assert access.credential is not before
+    await access.identity_works()
+
+
+async def test_the_plain_client_calls_arm_with_the_apps_identity(emulator: Emulator, opens: Opens) -> None:
+    estate.populate(emulator)
+    found = await opens().arm_request(
+        "GET", f"{estate.CONTOSO}/gateways", api_version="2024-05-01", action="read", scope="s"
+    )
+    assert found is not None
+    assert [gateway["name"] for gateway in found["value"]] == list(estate.GATEWAYS[estate.CONTOSO])
