@@ -1,0 +1,83 @@
+"""Calls the app's own functions with real requests, as the worker does once the host has let a call in."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import azure.functions as func
+
+import function_app
+
+Answer = func.HttpResponse
+GENERATE = "services/{service}/gateways/{gatewayId}/generateToken"
+
+
+async def generate_token(
+    gateway: str = "edge-01",
+    body: object = None,
+    *,
+    service: str = "contoso",
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    **named: str,
+) -> Answer:
+    """`POST services/{service}/gateways/{gatewayId}/generateToken`; a body that is not bytes goes out as JSON.
+
+    The query's parameters may come as a mapping, by name, or both.
+    """
+    sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    route = {"service": service, "gatewayId": gateway}
+    asked = request("POST", GENERATE, route, headers=headers, query={**(query or {}), **named}, body=sent)
+    return await _call(function_app.generate_token, asked)
+
+
+async def list_gateways(service: str = "contoso", headers: Mapping[str, str] | None = None) -> Answer:
+    """`GET services/{service}/gateways`."""
+    asked = request("GET", "services/{service}/gateways", {"service": service}, headers=headers)
+    return await _call(function_app.list_gateways, asked)
+
+
+async def health(headers: Mapping[str, str] | None = None) -> Answer:
+    """`GET health`."""
+    return await _call(function_app.health, request("GET", "health", headers=headers))
+
+
+async def openapi(headers: Mapping[str, str] | None = None) -> Answer:
+    """`GET openapi.json`."""
+    return await _call(function_app.openapi, request("GET", "openapi.json", headers=headers))
+
+
+def request(
+    method: str,
+    path: str,
+    route: Mapping[str, str] | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> func.HttpRequest:
+    """The request as the worker makes it."""
+    route = dict(route or {})
+    return func.HttpRequest(
+        method,
+        f"https://app.example/api/{path.format(**route)}",
+        headers=dict(headers or {}),
+        params=dict(query or {}),
+        route_params=route,
+        body=body,
+    )
+
+
+def document(answer: Answer) -> Any:  # noqa: ANN401 - JSON may be anything
+    """The answer's JSON."""
+    return json.loads(answer.get_body())
+
+
+def text(answer: Answer) -> str:
+    """The answer's text."""
+    return str(answer.get_body().decode())
+
+
+async def _call(function: Any, asked: func.HttpRequest) -> Answer:  # noqa: ANN401 - the SDK's builders are open
+    answer: Answer = await function(asked)
+    return answer

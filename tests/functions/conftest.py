@@ -1,0 +1,28 @@
+"""The app's functions against the emulator."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from emulator.server import Emulator
+from gateway_tokens import wiring
+from tests import estate
+from tests.estate import Opens
+
+
+@pytest.fixture
+async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opens]:
+    """The app with the tests' estate. Called with other rules or settings, it is configured so from then on."""
+    estate.populate(emulator)
+    for name in ("SIGN_IN", "WEBSITE_AUTH_ENABLED", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+    def configure(access: Sequence[Mapping[str, Any]] = estate.KEY_HOLDER, **more: str) -> None:
+        for name, value in estate.environment(emulator, access, **more).items():
+            monkeypatch.setenv(name, value)
+
+    configure()
+    await wiring.forget()
+    yield configure
+    await wiring.forget()

@@ -1,0 +1,300 @@
+"""What callers and operators are told when something is wrong."""
+
+import json
+import logging
+from typing import Any, ClassVar
+
+import pytest
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+from gateway_tokens import wiring
+from gateway_tokens.arm import ISSUE_ACTION, READ_ACTION
+from gateway_tokens.patience import patience
+from gateway_tokens.requests import MAX_BODY_BYTES
+from tests import estate
+from tests.estate import Opens
+from tests.front_door import Answer, document, generate_token, health, list_gateways, openapi, text
+
+pytestmark = pytest.mark.usefixtures("app")
+JSON = {"Content-Type": "application/json"}
+
+
+def arm_answers(emulator: Emulator, status: int, body: object = "", **headers: str) -> None:
+    emulator.azure.faults.add(
+        Fault(host="arm", times=None, status=status, body=json.dumps(body), headers={**JSON, **headers})
+    )
+
+
+# Bad input: 400, with every fault listed
+
+BAD_BODIES: dict[str, tuple[object, set[str]]] = {
+    "malformed": (b'{"keyType"', {"body"}),
+    "no object": ([], {"(document)"}),
+    "null": (b"null", {"(document)"}),
+    "not UTF-8": (b'{"a": "\xff"}', {"body"}),
+    "NaN": (b'{"lifetime": NaN}', {"body"}),
+    "a name twice": (b'{"keyType": "primary", "keyType": "secondary"}', {"body"}),
+    "too deep": (b"[" * 8000, {"body"}),
+    "an unknown field": ({"key": "primary"}, {"key"}),
+    "a nonsense key type": ({"keyType": "tertiary"}, {"keyType"}),
+    "a key type in another case": ({"keyType": "Primary"}, {"keyType"}),
+    "a key type of another type": ({"keyType": 1}, {"keyType"}),
+    "an expiry that is no date": ({"expiry": "tomorrow"}, {"expiry"}),
+    "an expiry on no day": ({"expiry": "2030-02-30T00:00:00Z"}, {"expiry"}),
+    "an expiry without a zone": ({"expiry": "2030-01-01T00:00:00"}, {"expiry"}),
+    "an expiry as a number": ({"expiry": 1893456000}, {"expiry"}),
+    "an expiry in the past": ({"expiry": "2020-04-21T00:44:24Z"}, {"expiry"}),
+    "an expiry too far ahead": ({"expiry": "2999-01-01T00:00:00Z"}, {"expiry"}),
+    "a lifetime that is none": ({"lifetime": "30 days"}, {"lifetime"}),
+    "a lifetime too long": ({"lifetime": "P31D"}, {"lifetime"}),
+    "a lifetime too short": ({"lifetime": "PT59S"}, {"lifetime"}),
+    "all at once": (
+        {"keyType": "x", "expiry": "x", "lifetime": "x", "y": 1},
+        {"keyType", "expiry", "lifetime", "y"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "paths"), BAD_BODIES.values(), ids=BAD_BODIES)
+async def test_a_bad_body_gets_400_with_every_fault_and_azure_is_not_asked(
+    emulator: Emulator, body: object, paths: set[str]
+) -> None:
+    answer = await generate_token(body=body)
+    assert (answer.status_code, document(answer)["code"]) == (400, "request_invalid")
+    assert {fault["path"] for fault in document(answer)["faults"]} == paths
+    assert emulator.azure.called("arm") == []
+
+
+async def test_both_expiry_and_lifetime_get_400() -> None:
+    answer = await generate_token(body={"expiry": "2030-01-01T00:00:00Z", "lifetime": "P1D"})
+    assert answer.status_code == 400
+    assert "not both" in text(answer)
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 400)])
+async def test_a_body_may_have_a_size_and_not_a_byte_more(size: int, status: int) -> None:
+    answer = await generate_token(body=b"{}" + b" " * (size - 2))
+    assert answer.status_code == status
+
+
+BAD_NAMES = (
+    "managed",
+    "MANAGED",
+    ".",
+    "..",
+    "a/b",
+    "a%2Fb",
+    "a b",
+    "a\n",
+    "é",
+    "a" * 81,
+    "a?b",
+    "a#b",
+    "*",
+    "",
+)
+
+
+@pytest.mark.parametrize("gateway", BAD_NAMES)
+async def test_a_gateway_id_that_breaks_the_pattern_gets_400_before_azure_is_asked(
+    emulator: Emulator, gateway: str
+) -> None:
+    answer = await generate_token(gateway)
+    assert answer.status_code == 400
+    assert [fault["path"] for fault in document(answer)["faults"]] == ["gatewayId"]
+    assert emulator.azure.called("arm") == []
+
+
+@pytest.mark.parametrize(
+    "service", ["1contoso", "-c", "c-", "a_b", "a.b", "..", "a/b", "a\n", "é", "a" * 51, ""]
+)
+async def test_a_service_name_that_breaks_the_pattern_gets_400_before_azure_is_asked(
+    emulator: Emulator, service: str
+) -> None:
+    for answer in (await generate_token(service=service), await list_gateways(service)):
+        assert answer.status_code == 400
+        assert [fault["path"] for fault in document(answer)["faults"]] == ["service"]
+    assert emulator.azure.called("arm") == []
+
+
+@pytest.mark.parametrize("name", ["secretName", "secretKey", "namespace"])
+async def test_a_name_that_kubernetes_would_refuse_gets_400(name: str) -> None:
+    answer = await generate_token(format="kubernetesSecret", query={name: "Not/Good\n"})
+    assert answer.status_code == 400
+    assert [fault["path"] for fault in document(answer)["faults"]] == [name]
+
+
+async def test_faults_of_path_query_and_body_come_together() -> None:
+    answer = await generate_token("managed", {"keyType": 1}, service="-", format="x", namespace="-")
+    paths = {fault["path"] for fault in document(answer)["faults"]}
+    assert paths == {"service", "gatewayId", "format", "namespace", "keyType"}
+
+
+# Azure's own refusals
+
+VALIDATION = {
+    "error": {
+        "code": "ValidationError",
+        "message": "One or more fields contain incorrect values:",
+        "details": [{"code": "ValidationError", "target": "expiry", "message": "At most 30 days."}],
+    }
+}
+
+
+async def test_arms_400_is_a_400_that_carries_its_code_message_and_details(emulator: Emulator) -> None:
+    arm_answers(emulator, 400, VALIDATION)
+    answer = await generate_token()
+    body = document(answer)
+    assert (answer.status_code, body["code"], body["azure"]["code"]) == (
+        400,
+        "azure_rejected",
+        "ValidationError",
+    )
+    assert body["azure"]["message"] == "One or more fields contain incorrect values:"
+    assert body["azure"]["details"] == [{"path": "expiry", "message": "ValidationError: At most 30 days."}]
+
+
+async def test_arms_403_is_a_502_that_names_the_action_and_scope_that_the_identity_lacks(
+    emulator: Emulator,
+) -> None:
+    emulator.azure.granted = set()
+    for answer, action in ((await generate_token(), ISSUE_ACTION), (await list_gateways(), READ_ACTION)):
+        body = document(answer)
+        assert (answer.status_code, body["code"]) == (502, "azure_forbidden")
+        assert action in body["detail"]
+        assert str(estate.CONTOSO) in body["detail"]
+
+
+async def test_arms_404_is_a_404_for_a_caller_who_may_know() -> None:
+    answer = await generate_token("edge-99")
+    assert (answer.status_code, document(answer)["code"]) == (404, "not_found")
+
+
+async def test_arms_429_is_a_503_that_says_when_to_come_back(emulator: Emulator) -> None:
+    arm_answers(emulator, 429, **{"Retry-After": "3600"})
+    answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (503, "azure_throttled")
+    assert int(answer.headers["Retry-After"]) >= 3600
+
+
+async def test_arms_5xx_is_a_503(emulator: Emulator) -> None:
+    arm_answers(emulator, 502)
+    with patience(0.1):
+        answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (503, "azure_unavailable")
+
+
+async def test_no_answer_from_arm_is_a_503(emulator: Emulator) -> None:
+    emulator.azure.faults.add(Fault(host="arm", times=None, kind="drop"))
+    with patience(0.1):
+        answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (503, "azure_unavailable")
+
+
+async def test_an_identity_that_gives_no_token_is_a_503(emulator: Emulator) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
+    answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (503, "identity_unavailable")
+
+
+@pytest.mark.parametrize("status", [403, 404, 418, 429, 500])
+async def test_nothing_of_arms_message_is_passed_on_but_what_mends_the_request(
+    emulator: Emulator, status: int
+) -> None:
+    said = {
+        "error": {
+            "code": "Odd",
+            "message": "quoting-a-secret",
+            "details": [{"code": "c", "message": "quoting-a-secret"}],
+        }
+    }
+    arm_answers(emulator, status, said, **{"Retry-After": "3600"})
+    answer = await generate_token()
+    assert answer.status_code >= 404
+    assert "quoting-a-secret" not in text(answer)
+
+
+@pytest.mark.parametrize("body", ["", {}, {"value": ""}, {"value": "edge-01&1&x"}, [], "edge-01"])
+async def test_a_200_without_a_token_is_a_502(emulator: Emulator, body: object) -> None:
+    arm_answers(emulator, 200, body)
+    answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (502, "token_unusable")
+
+
+async def test_another_gateways_token_is_a_502(emulator: Emulator) -> None:
+    arm_answers(emulator, 200, {"value": f"edge-02&203001010000&{'A' * 86}=="})
+    answer = await generate_token()
+    assert (answer.status_code, document(answer)["code"]) == (502, "token_unusable")
+
+
+# Settings that are broken
+
+BROKEN: dict[str, dict[str, str]] = {
+    "document missing": {"GATEWAY_TOKENS": ""},
+    "document malformed": {"GATEWAY_TOKENS": "{"},
+    "document faulty": {"GATEWAY_TOKENS": '{"services": {}, "secret-plan": 1}'},
+    "schedule faulty": {"RENEWAL_SCHEDULE": "secret-plan"},
+    "sign-in unknown": {"SIGN_IN": "secret-plan"},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+async def test_broken_settings_are_told_by_health_and_the_log_and_nobody_else(
+    app: Opens, caplog: pytest.LogCaptureFixture, broken: dict[str, str]
+) -> None:
+    app(**broken)
+    faults = document(await health())["faults"]
+    assert {fault["path"] for fault in faults} & {*broken, "secret-plan"}
+    for answer in (await generate_token(), await list_gateways()):
+        body = document(answer)
+        assert (answer.status_code, body["code"]) == (500, "settings_invalid")
+        assert "faults" not in body
+        assert not any(fault["message"] in text(answer) for fault in faults)
+    assert all(fault["message"] in caplog.text for fault in faults)
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+async def test_repaired_settings_work_on_the_next_call(app: Opens, broken: dict[str, str]) -> None:
+    app(**broken)
+    assert (await generate_token()).status_code == 500
+    assert (await health()).status_code == 503
+    app(SIGN_IN="functionKey")
+    assert (await generate_token()).status_code == 200
+    assert (await health()).status_code == 200
+
+
+# What nobody foresaw
+
+
+class BrokenRequest:
+    """A request that fails where nothing should."""
+
+    headers: ClassVar[dict[str, str]] = {}
+
+    @property
+    def route_params(self) -> dict[str, str]:
+        raise ZeroDivisionError("a secret in an unforeseen text")
+
+    params = route_params
+
+
+async def test_an_unforeseen_failure_is_a_500_without_its_text_or_stack_trace(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    request: Any = BrokenRequest()
+    answer: Answer = await wiring.http_api().generate_token(request)
+    body = document(answer)
+    assert (answer.status_code, body["code"]) == (500, "internal_error")
+    assert not {"ZeroDivisionError", "Traceback", "unforeseen text"} & set(text(answer).split())
+    assert "unforeseen" not in text(answer).replace("Something unexpected failed.", "")
+    assert answer.headers["Cache-Control"] == "no-store"
+    # The operator finds the trace in the log, by the correlation id.
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert body["correlationId"] in record.getMessage()
+    assert record.levelno == logging.ERROR
+
+
+async def test_openapi_and_health_answer_whatever_is_in_the_request() -> None:
+    for call in (openapi, health):
+        assert (await call({"x-ms-client-principal": "\x00", "x-correlation-id": "\x00"})).status_code == 200
