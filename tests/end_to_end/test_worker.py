@@ -1,0 +1,127 @@
+"""The app in the real Functions worker: what the host gets to know of it, and a token out of it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from emulator.server import Emulator
+from gateway_tokens import wiring
+from tests import estate
+from tests.worker_answers import FunctionMetadata
+from tests.worker_runtime import WorkerRuntime
+
+ROOT = Path(__file__).resolve().parents[2]
+LEVELS = {"generate_token": "FUNCTION", "list_gateways": "FUNCTION", "openapi": "FUNCTION", "health": "ANONYMOUS"}
+ROUTES = {
+    "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
+    "list_gateways": ("services/{service}/gateways", ["GET"]),
+    "openapi": ("openapi.json", ["GET"]),
+    "health": ("health", ["GET"]),
+}
+
+
+@pytest.fixture
+async def environ(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    estate.populate(emulator)
+    monkeypatch.delenv("SIGN_IN", raising=False)
+    for name, value in estate.environment(emulator).items():
+        monkeypatch.setenv(name, value)
+    await wiring.forget()
+    yield
+    await wiring.forget()
+
+
+@pytest.fixture
+async def worker(environ: None) -> AsyncIterator[WorkerRuntime]:  # noqa: ARG001 - the settings come first
+    async with WorkerRuntime.load(ROOT) as loaded:
+        yield loaded
+
+
+def level(function: FunctionMetadata) -> str:
+    return str(function.trigger["authLevel"]).rpartition(".")[2].upper()
+
+
+async def test_the_worker_lists_every_function_with_its_route_and_methods(worker: WorkerRuntime) -> None:
+    listed = {
+        name: (worker.functions[name].trigger["route"], worker.functions[name].trigger["methods"])
+        for name in ROUTES
+    }
+    assert listed == ROUTES
+
+
+async def test_every_http_function_but_health_asks_for_a_function_key(worker: WorkerRuntime) -> None:
+    open_to_all = {
+        name
+        for name, function in worker.functions.items()
+        if function.trigger["type"] == "httpTrigger" and level(function) == "ANONYMOUS"
+    }
+    assert open_to_all == {"health"}
+    assert {name: level(worker.functions[name]) for name in LEVELS} == LEVELS
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "wanted"),
+    [("functionKey", "FUNCTION"), ("entraAndFunctionKey", "FUNCTION"), ("entra", "ANONYMOUS"), ("typo", "FUNCTION")],
+)
+async def test_the_sign_in_setting_decides_whether_the_host_asks_for_a_key(
+    monkeypatch: pytest.MonkeyPatch, sign_in: str, wanted: str
+) -> None:
+    monkeypatch.setenv("SIGN_IN", sign_in)
+    async with WorkerRuntime.load(ROOT) as worker:
+        assert {level(worker.functions[name]) for name in LEVELS if name != "health"} == {wanted}
+        assert level(worker.functions["health"]) == "ANONYMOUS"
+
+
+async def test_broken_settings_leave_every_function_loaded(
+    environ: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_TOKENS", "{")
+    async with WorkerRuntime.load(ROOT) as worker:
+        assert set(ROUTES) <= set(worker.functions)
+        answer = await worker.invoke_http("health", "GET", "http://localhost/api/health")
+        assert answer.status == 503
+
+
+async def test_a_token_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
+    answer = await worker.invoke_http(
+        "generate_token",
+        "POST",
+        "http://localhost/api/services/contoso/gateways/edge-01/generateToken",
+        params={"service": "contoso", "gatewayId": "edge-01"},
+        body=b'{"lifetime": "P1D"}',
+    )
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"].startswith("application/json")
+    assert json.loads(answer.body)["value"].startswith("edge-01&")
+
+
+async def test_a_form_asked_for_by_query_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
+    answer = await worker.invoke_http(
+        "generate_token",
+        "POST",
+        "http://localhost/api/services/contoso/gateways/edge-01/generateToken?format=envFile",
+        params={"service": "contoso", "gatewayId": "edge-01"},
+    )
+    assert answer.body.startswith(b"config.service.auth=GatewayKey edge-01&")
+
+
+async def test_the_worker_answers_many_calls_at_once_with_one_client(
+    emulator: Emulator, worker: WorkerRuntime
+) -> None:
+    async def issue() -> int:
+        answer = await worker.invoke_http(
+            "generate_token",
+            "POST",
+            "http://localhost/api/services/contoso/gateways/edge-01/generateToken",
+            params={"service": "contoso", "gatewayId": "edge-01"},
+        )
+        return answer.status
+
+    emulator.azure.latency = 0.05
+    assert set(await asyncio.gather(*(issue() for _ in range(10)))) == {200}
+    assert emulator.azure.counters.peak > 1
