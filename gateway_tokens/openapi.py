@@ -51,7 +51,7 @@ def _paths() -> dict[str, Any]:
                 ],
                 "requestBody": {"required": False, "content": _content("TokenRequestBody")},
                 "responses": _responses(
-                    {**_content("IssuedToken"), "text/plain": {"schema": _TEXT}},
+                    {**_content("IssuedToken", "KubernetesSecret"), "text/plain": {"schema": _TEXT}},
                     "A fresh token, checked.",
                     _REFUSALS,
                 ),
@@ -94,8 +94,9 @@ def _body_schemas() -> dict[str, Any]:
     return found
 
 
-def _content(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+def _content(*names: str) -> dict[str, Any]:
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    return {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
 
 
 def _responses(content: dict[str, Any], said: str, refusals: tuple[int, ...]) -> dict[str, Any]:
@@ -133,6 +134,14 @@ _ANSWERS: dict[str, Any] = {
         gatewayId=_TEXT,
         keyType={"enum": list(KeyType)},
         expiry=_TIMESTAMP,
+    ),
+    "KubernetesSecret": _object(
+        ["apiVersion", "kind", "metadata", "type", "stringData"],
+        apiVersion={"const": "v1"},
+        kind={"const": "Secret"},
+        metadata={"type": "object"},
+        type={"const": "Opaque"},
+        stringData={"type": "object", "additionalProperties": _TEXT},
     ),
     "GatewayList": _object(
         ["service", "gateways"],

@@ -14,7 +14,12 @@ from tests.worker_answers import FunctionMetadata
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]
-LEVELS = {"generate_token": "FUNCTION", "list_gateways": "FUNCTION", "openapi": "FUNCTION", "health": "ANONYMOUS"}
+LEVELS = {
+    "generate_token": "FUNCTION",
+    "list_gateways": "FUNCTION",
+    "openapi": "FUNCTION",
+    "health": "ANONYMOUS",
+}
 ROUTES = {
     "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
     "list_gateways": ("services/{service}/gateways", ["GET"]),
@@ -64,7 +69,12 @@ async def test_every_http_function_but_health_asks_for_a_function_key(worker: Wo
 
 @pytest.mark.parametrize(
     ("sign_in", "wanted"),
-    [("functionKey", "FUNCTION"), ("entraAndFunctionKey", "FUNCTION"), ("entra", "ANONYMOUS"), ("typo", "FUNCTION")],
+    [
+        ("functionKey", "FUNCTION"),
+        ("entraAndFunctionKey", "FUNCTION"),
+        ("entra", "ANONYMOUS"),
+        ("typo", "FUNCTION"),
+    ],
 )
 async def test_the_sign_in_setting_decides_whether_the_host_asks_for_a_key(
     monkeypatch: pytest.MonkeyPatch, sign_in: str, wanted: str
