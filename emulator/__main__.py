@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -103,5 +104,9 @@ if __name__ == "__main__":
     given = _arguments()
     try:
         sys.exit(asyncio.run(main(given.port, once=given.once)))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"Port {given.port} is taken. Choose another: make run PORT=7072")
     except KeyboardInterrupt:
         print("\nStopped.")
