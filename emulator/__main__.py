@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -92,10 +93,15 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    given = _arguments()
     # The app's own lines are what the demonstration shows; the SDK's would bury them.
     logging.getLogger("gateway_tokens").setLevel(logging.INFO)
     logging.getLogger("gateway_tokens").propagate = False
     try:
-        sys.exit(asyncio.run(main(_arguments())))
+        sys.exit(asyncio.run(main(given)))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"Port {given.port} is taken. Choose another: make run PORT=7072")
     except KeyboardInterrupt:
         print("\nStopped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -74,11 +75,17 @@ def facts_of(error: azure.HttpResponseError) -> AzureFacts:
 def _from_response(operation: str, error: azure.HttpResponseError, action: str, scope: str) -> AzureError:
     facts = facts_of(error)
     if isinstance(error, azure.ClientAuthenticationError):
-        return IdentityUnavailable(operation, facts)
+        return IdentityUnavailable(operation, _without_words(facts))
     if facts.status == HTTPStatus.FORBIDDEN:
-        return AzureForbidden(operation, facts, action, scope)
+        return AzureForbidden(operation, _without_words(facts), action, scope)
     failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return _BY_STATUS.get(facts.status, AzureUnavailable if failing else AzureError)(operation, facts)
+    kind = _BY_STATUS.get(facts.status, AzureUnavailable if failing else AzureError)
+    return kind(operation, facts if kind is AzureRejected else _without_words(facts))
+
+
+def _without_words(facts: AzureFacts) -> AzureFacts:
+    """The facts less Azure's texts, which may quote anything; only those about a rejected request help anybody."""
+    return replace(facts, message="", details=())
 
 
 def _seconds(retry_after: str | None) -> float | None:

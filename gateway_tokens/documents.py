@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _DURATION = (
     r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
 )
+_LONGEST_NAME = 100
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 _SAID_BETTER = {
     "extra_forbidden": "unknown field",
@@ -87,7 +88,9 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         repeated.extend(
-            Fault(path, f"'{name}' is given twice") for name in dict.fromkeys(names) if names.count(name) > 1
+            Fault(path, f"'{_name(name)}' is given twice")
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
         )
         return dict(pairs)
 
@@ -137,8 +140,13 @@ def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
     for before, part in zip(("", *loc), loc, strict=False):
         if isinstance(before, int) and part in tags:
             continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        path += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if path else _name(part)
     return path
+
+
+def _name(part: str) -> str:
+    """A field's name, unless it looks like a token: whoever pastes one there should not find it in a log."""
+    return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 
 def _message(kind: str, said: str) -> str:

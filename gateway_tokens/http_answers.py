@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -34,6 +35,8 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     # Azure, or a place in it, is not as it should be: the caller's request was fine.
     errors.GatewayTokensError: HTTPStatus.BAD_GATEWAY,
 }
+# Seconds; the platform's load balancer cuts a caller off at 230.
+LONGEST_ANSWER = 210.0
 _CORRELATION_HEADER = "x-correlation-id"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _T = TypeVar("_T")
@@ -60,7 +63,10 @@ def answered(
 
 async def _answer(answering: Awaitable[func.HttpResponse]) -> func.HttpResponse:
     try:
-        return await answering
+        async with asyncio.timeout(LONGEST_ANSWER):
+            return await answering
+    except TimeoutError:
+        return problem(errors.AzureUnavailable("Answering in time", errors.AzureFacts()))
     except errors.GatewayTokensError as error:
         level = logging.WARNING if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
         log_line("request.failed", level, code=error.code, error=str(error))

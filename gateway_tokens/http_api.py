@@ -39,7 +39,11 @@ class HttpApi:
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
         """Issue a token. Every token issued and every one refused leaves a line in the log."""
         world = self._open_world()
-        caller = caller_of(world, request)
+        try:
+            caller = caller_of(world, request)
+        except SignInRequired as error:
+            log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
+            raise
         asked = read_token_request(request.route_params, request.params, request.get_body(), world.clock())
         try:
             issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
@@ -75,15 +79,11 @@ class HttpApi:
 
 
 def caller_of(world: World, request: func.HttpRequest) -> Caller:
-    """Who is calling. Raises SignInRequired, which leaves a line in the log."""
+    """Who is calling. Raises SignInRequired."""
     settings = world.settings
-    try:
-        return who_is_calling(
-            request.headers, settings.sign_in, signed_in_by_platform=settings.signed_in_by_platform
-        )
-    except SignInRequired as error:
-        log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
-        raise
+    return who_is_calling(
+        request.headers, settings.sign_in, signed_in_by_platform=settings.signed_in_by_platform
+    )
 
 
 def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpResponse:

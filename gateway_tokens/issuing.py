@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .requests import TokenRequest
     from .settings import Estate
 
+# What Azure says when the settings name a place that is not there, rather than the caller a gateway.
+_NOT_THE_CALLERS_FAULT = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
@@ -46,7 +49,9 @@ async def issue_for(
     key_type = request.key_type or (rule.key_type if rule else KeyType.PRIMARY)
     try:
         token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
-    except AzureNotFound:
+    except AzureNotFound as error:
+        if error.facts.code in _NOT_THE_CALLERS_FAULT:
+            raise
         raise NotFound(str(request.ref)) from None
     return Issued(GatewayRef(name, token.gateway_id), key_type, token)
 

@@ -133,12 +133,21 @@ def _operation(operation: _Operation) -> dict[str, Any]:
             _in_query("format", {"enum": list(Form), "default": Form.JSON}),
             *(_in_query(name, {"pattern": pattern}) for name, pattern in SECRET_NAMES.items()),
         ]
-        answered["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+        answered["200"]["content"] = {
+            "application/json": {
+                "schema": {"oneOf": [_reference("IssuedToken"), _reference("KubernetesSecret")]}
+            },
+            "text/plain": {"schema": {"type": "string"}},
+        }
     return described
 
 
 def _json(schema: str) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"application/json": {"schema": _reference(schema)}}
+
+
+def _reference(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def _in_query(name: str, schema: dict[str, Any]) -> dict[str, Any]:

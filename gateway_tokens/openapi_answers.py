@@ -63,6 +63,14 @@ ANSWERS: dict[str, Any] = {
         keyType={"enum": list(KeyType)},
         expiry=_TIMESTAMP,
     ),
+    "KubernetesSecret": _object(
+        ["apiVersion", "kind", "metadata", "type", "stringData"],
+        apiVersion={"const": "v1"},
+        kind={"const": "Secret"},
+        metadata={"type": "object"},
+        type={"const": "Opaque"},
+        stringData={"type": "object", "additionalProperties": _TEXT},
+    ),
     "GatewayList": _object(
         ["service", "gateways"],
         service=_TEXT,

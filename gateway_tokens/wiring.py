@@ -78,6 +78,8 @@ def _put_together() -> tuple[World, AzureAccess]:
     container = settings.state_container_url
     # The SDK writes two lines for every request it sends: at a sweep's size that is all one would see, and pay for.
     logging.getLogger("azure").setLevel(logging.WARNING)
+    # Its warnings quote what the identity endpoint answered, which may hold an access token.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     azure = AzureAccess(settings)
     made = World(
         settings=settings,

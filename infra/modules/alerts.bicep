@@ -65,7 +65,7 @@ var rules = [
     window: 'PT15M'
     frequency: 'PT5M'
     threshold: refusedCalls - 1
-    query: '${lines} | where event == "token.refused"'
+    query: '${lines} | where event == "request.failed" and tostring(line.code) in ("sign_in_required", "access_denied")'
   }
 ]
 
