@@ -212,7 +212,8 @@ _URGENT = {
 def _backing_off_until(row: Observed, decision: Decision) -> datetime | None:
     expiry = _expiry(row)
     waits = decision.action in {Action.RENEW, Action.RESTART} and decision.reason not in _URGENT
-    if not waits or row.last_failure is None or expiry is None:
+    asked_for = _forced(row, row.last_failure) if row.last_failure else None  # by whatever name it goes
+    if not waits or asked_for or row.last_failure is None or expiry is None:
         return None
     return retry_at(row.failures, row.last_failure, row.interval, at_risk=at_risk_from(row.rule, expiry))
 
