@@ -166,10 +166,10 @@ class Estate:
         return None
 
 
-def contoso(*paths: str, gateways: Sequence[str] = ("edge-01",), **rule: object) -> Estate:
-    """An estate of one service and one rule for all its gateways."""
-    service = {"resourceId": str(CONTOSO), "gateways": {"*": kept(*paths, **rule)}}
-    return Estate({"contoso": service}, {CONTOSO: gateways})
+def contoso(*paths: str, **rule: object) -> Estate:
+    """An estate of one service with one gateway, delivered to these places or else to `/edge-01`."""
+    service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*paths, **rule)}}
+    return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
 
 
 def a_trouble(failures: int = 1, at: datetime = NOW, **more: Any) -> Trouble:  # noqa: ANN401 - Trouble's own

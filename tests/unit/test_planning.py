@@ -71,7 +71,12 @@ class TestEveryReason:
 
     def test_has_a_check_of_its_own_unless_it_comes_from_elsewhere(self) -> None:
         checked = {check.__name__.removeprefix("_") for check in CHECKS}
-        assert checked == set(Reason) - {Reason.BACKING_OFF, Reason.NOT_OBSERVED}
+        assert checked == set(Reason) - {
+            Reason.BACKING_OFF,
+            Reason.NOT_OBSERVED,
+            Reason.NOT_LISTED,
+            Reason.GATEWAY_GONE,
+        }
 
     def test_says_what_is_due_when_without_naming_the_token(self) -> None:
         said = decide(a_row(), NOW).message
