@@ -43,7 +43,10 @@ def a_token(expiry: datetime, gateway: str = "edge-01", seed: str = "primary") -
 
 def kept(*paths: str, **rule: object) -> dict[str, Any]:
     """A rule that delivers to these places."""
-    return {"destinations": [{"kind": "file", "path": path} for path in paths or ("/{gateway}",)], **rule}
+    return {
+        "destinations": [{"kind": "file", "path": path} for path in paths or ("/{service}/{gateway}",)],
+        **rule,
+    }
 
 
 class StandingClock:
@@ -79,7 +82,7 @@ class FakeGateways:
         self.issued.append((gateway, key_type, expiry))
         self._now += 1
         self.most = max(self.most, self._now)
-        for _ in range(3):
+        for _ in range(50):
             await asyncio.sleep(0)
         self._now -= 1
         if gateway in self.refused:
@@ -167,7 +170,7 @@ class Estate:
 
 
 def contoso(*paths: str, **rule: object) -> Estate:
-    """An estate of one service with one gateway, delivered to these places or else to `/edge-01`."""
+    """An estate of one service with one gateway, delivered to these places or else to `/contoso/edge-01`."""
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*paths, **rule)}}
     return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
 

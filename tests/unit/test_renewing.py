@@ -124,7 +124,7 @@ class TestOneRow:
         assert place.calls == ["read"]
 
     async def test_the_same_token_is_written_where_only_the_label_is_wrong(self) -> None:
-        place = (estate := contoso()).deliver("/edge-01", NEW, owner="other-apim/edge-01")
+        place = (estate := contoso()).deliver("/contoso/edge-01", NEW, owner="other-apim/edge-01")
         spec = estate.unit().rule.destinations[0].model_copy(update={"adopt": True})
         unit = estate.unit()
         adopting = type(unit)(unit.ref, unit.service, unit.rule.model_copy(update={"destinations": (spec,)}))
