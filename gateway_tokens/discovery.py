@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .errors import GatewayTokensError
 from .log_lines import log_line
 from .model import GatewayRef, is_gateway_id
+from .planning import Reason
 from .renewing import Unit
-from .report import Outcome, Row
+from .report import Outcome, Row, Trouble, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -23,7 +24,9 @@ Permitted = Callable[[GatewayRef], bool]
 _AHEAD = 32
 
 
-async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | Row]:
+async def discover(
+    world: World, permitted: Permitted, troubles: Mapping[str, Trouble]
+) -> AsyncGenerator[Unit | Row]:
     """Every permitted gateway to be kept, services side by side; and a finished row for what needs none.
 
     When a service cannot be listed that is a failed row, and the gateways that the settings name one by one are
@@ -36,7 +39,9 @@ async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | 
             async with asyncio.TaskGroup() as group:
                 for name, service in world.settings.estate.services.items():
                     if service.delivers:
-                        group.create_task(_search_service(world, name, service, permitted, found))
+                        group.create_task(
+                            _search_service(world, name, service, permitted, troubles=troubles, found=found)
+                        )
         finally:
             await found.put(None)
 
@@ -47,6 +52,8 @@ async def discover(world: World, permitted: Permitted) -> AsyncGenerator[Unit | 
         await searching
     finally:
         searching.cancel()
+        while not found.empty():  # or it would wait for room for ever
+            found.get_nowait()
 
 
 def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
@@ -62,6 +69,8 @@ async def _search_service(
     name: str,
     service: Service,
     permitted: Permitted,
+    *,
+    troubles: Mapping[str, Trouble],
     found: asyncio.Queue[Unit | Row | None],
 ) -> None:
     listed: set[str] = set()
@@ -71,9 +80,10 @@ async def _search_service(
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
             if unit is not None and permitted(unit.ref):
                 await found.put(unit)
-    except GatewayTokensError as error:
-        log_line("sweep.not_listed", logging.ERROR, service=name, code=error.code, error=str(error))
-        await found.put(_not_listed(name, service, error, world))
+    except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
+        code, said = failure_of(error)
+        log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
+        await found.put(_not_listed(name, service, error, world, troubles))
         for unit in _named_one_by_one(name, service, listed):
             if permitted(unit.ref):
                 await found.put(unit)
@@ -94,19 +104,15 @@ def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator
 def _gone(unit: Unit) -> Row:
     said = "the settings name this gateway, but the service has none of that name: deleted, or misspelt"
     place = unit.rule.destinations[0].place(unit.ref)
-    return Row(unit.ref, place, None, "gateway_gone", said, Outcome.GONE)
+    return Row(unit.ref, place, None, Reason.GATEWAY_GONE, said, Outcome.GONE)
 
 
-def _not_listed(name: str, service: Service, error: GatewayTokensError, world: World) -> Row:
-    return Row(
-        GatewayRef(name, "*"),
-        str(service.id),
-        None,
-        "not_listed",
-        "the service's gateways could not be listed",
-        Outcome.FAILED,
-        failures=1,
-        last_failure=world.clock(),
-        code=error.code,
-        error=str(error),
-    )
+def _not_listed(
+    name: str, service: Service, error: Exception, world: World, troubles: Mapping[str, Trouble]
+) -> Row:
+    said = "the service's gateways could not be listed"
+    row = Row(GatewayRef(name, "*"), str(service.id), None, Reason.NOT_LISTED, said, Outcome.FAILED)
+    before = troubles.get(row.name)
+    code, detail = failure_of(error)
+    failures = (before.failures if before else 0) + 1
+    return replace(row, failures=failures, last_failure=world.clock(), code=code, error=detail)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -136,5 +136,8 @@ def _moment(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", str(text)))
     except ValueError:
+        return None
+    # Of the first and the last year, a zone or a week more would be beyond what can be told.
+    if not MINYEAR < moment.year < MAXYEAR:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -45,7 +45,10 @@ class Reason(StrEnum):
     NOT_PICKED_UP = "not_picked_up"
     BACKING_OFF = "backing_off"
     FRESH = "fresh"
-    NOT_OBSERVED = "not_observed"  # reading the destination failed, so nothing could be planned
+    # Not planned, but found on the way.
+    NOT_OBSERVED = "not_observed"  # reading the destination failed
+    NOT_LISTED = "not_listed"  # listing the service's gateways failed
+    GATEWAY_GONE = "gateway_gone"  # the settings name it, the service does not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Observed:
 def decide(row: Observed, now: datetime) -> Decision:
     """The first check that hits, held back while the row is backing off from failures."""
     decision = next(hit for check in CHECKS if (hit := check(row, now)))
-    wait_until = _backing_off_until(row, decision)
+    # What was asked for is done at once, whatever other reason it also has.
+    wait_until = None if _forced(row, now) else _backing_off_until(row, decision)
     if wait_until is not None and now < wait_until:
         said = f"failed {row.failures} times in a row, next try after {wait_until:%Y-%m-%d %H:%M} UTC"
         return Decision(Action.WAIT, Reason.BACKING_OFF, said)

@@ -17,7 +17,7 @@ from .discovery import unit_of
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent
 from .log_lines import log_line
 from .planning import Reason
-from .report import NEW_FAILURE
+from .report import Outcome, row_name
 from .sweeping import keep_and_remember, remembered, terms_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Reactions:
         if not managed:
             log_line("event.ignored", kind=event.kind, gateway=event.gateway, reason="not_managed")
         for unit in managed:
-            async with self._turns[str(unit.ref)]:
+            async with self._turns[_named(unit)]:
                 await _react(world, unit, event)
 
 
@@ -60,7 +60,7 @@ async def _react(world: World, unit: Unit, event: GatewayEvent) -> None:
         await world.sweeps.update(lambda record: _forget(record, unit))
         return
     record = await remembered(world)
-    last = record.reactions.get(str(unit.ref))
+    last = record.reactions.get(_named(unit))
     if event.kind in _TOKEN_EVENTS and last is not None and event.time <= last + FOLD:
         log_line("event.folded", service=unit.ref.service, **about)
         return
@@ -71,14 +71,14 @@ async def _react(world: World, unit: Unit, event: GatewayEvent) -> None:
 async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecord) -> None:
     terms = terms_of(world, record)
     if event.kind in _TOKEN_EVENTS:
-        # Tokens no longer than the notice itself are "near expiry" from birth: the plan alone decides on them.
-        asked = event.kind is EventKind.TOKEN_EXPIRED or unit.rule.lifetime > NEAR_EXPIRY
+        # A token whose window is shorter than the notice is healthy when the notice comes: the plan alone decides.
+        asked = event.kind is EventKind.TOKEN_EXPIRED or unit.rule.window >= NEAR_EXPIRY
         terms = replace(terms, renew_by=event.expiry if asked else None, picked_up=not asked)
     report = await keep_and_remember(
         world, unit, terms, record, lambda after: _reacted(after, unit, world.clock())
     )
-    for row in report.rows:
-        if row.outcome in NEW_FAILURE or row.reason == Reason.NOT_PICKED_UP:
+    for row in report.rows if event.kind in _TOKEN_EVENTS else ():
+        if row.reason is Reason.NOT_PICKED_UP or row.outcome is Outcome.NOT_RESTARTED:
             log_line(
                 "gateway.not_picked_up",
                 logging.ERROR,
@@ -92,9 +92,13 @@ async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecor
 
 def _reacted(record: SweepRecord, unit: Unit, now: datetime) -> SweepRecord:
     recent = {ref: at for ref, at in record.reactions.items() if now - at <= FOLD}
-    return replace(record, reactions={**recent, str(unit.ref): now})
+    return replace(record, reactions={**recent, _named(unit): now})
+
+
+def _named(unit: Unit) -> str:
+    return str(unit.ref).casefold()
 
 
 def _forget(record: SweepRecord, unit: Unit) -> SweepRecord:
-    mine = f"{unit.ref} -> "
+    mine = row_name(unit.ref, "")
     return replace(record, troubles={n: t for n, t in record.troubles.items() if not n.startswith(mine)})

@@ -17,14 +17,13 @@ from .errors import (
     NotFound,
     NotOwned,
     NotVerified,
-    RestartFailed,
     WriteConflict,
 )
 from .issuing import issue_checked
 from .ledger import Label
 from .planning import Action, Decision, Observed, Reason, decide
 from .policy import expiry_after
-from .report import Outcome, Row, row_name
+from .report import Outcome, Row, failure_of, row_name
 from .timing import at_risk_from, due_at
 
 if TYPE_CHECKING:
@@ -113,19 +112,17 @@ class _Keeper:
         try:
             held = await self._open().read()
         except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
-            return self._failed(self._unseen(), error)
+            row = self._unseen()
+            seen = self._failed(row, error)
+            return replace(seen, failures=row.failures, last_failure=row.last_failure)
         return self._row(held, self._decide(held))
 
     async def keep(self) -> Row:
         """The row brought up to date, or why not."""
-        try:
-            return await self._pass()
-        except (WriteConflict, NotVerified):
-            # Somebody wrote at the same time, another run perhaps: look once more and do what is left to do.
-            try:
-                return await self._pass()
-            except (WriteConflict, NotVerified) as error:
-                return self._failed(self._unseen(), error)
+        row = await self._pass()
+        # Somebody wrote at the same time, another run perhaps: look once more and do what is left to do.
+        crossed = row.outcome is Outcome.FAILED and row.code in {WriteConflict.code, NotVerified.code}
+        return await self._pass() if crossed else row
 
     async def _pass(self) -> Row:
         row = self._unseen()
@@ -134,8 +131,6 @@ class _Keeper:
             held = await destination.read()
             row = self._row(held, self._decide(held))
             return await self._carry_out(destination, row, held)
-        except (WriteConflict, NotVerified):
-            raise
         except Exception as error:  # noqa: BLE001 - a row that fails must not stop its neighbours
             return self._failed(row, error)
 
@@ -144,7 +139,7 @@ class _Keeper:
 
     async def _carry_out(self, destination: Destination, row: Row, held: Held | None) -> Row:
         if row.action is Action.KEEP:
-            return replace(row, outcome=Outcome.FRESH, failures=0)
+            return _well(row, Outcome.FRESH)
         if row.action is Action.WAIT:
             return replace(row, outcome=Outcome.BACKING_OFF)
         if row.action is Action.REFUSE:
@@ -161,23 +156,23 @@ class _Keeper:
     ) -> Row:
         label = Label(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
         if _unchanged(held, token, label):
-            return replace(row, outcome=Outcome.FRESH, failures=0)
+            return _well(row, Outcome.FRESH)
         await destination.write(token, label, held)
         stored = await destination.read()
         if stored is None or stored.token is None or stored.token.value != token.value:
             raise NotVerified(self._place, "what was read back is not the token that was written")
-        done = replace(row, outcome=Outcome.RENEWED, new_expiry=token.expiry, failures=0)
-        return self._timed(replace(done, key_type=label.key_type), token)
+        done = replace(_well(row, Outcome.RENEWED), new_expiry=token.expiry, key_type=label.key_type)
+        return self._timed(done, token)
 
     async def _restart(self, destination: Destination, row: Row, token: GatewayToken) -> Row:
         if not destination.restarts:
             unheard = row.reason == Reason.NOT_PICKED_UP
-            return replace(row, outcome=Outcome.NOT_PICKED_UP) if unheard else row
+            return _well(row, Outcome.NOT_PICKED_UP) if unheard else row
         try:
             await destination.restart(token)
-        except RestartFailed as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the token is delivered
             return self._failed(row, error, Outcome.NOT_RESTARTED)
-        return row if row.outcome else replace(row, outcome=Outcome.RESTARTED, failures=0)
+        return row if row.outcome else _well(row, Outcome.RESTARTED)
 
     def _decide(self, held: Held | None) -> Decision:
         trouble = self._trouble
@@ -229,11 +224,15 @@ class _Keeper:
     def _failed(self, row: Row, error: Exception, outcome: Outcome = Outcome.FAILED) -> Row:
         if not isinstance(error, GatewayTokensError):
             _log.error("unexpected failure at %s", self._place, exc_info=error)
-        code = error.code if isinstance(error, GatewayTokensError) else "internal_error"
-        said = str(error) if isinstance(error, GatewayTokensError) else type(error).__name__
+        code, said = failure_of(error)
         failures = (self._trouble.failures if self._trouble else 0) + 1
         now = self._terms.clock()
         return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
+
+
+def _well(row: Row, outcome: Outcome) -> Row:
+    """The row with nothing left of what failed before."""
+    return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
 
 
 def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from .errors import GatewayTokensError
 from .planning import Reason
 from .timing import BLIND_SWEEPS
 
@@ -35,6 +36,8 @@ class Outcome(StrEnum):
 TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.BACKING_OFF})
 # Outcomes that somebody should hear of.
 NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.NOT_PICKED_UP})
+# Nothing is known of the token: a passing outage is no risk yet.
+_BLIND = frozenset({Reason.NOT_OBSERVED, Reason.NOT_LISTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Row:
     ref: GatewayRef
     place: str
     action: Action | None
-    reason: Reason | str
+    reason: Reason
     message: str
     outcome: Outcome | None = None  # None: only looked at
     expiry: datetime | None = None  # of what was there
@@ -67,14 +70,21 @@ class Row:
         if self.outcome is Outcome.GONE:
             return False
         if self.at_risk_from is None:
-            return self.failures > 0 and (self.reason != Reason.NOT_OBSERVED or self.failures >= BLIND_SWEEPS)
+            return self.failures >= (BLIND_SWEEPS if self.reason in _BLIND else 1)
         failing = self.outcome in TROUBLE and self.due is not None and self.due <= now
         return failing or self.at_risk_from <= now
 
 
 def row_name(ref: GatewayRef, place: str) -> str:
-    """The name of a row: its gateway and its place."""
-    return f"{ref} -> {place}"
+    """The name of a row: its gateway, whose case Azure ignores, and its place."""
+    return f"{str(ref).casefold()} -> {place}"
+
+
+def failure_of(error: Exception) -> tuple[str, str]:
+    """An error's code and sentence. Of an unexpected one only the type is told: its text may hold anything."""
+    if isinstance(error, GatewayTokensError):
+        return error.code, str(error)
+    return "internal_error", type(error).__name__
 
 
 @dataclass(slots=True)
@@ -84,6 +94,7 @@ class SweepReport:
     started_at: datetime
     known: frozenset[str] = frozenset()  # rows that were in trouble before
     settled: set[str] = field(default_factory=set)  # those of them that are well now
+    unlisted: set[str] = field(default_factory=set)  # services whose gateways were not all seen
     counts: Counter[str] = field(default_factory=Counter)
     at_risk: int = 0
     risk_begins: datetime | None = None  # when the first row that is well now will be at risk
@@ -95,6 +106,8 @@ class SweepReport:
         self.counts[row.outcome or ""] += 1
         at_risk = row.at_risk(now)
         self.at_risk += at_risk
+        if row.reason is Reason.NOT_LISTED:
+            self.unlisted.add(row.ref.service.casefold())
         if row.outcome in TROUBLE:
             self.troubles[row.name] = Trouble(
                 row.failures, row.last_failure or now, row.outcome or "", row.code, at_risk=at_risk
@@ -164,10 +177,10 @@ class SweepRecord:
             dict(document["counts"]),
             _moment(document["riskBegins"]),
             {
-                name: Trouble(int(n), datetime.fromisoformat(at), str(outcome), str(code), bool(risk))
+                name: Trouble(int(n), _aware(at), str(outcome), str(code), bool(risk))
                 for name, (n, at, outcome, code, risk) in document["troubles"].items()
             },
-            {name: datetime.fromisoformat(at) for name, at in document["reactions"].items()},
+            {name: _aware(at) for name, at in document["reactions"].items()},
         )
 
 
@@ -176,4 +189,11 @@ def _text(moment: datetime | None) -> str | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    return _aware(text) if text else None
+
+
+def _aware(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment

@@ -26,7 +26,7 @@ def log_row(row: Row) -> None:
         oldExpiry=row.expiry or "",
         newExpiry=row.new_expiry or "",
         consecutiveFailures=row.failures,
-        code=row.code if row.outcome is not Outcome.FRESH else "",
+        code=row.code,
         error=row.error,
     )
 

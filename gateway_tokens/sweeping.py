@@ -49,7 +49,7 @@ async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
-    async with aclosing(discover(world, permitted)) as found:
+    async with aclosing(discover(world, permitted, terms.troubles)) as found:
         await spread(found, one)
     log_sum(report, world.clock(), complete=complete)
     await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
@@ -67,7 +67,7 @@ async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
 
     async def all_of_them() -> None:
         try:
-            async with aclosing(discover(world, permitted)) as found:
+            async with aclosing(discover(world, permitted, terms.troubles)) as found:
                 await spread(found, one)
         finally:
             await rows.put(None)
@@ -79,6 +79,8 @@ async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
         await looking
     finally:
         looking.cancel()
+        while not rows.empty():  # or it would wait for room for ever
+            rows.get_nowait()
 
 
 async def renew_now(world: World, unit: Unit) -> SweepReport:
@@ -115,16 +117,21 @@ def terms_of(world: World, record: SweepRecord) -> Terms:
 
 def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complete: bool) -> SweepRecord:
     """The record after a sweep. A complete one also forgets the troubles of rows that are no more."""
-    others = {name: t for name, t in before.troubles.items() if name not in report.settled}
+    kept = {
+        name: trouble
+        for name, trouble in before.troubles.items()
+        if name not in report.settled and (not complete or name.partition("/")[0] in report.unlisted)
+    }
+    troubles = {**kept, **report.troubles}
     if not complete:
-        return replace(before, troubles={**others, **report.troubles})
+        return replace(before, troubles=troubles)
     return replace(
         before,
         started_at=report.started_at,
         completed_at=now,
         counts=dict(report.counts),
         risk_begins=report.risk_begins,
-        troubles=report.troubles,
+        troubles=troubles,
     )
 
 

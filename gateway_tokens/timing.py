@@ -15,7 +15,7 @@ FEW_SWEEPS = 3
 BLIND_SWEEPS = 3
 # Pauses after one, two, three ... failures in a row; the last one repeats.
 BACK_OFF = tuple(timedelta(hours=hours) for hours in (1, 2, 4, 8, 16, 24))
-# Renewals of an estate spread over this share of the renewal window, each gateway always at its own point.
+# Renewals of an estate spread over a tenth of the renewal window, each row always at its own point.
 _JITTER = 10
 
 
@@ -23,10 +23,12 @@ def due_at(row: str, rule: GatewayRule, expiry: datetime) -> datetime:
     """When the row's token is to be renewed: at the window's start or, by the row's own jitter, a little earlier.
 
     The window is measured back from the token's expiry, so that the token alone tells it; the jitter is a stable
-    function of the row's name.
+    function of the row's name. It takes no more than a tenth of what comes before the window either: else a token with
+    a wide window would be due from birth.
     """
     share = int.from_bytes(hashlib.sha256(row.encode()).digest()[:4]) / 2**32
-    return expiry - rule.window - rule.window / _JITTER * share
+    spread = min(rule.window, rule.lifetime - rule.window) / _JITTER
+    return expiry - rule.window - spread * share
 
 
 def little_left(expiry: datetime, interval: timedelta, now: datetime) -> bool:

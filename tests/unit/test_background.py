@@ -1,0 +1,113 @@
+"""The timer's sweep and the queue's messages: both fail loudly, and only after their work is done."""
+
+import base64
+import json
+import logging
+
+import pytest
+
+from gateway_tokens.background import Background
+from gateway_tokens.errors import AzureUnavailable, EventInvalid, SettingsInvalid, SweepFailed
+from gateway_tokens.ports import World
+from tests.renewal_estate import CONTOSO, DAY, NOW, OUTAGE, Estate, a_token, contoso, lines
+
+
+def an_event(gateway: str = "edge-01") -> dict[str, object]:
+    return {
+        "source": str(CONTOSO),
+        "subject": f"/gateways/{gateway}/pod-1",
+        "type": "Microsoft.ApiManagement.GatewayTokenExpired",
+        "time": NOW.isoformat(),
+        "data": {"tokenInfo": {"expiredAtUtc": NOW.isoformat()}},
+    }
+
+
+def background(estate: Estate) -> Background:
+    return Background(lambda: estate.world)
+
+
+class TestTheTimer:
+    async def test_returns_nothing_when_all_went_well(self) -> None:
+        estate = contoso()
+        await background(estate).sweep()
+        assert estate.places["/contoso/edge-01"].value
+
+    async def test_turns_red_with_the_counts_after_the_record_is_saved(self) -> None:
+        estate = contoso("/a", "/b", "/c")
+        estate.place("/b").failing = {"write": OUTAGE}
+        with pytest.raises(SweepFailed, match="1 of 3 rows failed") as caught:
+            await background(estate).sweep()
+        assert (caught.value.failed, caught.value.total) == (1, 3)
+        assert estate.sweeps.record.completed_at == NOW
+        assert set(estate.sweeps.record.troubles) == {"contoso/edge-01 -> /b"}
+
+    async def test_turns_red_when_the_record_cannot_be_saved(self) -> None:
+        estate = contoso()
+        estate.sweeps.failing = {"update": OUTAGE}
+        with pytest.raises(AzureUnavailable):
+            await background(estate).sweep()
+
+    async def test_stays_green_while_a_row_backs_off(self) -> None:
+        estate = contoso("/a")
+        estate.deliver("/a", a_token(NOW + 9 * DAY)).failing = {"write": OUTAGE}
+        timer = background(estate)
+        for _ in range(2):
+            with pytest.raises(SweepFailed):
+                await timer.sweep()
+            estate.clock.now += DAY / 24
+        await timer.sweep()
+        assert estate.sweeps.record.counts == {"backing_off": 1}
+
+    async def test_marks_the_lines_of_a_run_as_one(self, caplog: pytest.LogCaptureFixture) -> None:
+        timer = background(contoso())
+        with caplog.at_level(logging.INFO):
+            await timer.sweep()
+            await timer.sweep()
+        found = [line["correlationId"] for line in lines(caplog)]
+        assert (len(found), len(set(found))) == (4, 2)
+
+    async def test_says_what_is_wrong_with_the_settings(self) -> None:
+        def broken() -> World:
+            raise SettingsInvalid([])
+
+        with pytest.raises(SettingsInvalid):
+            await Background(broken).sweep()
+
+
+class TestTheQueue:
+    @pytest.mark.parametrize("encoded", [False, True])
+    async def test_takes_a_message_as_it_comes(self, encoded: bool) -> None:  # noqa: FBT001 - a table's column
+        estate = contoso()
+        body = json.dumps(an_event()).encode()
+        await background(estate).take(base64.b64encode(body) if encoded else body, 1)
+        assert estate.places["/contoso/edge-01"].value
+
+    async def test_takes_every_event_of_a_message(self, caplog: pytest.LogCaptureFixture) -> None:
+        body = json.dumps([an_event("lab-01"), an_event(), an_event("lab-02")]).encode()
+        with caplog.at_level(logging.INFO):
+            await background(contoso()).take(body, 1)
+        assert [line["gateway"] for line in lines(caplog) if line["event"].startswith("event.")] == [
+            "lab-01",
+            "edge-01",
+            "lab-02",
+        ]
+
+    async def test_rejects_what_it_cannot_read_with_a_line_that_says_why_and_how_often(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO), pytest.raises(EventInvalid):
+            await background(contoso()).take(b"{}", 4)
+        (line,) = lines(caplog)
+        assert line.pop("correlationId")
+        assert line == {
+            "event": "event.rejected",
+            "level": "ERROR",
+            "reason": "it has no type",
+            "dequeueCount": 4,
+        }
+
+    async def test_does_not_repeat_a_message_because_a_row_failed(self) -> None:
+        estate = contoso()
+        estate.place("/contoso/edge-01").failing = {"write": OUTAGE}
+        await background(estate).take(json.dumps(an_event()).encode(), 1)
+        assert len(estate.sweeps.record.troubles) == 1

@@ -1,0 +1,260 @@
+"""What to do with one row: every reason, in its order, one minute either side of each boundary."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway_tokens.ledger import Held, Label
+from gateway_tokens.model import KeyType
+from gateway_tokens.planning import CHECKS, Action, Observed, Reason, decide
+from gateway_tokens.settings import GatewayRule
+from gateway_tokens.timing import due_at
+from tests.renewal_estate import DAY, EDGE, HOUR, MINUTE, NOW, a_token
+
+OURS = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW - 10 * DAY)
+THEIRS = replace(OURS, owner="fabrikam-apim/edge-01")
+FAR = NOW + 29 * DAY
+
+
+def a_row(expiry: datetime = FAR, label: Label | None = OURS, **more: Any) -> Observed:  # noqa: ANN401 - Observed's
+    """A row that holds this app's own token of that expiry; anything else by name."""
+    usual: dict[str, Any] = {
+        "ref": EDGE,
+        "row": "contoso/edge-01 -> place",
+        "rule": GatewayRule(),
+        "owner": "contoso-apim/edge-01",
+        "adopt": False,
+        "held": Held(a_token(expiry), label),
+        "interval": HOUR,
+    }
+    return Observed(**{**usual, **more})
+
+
+def why(row: Observed, now: datetime = NOW) -> tuple[Action, Reason]:
+    decision = decide(row, now)
+    return decision.action, decision.reason
+
+
+STRANGE = Held(None, OURS)
+ANOTHERS = Held(a_token(FAR, "edge-02"), OURS)
+DUE = due_at("contoso/edge-01 -> place", GatewayRule(), FAR)
+
+
+class TestEveryReason:
+    @pytest.mark.parametrize(
+        ("row", "action", "reason"),
+        [
+            (a_row(held=None), Action.RENEW, Reason.NOT_STORED),
+            (a_row(label=None), Action.REFUSE, Reason.NOT_OWNED),
+            (a_row(held=Held(None, None)), Action.REFUSE, Reason.NOT_OWNED),
+            (a_row(label=THEIRS), Action.REFUSE, Reason.OWNED_BY_ANOTHER),
+            (a_row(label=None, adopt=True), Action.RENEW, Reason.ADOPTED),
+            (a_row(label=THEIRS, adopt=True), Action.RENEW, Reason.ADOPTED),
+            (a_row(adopt=True), Action.KEEP, Reason.FRESH),
+            (a_row(held=STRANGE), Action.RENEW, Reason.UNREADABLE),
+            (a_row(held=ANOTHERS), Action.RENEW, Reason.OTHER_GATEWAYS_TOKEN),
+            (a_row(held=Held(a_token(FAR, "EDGE-01"), OURS)), Action.KEEP, Reason.FRESH),
+            (a_row(NOW - DAY), Action.RENEW, Reason.EXPIRED),
+            (a_row(rule=GatewayRule(key_type=KeyType.SECONDARY)), Action.RENEW, Reason.WRONG_KEY),
+            (a_row(renew_by=FAR), Action.RENEW, Reason.FORCED),
+            (a_row(NOW + HOUR), Action.RENEW, Reason.LITTLE_LEFT),
+            (a_row(NOW + 8 * DAY), Action.RENEW, Reason.IN_RENEWAL_WINDOW),
+            (a_row(held=Held(a_token(FAR), OURS, restart_due=True)), Action.RESTART, Reason.NOT_RESTARTED),
+            (a_row(picked_up=False), Action.RESTART, Reason.NOT_PICKED_UP),
+            (a_row(), Action.KEEP, Reason.FRESH),
+        ],
+    )
+    def test_is_found_alone(self, row: Observed, action: Action, reason: Reason) -> None:
+        assert why(row) == (action, reason)
+
+    def test_has_a_check_of_its_own_unless_it_comes_from_elsewhere(self) -> None:
+        checked = {check.__name__.removeprefix("_") for check in CHECKS}
+        assert checked == set(Reason) - {
+            Reason.BACKING_OFF,
+            Reason.NOT_OBSERVED,
+            Reason.NOT_LISTED,
+            Reason.GATEWAY_GONE,
+        }
+
+    def test_says_what_is_due_when_without_naming_the_token(self) -> None:
+        said = decide(a_row(), NOW).message
+        assert said == f"due on {DUE:%Y-%m-%d %H:%M} UTC"
+
+
+class TestBoundaries:
+    @pytest.mark.parametrize(
+        ("expiry", "reason"),
+        [
+            (NOW - MINUTE, Reason.EXPIRED),
+            (NOW, Reason.EXPIRED),
+            (NOW + MINUTE, Reason.LITTLE_LEFT),
+            (NOW + 3 * HOUR, Reason.LITTLE_LEFT),
+            (NOW + 3 * HOUR + MINUTE, Reason.IN_RENEWAL_WINDOW),
+        ],
+    )
+    def test_of_expiry_and_of_the_last_sweeps(self, expiry: datetime, reason: Reason) -> None:
+        assert why(a_row(expiry)) == (Action.RENEW, reason)
+
+    @pytest.mark.parametrize(
+        ("now", "reason"),
+        [
+            (DUE - MINUTE, Reason.FRESH),
+            (DUE, Reason.IN_RENEWAL_WINDOW),
+            (DUE + MINUTE, Reason.IN_RENEWAL_WINDOW),
+        ],
+    )
+    def test_of_the_renewal_window(self, now: datetime, reason: Reason) -> None:
+        assert why(a_row(), now)[1] is reason
+
+    @pytest.mark.parametrize(
+        ("renew_by", "reason"),
+        [
+            (FAR - MINUTE, Reason.FRESH),
+            (FAR, Reason.FORCED),
+            (FAR + MINUTE, Reason.FORCED),
+        ],
+    )
+    def test_of_what_was_asked_for(self, renew_by: datetime, reason: Reason) -> None:
+        assert why(a_row(renew_by=renew_by))[1] is reason
+
+    @pytest.mark.parametrize(
+        ("left", "reason"), [(3 * DAY, Reason.LITTLE_LEFT), (3 * DAY + MINUTE, Reason.FRESH)]
+    )
+    def test_a_few_sweeps_count_even_outside_a_narrow_window(self, left: timedelta, reason: Reason) -> None:
+        rule = GatewayRule(renew_before=DAY)
+        assert why(a_row(NOW + left, rule=rule, interval=DAY))[1] is reason
+
+
+class TestPrecedence:
+    """Each row meets its own check and every later one that can hold beside it; its own must win."""
+
+    EVERYTHING = a_row(
+        NOW - DAY,
+        THEIRS,
+        rule=GatewayRule(key_type=KeyType.SECONDARY),
+        renew_by=FAR,
+        picked_up=False,
+    )
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"held": None, "adopt": True}, Reason.NOT_STORED),
+            ({"held": Held(None, None, restart_due=True)}, Reason.NOT_OWNED),
+            ({"held": Held(None, THEIRS, restart_due=True)}, Reason.OWNED_BY_ANOTHER),
+            ({"held": Held(None, THEIRS, restart_due=True), "adopt": True}, Reason.ADOPTED),
+            ({"held": Held(None, OURS, restart_due=True)}, Reason.UNREADABLE),
+            (
+                {"held": Held(a_token(NOW - DAY, "edge-02"), OURS, restart_due=True)},
+                Reason.OTHER_GATEWAYS_TOKEN,
+            ),
+            ({"held": Held(a_token(NOW - DAY), OURS, restart_due=True)}, Reason.EXPIRED),
+            ({"held": Held(a_token(NOW + HOUR), OURS, restart_due=True)}, Reason.WRONG_KEY),
+            (
+                {"held": Held(a_token(NOW + HOUR), OURS, restart_due=True), "rule": GatewayRule()},
+                Reason.FORCED,
+            ),
+            (
+                {
+                    "held": Held(a_token(NOW + HOUR), OURS, restart_due=True),
+                    "rule": GatewayRule(),
+                    "renew_by": None,
+                },
+                Reason.LITTLE_LEFT,
+            ),
+            (
+                {
+                    "held": Held(a_token(NOW + DAY), OURS, restart_due=True),
+                    "rule": GatewayRule(),
+                    "renew_by": None,
+                },
+                Reason.IN_RENEWAL_WINDOW,
+            ),
+            (
+                {"held": Held(a_token(FAR), OURS, restart_due=True), "rule": GatewayRule(), "renew_by": None},
+                Reason.NOT_RESTARTED,
+            ),
+            (
+                {"held": Held(a_token(FAR), OURS), "rule": GatewayRule(), "renew_by": None},
+                Reason.NOT_PICKED_UP,
+            ),
+        ],
+    )
+    def test_the_first_check_wins(self, change: dict[str, Any], reason: Reason) -> None:
+        assert why(replace(self.EVERYTHING, **change))[1] is reason
+
+
+class TestBackOff:
+    """A token in its window, at risk from three days on, whose row has failed three times: four hours, less half one."""
+
+    EXPIRY = NOW + 8 * DAY
+    RETRY = NOW + 3.5 * HOUR
+
+    def failing(self, **more: Any) -> Observed:  # noqa: ANN401 - Observed's
+        return a_row(**{"expiry": self.EXPIRY, "failures": 3, "last_failure": NOW, **more})
+
+    @pytest.mark.parametrize(
+        ("now", "reason"),
+        [
+            (RETRY - MINUTE, Reason.BACKING_OFF),
+            (RETRY, Reason.IN_RENEWAL_WINDOW),
+            (RETRY + MINUTE, Reason.IN_RENEWAL_WINDOW),
+        ],
+    )
+    def test_ends_after_its_step(self, now: datetime, reason: Reason) -> None:
+        assert why(self.failing(), now)[1] is reason
+
+    def test_waits_and_says_until_when(self) -> None:
+        decision = decide(self.failing(), NOW)
+        assert decision.action is Action.WAIT
+        assert decision.message == "failed 3 times in a row, next try after 2026-03-01 15:30 UTC"
+
+    @pytest.mark.parametrize(
+        ("now", "action"),
+        [
+            (EXPIRY - 5 * DAY - MINUTE, Action.WAIT),
+            (EXPIRY - 5 * DAY, Action.RENEW),
+            (EXPIRY - 5 * DAY + MINUTE, Action.RENEW),
+        ],
+    )
+    def test_never_lasts_past_the_point_of_risk(self, now: datetime, action: Action) -> None:
+        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 5 * MINUTE)
+        assert why(row, now)[0] is action
+
+    def test_holds_a_restart_back_as_well(self) -> None:
+        row = self.failing(held=Held(a_token(FAR), OURS, restart_due=True))
+        assert why(row)[1] is Reason.BACKING_OFF
+
+    def test_holds_a_takeover_and_a_change_of_keys_back_as_well(self) -> None:
+        assert why(self.failing(label=THEIRS, adopt=True))[1] is Reason.BACKING_OFF
+        assert why(self.failing(rule=GatewayRule(key_type=KeyType.SECONDARY)))[1] is Reason.BACKING_OFF
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            a_row(held=None),
+            a_row(held=STRANGE),
+            a_row(held=ANOTHERS),
+            a_row(NOW),
+            a_row(NOW + HOUR),
+            a_row(renew_by=FAR),
+            a_row(picked_up=False),
+        ],
+        ids=lambda row: str(decide(row, NOW).reason),
+    )
+    def test_does_not_hold_back_where_there_is_nothing_left_to_lose(self, row: Observed) -> None:
+        assert why(replace(row, failures=9, last_failure=NOW)) == why(row)
+
+    def test_does_not_hold_back_what_was_asked_for_whatever_else_is_wrong_with_it(self) -> None:
+        row = self.failing(rule=GatewayRule(key_type=KeyType.SECONDARY), renew_by=FAR)
+        assert why(row) == (Action.RENEW, Reason.WRONG_KEY)
+
+    def test_leaves_a_refusal_and_a_fresh_row_as_they_are(self) -> None:
+        assert why(self.failing(label=None))[1] is Reason.NOT_OWNED
+        assert why(self.failing(expiry=FAR))[1] is Reason.FRESH
+
+    def test_is_over_once_nothing_failed(self) -> None:
+        assert why(self.failing(failures=0))[1] is Reason.IN_RENEWAL_WINDOW
+        assert why(self.failing(last_failure=None))[1] is Reason.IN_RENEWAL_WINDOW
