@@ -31,7 +31,7 @@ _PARTS: dict[str, type[Part]] = {
 }
 _OF_EVERY_DESTINATION = {"kind", "adopt"}
 # Pages that the rest of the project brings.
-_ELSEWHERE = {"docs/deploying.md", "docs/figures.md"}
+_ELSEWHERE = {"docs/figures.md"}
 
 
 def that_app_settings_are_explained(documents: Mapping[str, str]) -> list[str]:
@@ -120,7 +120,7 @@ def _is_error(kind: object) -> bool:
 
 def _status(kind: type[errors.GatewayTokensError]) -> str:
     """What a caller sees, or a dash for what only rows and runs can hold."""
-    never_answered = (errors.DestinationError, errors.EventInvalid, errors.SweepFailed)
+    never_answered = (errors.DestinationError, errors.EventInvalid)
     return "–" if issubclass(kind, never_answered) else str(int(status_of(kind.__new__(kind))))
 
 

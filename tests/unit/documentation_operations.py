@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway_tokens import http_renewals, patience, policy, requests, sweeping, timing
 from gateway_tokens.errors import SettingsInvalid
-from gateway_tokens.http_renewals import shown_row
+from gateway_tokens.http_reports import shown_row, summary
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.planning import CHECKS, Reason
 from gateway_tokens.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
@@ -99,11 +99,11 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
 def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
     text = documents["docs/api.md"]
     row = Row(GatewayRef("contoso", "edge-01"), "", None, Reason.FRESH, "")
-    summary = http_renewals._summary(SweepReport(_NOW), _NOW)
+    report = summary(SweepReport(_NOW), _NOW)
     return [
         *difference("api.md, rows", set(names(section(text, "Rows"), "Field")), set(shown_row(row, _NOW))),
         *difference(
-            "api.md, summary", set(names(section(text, "`GET /api/renewals`"), "Field")), set(summary)
+            "api.md, summary", set(names(section(text, "`GET /api/renewals`"), "Field")), set(report)
         ),
     ]
 
