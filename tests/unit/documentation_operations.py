@@ -1,0 +1,184 @@
+"""What the documents say of renewal, logs and recipes, compared with the code. Each check lists what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway_tokens import http_renewals, patience, policy, requests, sweeping, timing
+from gateway_tokens.errors import SettingsInvalid
+from gateway_tokens.http_reports import shown_row, summary
+from gateway_tokens.model import GatewayRef
+from gateway_tokens.planning import CHECKS, Reason
+from gateway_tokens.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
+from gateway_tokens.settings_faults import read_estate
+from tests.unit import documentation_recipes as recipes
+from tests.unit.documentation_checks import error_classes
+from tests.unit.documentation_log_lines import log_lines
+from tests.unit.documentation_reading import ROOT, codes, difference, names, rows, section, sections, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+# Reasons of rows that are never planned, so that they are in no enumeration.
+_UNPLANNED = {"not_listed", "gateway_gone"}
+_NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}
+_OF_HEALTH = {
+    "settings_invalid",
+    "identity_unavailable",
+    "azure_forbidden",
+    "azure_not_found",
+    "azure_error",
+    "azure_throttled",
+    "azure_unavailable",
+}
+_NEVER_IN_A_ROW = {
+    "settings_invalid",
+    "request_invalid",
+    "sign_in_required",
+    "access_denied",
+    "not_managed",
+    "event_invalid",
+    "sweep_failed",
+    "destination_error",
+}
+
+
+def that_settings_snippets_are_accepted(documents: Mapping[str, str]) -> list[str]:
+    wrong = []
+    for path, text in documents.items():
+        for snippet in snippets(text, "json"):
+            try:
+                read_estate(json.dumps(recipes.whole_document(json.loads(snippet))))
+            except (SettingsInvalid, ValueError) as error:
+                wrong.append(f"{path}: {error}")
+    return wrong
+
+
+def that_reasons_are_explained(documents: Mapping[str, str]) -> list[str]:
+    said = names(documents["docs/renewal.md"], "Reason")
+    order = [check.__name__.removeprefix("_") for check in CHECKS]
+    wrong = difference("renewal.md, reasons", set(said), {*Reason, *_UNPLANNED})
+    if said[: len(order)] != order:
+        wrong.append("renewal.md, reasons: they are not in the order in which they are checked")
+    of_trouble = {*Reason, *_UNPLANNED} - _NO_TROUBLE
+    return wrong + difference(
+        "runbook.md, reasons", set(names(documents["docs/runbook.md"], "Reason")), of_trouble
+    )
+
+
+def that_outcomes_are_explained(documents: Mapping[str, str]) -> list[str]:
+    said = {
+        f"{codes(r['Outcome'])[0]}: {r['Run fails']}" for r in rows(documents["docs/renewal.md"], "Outcome")
+    }
+    true = {f"{outcome}: {'yes' if outcome in NEW_FAILURE else 'no'}" for outcome in Outcome}
+    acted = set(names(documents["docs/runbook.md"], "Outcome"))
+    return [
+        *difference("renewal.md, outcomes", said, true),
+        *difference("runbook.md, outcomes", acted, set(Outcome)),
+    ]
+
+
+def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
+    text = documents["docs/runbook.md"]
+    of_health = set(
+        re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/health.py").read_text("utf-8"))
+    )
+    of_rows = {kind.code for kind in error_classes()} - _NEVER_IN_A_ROW | {"internal_error"}
+    return [
+        *difference(
+            "runbook.md, health", set(names(section(text, "Health"), "Code")), of_health | _OF_HEALTH
+        ),
+        *difference("runbook.md, rows", set(names(section(text, "Codes of failed rows"), "Code")), of_rows),
+    ]
+
+
+def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
+    text = documents["docs/api.md"]
+    row = Row(GatewayRef("contoso", "edge-01"), "", None, Reason.FRESH, "")
+    report = summary(SweepReport(_NOW), _NOW)
+    return [
+        *difference("api.md, rows", set(names(section(text, "Rows"), "Field")), set(shown_row(row, _NOW))),
+        *difference(
+            "api.md, summary", set(names(section(text, "`GET /api/renewals`"), "Field")), set(report)
+        ),
+    ]
+
+
+def that_log_lines_are_explained(documents: Mapping[str, str]) -> list[str]:
+    said = {
+        codes(row["Event"])[0]: set(codes(row["Fields"])) for row in rows(documents["docs/logs.md"], "Event")
+    }
+    true = log_lines()
+    wrong = difference("logs.md, events", set(said), set(true))
+    for event in said.keys() & true.keys():
+        wrong += difference(f"logs.md, {event}", said[event], true[event])
+    return wrong
+
+
+def that_queries_ask_for_fields_that_exist(documents: Mapping[str, str]) -> list[str]:
+    known = {"event", "correlationId"}.union(*log_lines().values())
+    return [
+        f"{path}: no line has {field}"
+        for path, text in documents.items()
+        for query in snippets(text, "kusto")
+        for field in re.findall(r"\bline\.(\w+)", query)
+        if field not in known
+    ]
+
+
+def that_numbers_are_those_of_the_code(documents: Mapping[str, str]) -> list[str]:
+    *pauses, last = (pause.total_seconds() / 3600 for pause in timing.BACK_OFF)
+    steps = f"after {', '.join(f'{pause:.0f}' for pause in pauses)} and then every {last:.0f} hours"
+    patient = (
+        f"within {patience.SWEEP_PATIENCE:.0f} seconds ({patience.INTERACTIVE_PATIENCE:.0f} for a caller"
+    )
+    margin = f"{policy.CLOCK_MARGIN.total_seconds() / 60:.0f} minutes"
+    phrases = {
+        "docs/renewal.md": [
+            steps,
+            patient,
+            f"{sweeping.CONCURRENCY} gateways are kept at a time",
+            f"expiry - {timing.FEW_SWEEPS} sweep intervals",
+        ],
+        "docs/settings.md": [f"asked for {margin} less than 30 days"],
+        "docs/api.md": [
+            f"{MOST_ROWS_KEPT} at most",
+            f"takes longer than {http_renewals._ANSWER_WITHIN:.0f} seconds",
+            f"{requests.MAX_BODY_BYTES // 1024} KiB at most",
+            f"else 30 days less {margin}",
+        ],
+    }
+    return [
+        f"{path}: it does not say '{p}'"
+        for path in phrases
+        for p in phrases[path]
+        if p not in documents[path]
+    ]
+
+
+def that_recipes_fit_what_the_app_writes(documents: Mapping[str, str]) -> list[str]:
+    wrong = []
+    for title, text in sections(documents["docs/recipes.md"]).items():
+        for destination in recipes.destinations(text):
+            place, workload = recipes.written(destination)
+            if workload and workload not in recipes.workloads(text):
+                wrong.append(f"recipes.md, {title}: no workload is called {workload}")
+            wrong += [f"recipes.md, {title}: {said}" for said in _unread(place, text)]
+    return wrong
+
+
+def _unread(place: recipes.Place, text: str) -> list[str]:
+    if place.kind == "file":
+        (line,) = snippets(text, "text")
+        return [] if line.startswith(f"{place.name}=GatewayKey edge-01&") else ["the file has another line"]
+    if place.kind == "vault" and "az keyvault secret show" in text:
+        vault, name = re.findall(r"--vault-name (\S+) --name (\S+)", text)[0]
+        place, read = recipes.Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}"), {place}
+    else:
+        place = recipes.carried(text).get(place, place)
+        read = recipes.read_by_gateways(text)
+    return [] if read == {place} else [f"it reads {sorted(read)} where {place} is written"]

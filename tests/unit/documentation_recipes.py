@@ -1,0 +1,149 @@
+"""The recipes' two sides: what a destination writes, and what the files beside it read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from gateway_tokens.destination_settings import (
+    ContainerAppSecret,
+    EnvFile,
+    KeyVaultSecret,
+    KubernetesSecret,
+    filled_in,
+)
+from gateway_tokens.forms import AUTH_SETTING, HELM_SECRET_KEY
+from gateway_tokens.model import GatewayRef
+from gateway_tokens.settings_faults import read_estate
+from tests.unit.documentation_reading import snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway_tokens.destination_settings import Destination
+
+REF = GatewayRef("contoso", "edge-01")
+_SERVICE = (
+    "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-apis"
+    "/providers/Microsoft.ApiManagement/service/contoso-apim"
+)
+
+
+class Place(NamedTuple):
+    """A value's place: a Secret and its key, a secret in a vault, a secret of a Container App."""
+
+    kind: str
+    name: str
+    key: str = ""
+
+
+def whole_document(part: dict[str, Any]) -> dict[str, Any]:
+    """A settings snippet as a document: it may be a destination, a rule, an access rule, or whole already."""
+    if "services" in part:
+        return part
+    if "caller" in part:
+        services = {name: {"resourceId": _SERVICE} for name in ("contoso", "fabrikam")}
+        return {"services": services, "access": [part]}
+    rule = {"destinations": [part]} if "kind" in part else part
+    return {"services": {REF.service: {"resourceId": _SERVICE, "gateways": {REF.gateway: rule}}}}
+
+
+def destinations(text: str) -> Iterator[Destination]:
+    """The destinations of a recipe's settings snippets."""
+    for snippet in snippets(text, "json"):
+        rule = read_estate(json.dumps(whole_document(json.loads(snippet)))).rule_for(REF)
+        yield from rule.destinations if rule else ()
+
+
+def written(destination: Destination) -> tuple[Place, str]:
+    """Where the app writes the gateway's token, and the workload that it restarts (empty: none)."""
+    match destination:
+        case KubernetesSecret():
+            name = filled_in(destination.secret, REF).lower()
+            workload = destination.restart and filled_in(destination.restart.name, REF).lower()
+            return Place("secret", name, destination.layout.key), workload or ""
+        case KeyVaultSecret():
+            return Place("vault", destination.place(REF)), ""
+        case ContainerAppSecret():
+            return Place("app", filled_in(destination.secret, REF).lower()), ""
+        case EnvFile():
+            return Place("file", AUTH_SETTING), ""
+
+
+def manifests(text: str) -> Iterator[dict[str, Any]]:
+    """The documents of a recipe's YAML."""
+    for snippet in snippets(text, "yaml"):
+        yield from yaml.safe_load_all(snippet)
+
+
+def workloads(text: str) -> set[str]:
+    """The names of the workloads that run the gateway."""
+    return {
+        name
+        for one in manifests(text)
+        for name in (one.get("fullnameOverride"), one.get("kind") == "Deployment" and one["metadata"]["name"])
+        if name
+    }
+
+
+def carried(text: str) -> dict[Place, Place]:
+    """What a recipe's files copy: the new place by the place that it is copied from."""
+    found: dict[Place, Place] = {}
+    vaults = [spec["provider"]["azurekv"]["vaultUrl"] for spec in _specs(text, "SecretStore")]
+    for spec in _specs(text, "ExternalSecret"):
+        for item in spec["data"]:
+            origin = f"{vaults[0]}/secrets/{item['remoteRef']['key']}"
+            found[Place("vault", origin)] = Place("secret", spec["target"]["name"], item["secretKey"])
+    for spec in _specs(text, "SecretProviderClass"):
+        mounted = [yaml.safe_load(one)["objectName"] for one in _mounted(spec)]
+        for copy in spec["secretObjects"]:
+            for item in copy["data"]:
+                assert item["objectName"] in mounted
+                origin = f"https://{spec['parameters']['keyvaultName']}.vault.azure.net/secrets/{item['objectName']}"
+                found[Place("vault", origin)] = Place("secret", copy["secretName"], item["key"])
+    for secret in _app_secrets(text):
+        if "keyVaultUrl" in secret:
+            found[Place("vault", secret["keyVaultUrl"])] = Place("app", secret["name"])
+    return found
+
+
+def read_by_gateways(text: str) -> set[Place]:
+    """Where the gateways of a recipe read their token."""
+    return {place for one in manifests(text) for place in _read_by(one)}
+
+
+def _read_by(manifest: dict[str, Any]) -> Iterator[Place]:
+    if "fullnameOverride" in manifest:
+        assert manifest["secret"]["createSecret"] is False
+        yield Place("secret", manifest["secret"]["existingSecretName"], HELM_SECRET_KEY)
+    for container in _containers(manifest):
+        for variable in container.get("env", ()):
+            if variable["name"] == AUTH_SETTING and "secretRef" in variable:
+                yield Place("app", variable["secretRef"])
+            elif variable["name"] == AUTH_SETTING:
+                reference = variable["valueFrom"]["secretKeyRef"]
+                yield Place("secret", reference["name"], reference["key"])
+        for source in container.get("envFrom", ()):
+            if "secretRef" in source:
+                yield Place("secret", source["secretRef"]["name"], f"{AUTH_SETTING}.key")
+
+
+def _containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    if manifest.get("kind") == "Deployment":
+        return list(manifest["spec"]["template"]["spec"]["containers"])
+    return list(manifest.get("properties", {}).get("template", {}).get("containers", ()))
+
+
+def _specs(text: str, kind: str) -> list[dict[str, Any]]:
+    return [one["spec"] for one in manifests(text) if one.get("kind") == kind]
+
+
+def _mounted(spec: dict[str, Any]) -> list[str]:
+    return list(yaml.safe_load(spec["parameters"]["objects"])["array"])
+
+
+def _app_secrets(text: str) -> Iterator[dict[str, Any]]:
+    for one in manifests(text):
+        yield from one.get("properties", {}).get("configuration", {}).get("secrets", ())

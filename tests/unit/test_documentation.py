@@ -1,0 +1,157 @@
+"""The documents say what the code does. Every check is shown to report a defect that it is there for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.unit import documentation_checks, documentation_operations
+from tests.unit.documentation_reading import read_documents, sections, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DOCUMENTS = read_documents()
+CHECKS: dict[str, Callable[[Mapping[str, str]], list[str]]] = {
+    name: check
+    for module in (documentation_checks, documentation_operations)
+    for name, check in vars(module).items()
+    if name.startswith("that_")
+}
+
+
+class Drift(NamedTuple):
+    """A change to one document that a check must report."""
+
+    check: str
+    path: str
+    old: str
+    new: str
+
+
+DRIFTS = (
+    Drift("that_app_settings_are_explained", "README.md", "| `CA_FILE` |", "| `CA_FILES` |"),
+    Drift(
+        "that_app_settings_are_explained",
+        "README.md",
+        "| `functionKey` | How callers",
+        "| `entra` | How callers",
+    ),
+    Drift("that_document_fields_are_explained", "docs/settings.md", "| `renewBefore` |", "| `renewAfter` |"),
+    Drift(
+        "that_document_fields_are_explained",
+        "docs/settings.md",
+        "| `portal` | `value` |",
+        "| `portal` | `key` |",
+    ),
+    Drift("that_sign_in_modes_are_explained", "README.md", "| `entra` |", "| `microsoft` |"),
+    Drift("that_routes_are_explained", "README.md", "| `POST /api/renewals` |", "| `PUT /api/renewals` |"),
+    Drift("that_routes_are_explained", "docs/api.md", "## `GET /api/health`", "## `GET /api/healthz`"),
+    Drift("that_requests_are_explained", "docs/api.md", "| `secretKey` |", "| `key` |"),
+    Drift("that_requests_are_explained", "docs/api.md", "| `envFile` |", "| `env` |"),
+    Drift("that_requests_are_explained", "docs/api.md", "| `lifetime` |", "| `ttl` |"),
+    Drift("that_errors_are_explained", "README.md", "| `not_managed` | 409 |", "| `not_managed` | 404 |"),
+    Drift("that_errors_are_explained", "README.md", "| `restart_failed` |", "| `restart_late` |"),
+    Drift("that_links_lead_somewhere", "README.md", "](docs/runbook.md)", "](docs/run-book.md)"),
+    Drift("that_links_lead_somewhere", "docs/api.md", "runbook.md#health", "runbook.md#healthy"),
+    Drift("that_decisions_are_listed", "docs/adr/README.md", "](0003-", "](0033-"),
+    Drift("that_the_plain_commands_are_those_of_make", "README.md", "--no-deps --ignore", "--ignore"),
+    Drift("that_settings_snippets_are_accepted", "README.md", '"lifetime": "P30D"', '"lifetime": "P31D"'),
+    Drift("that_settings_snippets_are_accepted", "docs/recipes.md", '"kind": "file"', '"kind": "disk"'),
+    Drift("that_reasons_are_explained", "docs/renewal.md", "| `little_left` |", "| `soon` |"),
+    Drift(
+        "that_reasons_are_explained", "docs/renewal.md", "| `wrong_key` | renew |", "| `expired` | renew |"
+    ),
+    Drift("that_reasons_are_explained", "docs/runbook.md", "| `not_observed` |", "| `unseen` |"),
+    Drift(
+        "that_outcomes_are_explained",
+        "docs/renewal.md",
+        "| `not_restarted` | yes |",
+        "| `not_restarted` | no |",
+    ),
+    Drift("that_outcomes_are_explained", "docs/runbook.md", "| `gone` |", "| `lost` |"),
+    Drift("that_trouble_is_explained", "docs/runbook.md", "| `sweep_missing` |", "| `no_sweep` |"),
+    Drift("that_trouble_is_explained", "docs/runbook.md", "| `token_unusable` |", "| `token_useless` |"),
+    Drift("that_answers_are_explained", "docs/api.md", "| `secondsLeft` |", "| `secondsToGo` |"),
+    Drift("that_answers_are_explained", "docs/api.md", "| `notListed` |", "| `more` |"),
+    Drift("that_log_lines_are_explained", "docs/logs.md", "| `event.folded` |", "| `event.merged` |"),
+    Drift("that_log_lines_are_explained", "docs/logs.md", "`consecutiveFailures`", "`failures`"),
+    Drift("that_log_lines_are_explained", "docs/logs.md", "`expiry`, `fingerprint`", "`expiry`"),
+    Drift("that_log_lines_are_explained", "docs/logs.md", "`backing_off`, ", ""),
+    Drift("that_queries_ask_for_fields_that_exist", "README.md", "line.outcome", "line.result"),
+    Drift("that_numbers_are_those_of_the_code", "docs/renewal.md", "after 1, 2, 4", "after 1, 2, 3"),
+    Drift(
+        "that_recipes_fit_what_the_app_writes", "docs/recipes.md", '"layout": "portal"', '"layout": "helm"'
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes",
+        "docs/recipes.md",
+        "existingSecretName: edge-01-token",
+        "existingSecretName: edge-01",
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes",
+        "docs/recipes.md",
+        '"secret": "apim-access-token"',
+        '"secret": "{gateway}-token"',
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes", "docs/recipes.md", "name: apim-gateway\n", "name: gateway\n"
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes",
+        "docs/recipes.md",
+        "secretRef: gateway-token",
+        "secretRef: token",
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes", "docs/recipes.md", "secrets/edge-01-token", "secrets/edge-01"
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes",
+        "docs/recipes.md",
+        "        key: edge-01-token",
+        "        key: edge",
+    ),
+    Drift("that_recipes_fit_what_the_app_writes", "docs/recipes.md", "- key: value", "- key: token"),
+    Drift(
+        "that_recipes_fit_what_the_app_writes",
+        "docs/recipes.md",
+        "--name edge-01-token --",
+        "--name edge-01 --",
+    ),
+    Drift(
+        "that_recipes_fit_what_the_app_writes", "docs/recipes.md", "config.service.auth=GatewayKey ", "auth="
+    ),
+)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_documents_agree_with_the_code_in(check: str) -> None:
+    assert CHECKS[check](DOCUMENTS) == []
+
+
+@pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: f"{drift.check}: {drift.old} -> {drift.new}")
+def test_a_document_that_drifts_is_reported(drift: Drift) -> None:
+    assert drift.old in DOCUMENTS[drift.path]
+
+    drifted = {**DOCUMENTS, drift.path: DOCUMENTS[drift.path].replace(drift.old, drift.new)}
+
+    assert CHECKS[drift.check](drifted) != []
+
+
+def test_every_check_is_shown_to_report_something() -> None:
+    assert {drift.check for drift in DRIFTS} == CHECKS.keys()
+
+
+def test_every_recipe_has_a_destination() -> None:
+    titles = [
+        line.split("](")[0].removeprefix("| [")
+        for line in DOCUMENTS["docs/recipes.md"].splitlines()
+        if "](#" in line
+    ]
+    recipes = sections(DOCUMENTS["docs/recipes.md"])
+
+    assert [title for title in titles if not snippets(recipes[title], "json")] == []
+    assert len(titles) >= 9
