@@ -7,7 +7,7 @@ from tests.simulation.run import simulate
 DAYS, GATEWAYS = 25, 12
 
 
-@pytest.mark.parametrize("seed", [1, 7])
+@pytest.mark.parametrize("seed", [1, 3])
 async def test_no_token_expires_that_could_be_renewed_and_none_is_renewed_for_nothing(seed: int) -> None:
     found = await simulate(days=DAYS, gateways=GATEWAYS, seed=seed)
     assert found.verdict.wrong == []
