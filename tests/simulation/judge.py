@@ -1,17 +1,20 @@
 """Judges a simulation by what was stored where and when, knowing nothing of how the app plans.
 
-What must hold, of every token that was ever stored (and of every token that a restarted workload ever ran):
+A *path* for a row is a sweep that ran at which ARM knew the gateway (listed it, or the settings name it) and issued, and
+the place could be read and written (and its workload restarted, where it has one) without a slip that outlasts a second
+look. What must hold:
 
-- It is replaced before it expires if there was a *path*: a sweep that ran between the token's due moment (its expiry
-  less the window) and its expiry, at which ARM knew the gateway (listed it, or the settings name it), ARM issued, the
-  place could be read and written, and the write did not slip. One excuse is accepted: the row was waiting, no longer
-  than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last failure, and its token was not yet within the
-  risk margin. From the margin on, every sweep with a path must renew.
-- It was stored for a stated reason that is true: nothing was there, or what was there had expired, had at most
-  three hours left, or was within its window (by up to a tenth earlier: that is the spread).
-- A gateway is issued at most one token in a sweep, and only when one of its rows needed it.
+- A row without a token gets one by its first path.
+- A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
+  window, and never less than three hours. So no token expires while there was a path in time. One excuse is accepted:
+  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last failure, and its
+  token was not yet within the risk margin. From the margin on, there is none.
+- A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
+  hours left, or was within its window (by up to a tenth earlier: that is the spread).
+- What the log calls renewed was stored; a gateway is issued at most one token in a sweep, and only when a row needed it.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -84,21 +87,30 @@ class Judge:
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
+        self._judge_issues()
+        self._judge_claims()
+        for (ref, place), held in self._sky.places.items():
+            self._judge_row(f"{ref} -> {place}", profile_of(ref.gateway), held)
+        return self.verdict
+
+    def _judge_row(self, name: str, profile: Profile, held: SimulatedPlace) -> None:
+        self.verdict.renewals += len(held.stored)
+        for before, (at, _) in zip([None, *held.stored], held.stored, strict=False):
+            self._judge_reason(name, profile, before, at)
+        first = held.stored[0][0] if held.stored else self._sky.now
+        for at in self._paths(name, held, self._sweeps[0], first):
+            self._object(f"{name} had no token and was given none", at)
+        for token, end in _lives(held.stored, self._sky.now):
+            self._judge_life(name, held, profile, (token, end), restarting=False)
+        for token, end in _lives(held.ran, self._sky.now):
+            self._judge_life(name, held, profile, (token, end), restarting=True)
+
+    def _judge_issues(self) -> None:
         for (ref, _), held in self._sky.places.items():
             self._needed.update((ref.gateway, at) for at, _ in held.stored)
         for (gateway, now), count in self._sky.issued.items():
             if count > 1 or (gateway, now) not in self._needed:
                 self._object(f"{gateway} was issued {count} tokens for nothing", now)
-        for (ref, place), held in self._sky.places.items():
-            profile, name = profile_of(ref.gateway), f"{ref} -> {place}"
-            self.verdict.renewals += len(held.stored)
-            for before, (at, _) in zip([None, *held.stored], held.stored, strict=False):
-                self._judge_reason(name, profile, before, at)
-            for token, end in _lives(held.stored, self._sky.now):
-                self._judge_life(name, held, profile, (token, end), restarting=False)
-            for token, end in _lives(held.ran, self._sky.now):
-                self._judge_life(name, held, profile, (token, end), restarting=True)
-        return self.verdict
 
     def _object(self, said: str, at: datetime) -> None:
         self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")
@@ -109,6 +121,19 @@ class Judge:
             return False
         pause = timedelta(hours=_PAUSES[min(line.failures, len(_PAUSES)) - 1])
         return now - failed < pause and line.expiry - now > profile_of(gateway_in(line.name)).margin
+
+    def _judge_claims(self) -> None:
+        stored = {
+            (f"{ref} -> {place}", at)
+            for (ref, place), held in self._sky.places.items()
+            for at, _ in held.stored
+        }
+        for (name, at), line in self._rows.items():
+            if line.outcome == "renewed" and (name, at) not in stored:
+                self._object(f"{name} is said to be renewed, and nothing was stored", at)
+        for gateway in {name for names in self._sky.estate.gateways.values() for name in names}:
+            if gateway not in {ref.gateway for ref, _ in self._sky.places}:
+                self._object(f"{gateway} was never looked at", self._sky.now)
 
     def _judge_reason(self, name: str, profile: Profile, before: _Known | None, at: datetime) -> None:
         left = expiry_in(before[1]) - at if before else None
@@ -137,18 +162,18 @@ class Judge:
     ) -> None:
         token, end = life
         expiry = expiry_in(token)
+        due = expiry - max(profile.window, 3 * HOUR)
+        paths = list(self._paths(name, held, due, min(end, expiry), restarting=restarting))
         if end < expiry:
             self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
-            return
-        # A few sweeps of life left is always due, however late the window begins.
-        due = expiry - max(profile.window, 3 * HOUR)
-        paths = list(self._paths(name, held, due, expiry, restarting=restarting))
-        excused = [at for at in paths if self._excused(name, expiry, at)]
-        self.verdict.helpless += not paths
-        self.verdict.held_back += bool(paths)
-        if len(paths) > len(excused):
+        else:
+            self.verdict.helpless += not paths
+            self.verdict.held_back += bool(paths)
+        missed = [at for at in paths if not self._excused(name, expiry, at)]
+        if missed:
             what = "the running token" if restarting else "a token"
-            self._object(f"{name}: {what} expired, with {len(paths)} sweeps that could have helped", expiry)
+            fate = "expired" if end >= expiry else "was replaced late"
+            self._object(f"{name}: {what} {fate}, {len(missed)} sweeps could have replaced it", missed[0])
 
     def _excused(self, name: str, expiry: datetime, at: datetime) -> bool:
         # Whether it waited rightly was judged when it was heard. It must have known that this token was at stake.
@@ -156,14 +181,12 @@ class Judge:
         return line is not None and line.outcome == "backing_off" and line.expiry == expiry
 
     def _paths(
-        self, name: str, held: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool
+        self, name: str, held: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
     ) -> Iterator[datetime]:
         """Sweeps in time at which nothing stood in the way of the row."""
         service, _, gateway = name.partition(" -> ")[0].partition("/")
         weather, named = self._sky.weather, self._sky.estate.named
-        for at in self._sweeps:
-            if not begin <= at < end:
-                continue
+        for at in self._sweeps[bisect_left(self._sweeps, begin) : bisect_left(self._sweeps, end)]:
             slip = weather.slip(held.place, at)
             if (
                 (gateway in named or weather.lists(service, at))

@@ -13,12 +13,13 @@ class Slip(StrEnum):
     WRITTEN_THEN_ERROR = "written, then an error"
     NOT_WRITTEN = "an error, nothing written"
     READ_BACK_FAILS = "written, read-back fails"
-    READ_BACK_STALE = "written, the first read-back shows the old value"
+    LOST = "taken, but not kept, once"
+    READ_BACK_STALE = "written, read-back shows the old value, once"
     CONFLICT = "somebody else's write comes first, once"
 
 
 # After these the run itself looks once more, so they excuse nothing.
-HARMLESS = {Slip.READ_BACK_STALE, Slip.CONFLICT}
+HARMLESS = {Slip.LOST, Slip.READ_BACK_STALE, Slip.CONFLICT}
 
 
 @dataclass(frozen=True)

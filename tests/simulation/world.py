@@ -48,8 +48,7 @@ class SimulatedPlace(MemoryDestination):
             raise self._sky.failing(AzureUnavailable("reading back", _NOWHERE), slip)
         held = await super().read()
         if slip is Slip.READ_BACK_STALE:
-            self._slips[self._sky.now] = None
-            self._sky.faults[slip] += 1
+            self._forgive(slip)
             return self._before
         self._before = held
         return held
@@ -60,8 +59,11 @@ class SimulatedPlace(MemoryDestination):
         if slip is Slip.NOT_WRITTEN:
             raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
         if slip is Slip.CONFLICT:
-            self._slips[self._sky.now] = None
-            raise self._sky.failing(WriteConflict(self.place, "simulated"), slip)
+            self._forgive(slip)
+            raise WriteConflict(self.place, "simulated")
+        if slip is Slip.LOST:
+            self._forgive(slip)
+            return
         await super().write(token, label, held)
         self.stored.append((self._sky.now, token.value.reveal()))
         if slip is Slip.WRITTEN_THEN_ERROR:
@@ -78,6 +80,11 @@ class SimulatedPlace(MemoryDestination):
         if not self._sky.weather.opens(self.place, self._sky.now):
             error = AzureForbidden(doing, AzureFacts(403), "secrets", self.place)
             raise self._sky.failing(error, "place forbidden")
+
+    def _forgive(self, slip: Slip) -> None:
+        """These happen once in a sweep: its second look must do."""
+        self._slips[self._sky.now] = None
+        self._sky.faults[slip] += 1
 
     def _slip(self) -> Slip | None:
         now = self._sky.now
