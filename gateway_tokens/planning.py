@@ -208,6 +208,7 @@ _URGENT = {
     Reason.OTHER_GATEWAYS_TOKEN,
     Reason.EXPIRED,
     Reason.FORCED,
+    Reason.NOT_RESTARTED,  # the gateway runs an older token, and its end is known to nobody
     Reason.NOT_PICKED_UP,
     Reason.LITTLE_LEFT,
 }

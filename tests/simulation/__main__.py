@@ -1,0 +1,39 @@
+"""`python -m tests.simulation --days 90 --gateways 50 --seed 1`: the whole simulation, printed."""
+
+import argparse
+import asyncio
+import sys
+import time
+
+from tests.simulation.run import simulate
+
+
+def main() -> int:
+    """Run it; return 0 when everything that must hold held."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    for name, default in (("--days", 90), ("--gateways", 50), ("--seed", 1)):
+        parser.add_argument(name, type=int, default=default)
+    given = parser.parse_args()
+    begin = time.monotonic()
+    found = asyncio.run(simulate(days=given.days, gateways=given.gateways, seed=given.seed))
+    verdict, (closest, where) = found.verdict, found.verdict.closest
+    lines = [
+        f"{given.days} days, {given.gateways} gateways, {found.rows} rows, seed {given.seed}",
+        f"sweeps               {found.sweeps}, and {found.missed} missed",
+        f"renewals             {verdict.renewals}",
+        *(f"  {reason:<19}{count}" for reason, count in found.reasons.most_common()),
+        f"faults               {found.faults.total()}",
+        *(f"  {fault:<50}{count}" for fault, count in found.faults.most_common()),
+        f"closest to expiry    {closest} ({where})",
+        f"expired, no path     {verdict.helpless}",
+        f"expired in a pause   {verdict.held_back}",
+        f"wrong                {len(verdict.wrong)}",
+        *(f"  {wrong}" for wrong in verdict.wrong[:20]),
+        f"took                 {time.monotonic() - begin:.1f} s",
+    ]
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 1 if verdict.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The simulated estate: four services, gateways of several lifetimes and windows, one or two destinations each."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from gateway_tokens.app_settings import AppSettings, read_settings
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How some gateways are kept, in the simulation's own words: the judge knows no other."""
+
+    name: str
+    lifetime: timedelta
+    window: timedelta
+    margin: timedelta
+    rule: dict[str, str]
+
+
+def _profile(name: str, lifetime: float, window: float, margin: float, rule: dict[str, str]) -> Profile:
+    return Profile(name, timedelta(days=lifetime), timedelta(hours=window), timedelta(hours=margin), rule)
+
+
+PROFILES = (
+    _profile("day", 1, 8, 4, {"lifetime": "P1D"}),
+    _profile("days", 3, 24, 12, {"lifetime": "P3D", "renewBefore": "P1D"}),
+    _profile("week", 7, 56, 28, {"lifetime": "P7D"}),
+    _profile("late", 7, 2, 1, {"lifetime": "P7D", "renewBefore": "PT2H"}),
+    _profile("short", 14, 36, 6, {"lifetime": "P14D", "renewBefore": "PT36H", "riskMargin": "PT6H"}),
+    _profile("month", 30, 240, 120, {"lifetime": "P30D"}),
+    _profile("early", 30, 480, 24, {"lifetime": "P30D", "renewBefore": "P20D", "riskMargin": "P1D"}),
+)
+_VAULTS = ("north", "south")
+_CLUSTER = "https://cluster.example"
+_RESOURCE = "/subscriptions/{}/resourceGroups/rg/providers/Microsoft.ApiManagement/service/{}-apim"
+_SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
+
+
+@dataclass(frozen=True)
+class Estate:
+    """The settings, and which gateways exist in Azure, by service. `named` are those the settings name one by one."""
+
+    settings: AppSettings
+    gateways: dict[str, list[str]]
+    named: frozenset[str]
+
+
+def profile_of(gateway: str) -> Profile:
+    """A gateway's profile, told by its name."""
+    return next(profile for profile in PROFILES if profile.name == gateway.partition("-")[0])
+
+
+def estate_of(count: int) -> Estate:
+    """So many gateways, every fifth of them named one by one in the settings."""
+    gateways: dict[str, list[str]] = {f"svc{number}": [] for number in range(4)}
+    rules: dict[str, dict[str, Any]] = {service: {} for service in gateways}
+    named = set()
+    for number in range(count):
+        profile, variant = PROFILES[number % len(PROFILES)], number % 3
+        service, gateway = f"svc{number % 4}", f"{profile.name}-{variant}-{number:03}"
+        gateways[service].append(gateway)
+        alone = number % 5 == 0
+        if alone:
+            named.add(gateway)
+        rules[service][gateway if alone else f"{profile.name}-{variant}-*"] = {
+            **profile.rule,
+            "destinations": _destinations(variant),
+        }
+    services = {
+        service: {"resourceId": _RESOURCE.format(_SUBSCRIPTIONS[number % 2], service), "gateways": kept}
+        for number, (service, kept) in enumerate(rules.items())
+        if kept
+    }
+    return Estate(_settings(services), gateways, frozenset(named))
+
+
+def _destinations(variant: int) -> list[dict[str, Any]]:
+    """One vault; two vaults; a vault and a cluster whose workload is restarted."""
+    vaults = [
+        {"kind": "keyVault", "vault": f"https://{vault}.example", "secret": "{service}-{gateway}"}
+        for vault in _VAULTS
+    ]
+    workload = {"name": "{gateway}"}
+    cluster: dict[str, Any] = {
+        "kind": "kubernetes",
+        "server": _CLUSTER,
+        "secret": "{service}-{gateway}",
+        "restart": workload,
+    }
+    return [vaults[:1], vaults, [vaults[1], cluster]][variant]
+
+
+def _settings(services: dict[str, Any]) -> AppSettings:
+    return read_settings(
+        {
+            "GATEWAY_TOKENS": json.dumps({"services": services}),
+            "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "STATE_CONTAINER_URL": "https://state.example/container",
+        }
+    )

@@ -1,0 +1,205 @@
+"""Judges a simulation by what was stored where and when, knowing nothing of how the app plans.
+
+A *path* for a row is a sweep that ran at which ARM knew the gateway (listed it, or the settings name it) and issued, and
+the place could be read and written (and its workload restarted, where it has one) without a slip that outlasts a second
+look. What must hold:
+
+- A row without a token gets one by its first path.
+- A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
+  window, and never less than three hours. So no token expires while there was a path in time. One excuse is accepted:
+  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last failure, and its
+  token was not yet within the risk margin. From the margin on, there is none.
+- A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
+  hours left, or was within its window (by up to a tenth earlier: that is the spread).
+- What the log calls renewed was stored; a gateway is issued at most one token in a sweep, and only when a row needed it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from tests.simulation.estate import Profile, profile_of
+from tests.simulation.weather import HARMLESS
+from tests.simulation.world import SimulatedPlace, Sky
+
+HOUR = timedelta(hours=1)
+_PAUSES = (1, 2, 4, 8, 16, 24)
+_RENEWAL = {"not_stored", "expired", "little_left", "in_renewal_window"}
+_Known = tuple[datetime, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the log said of a row in one sweep."""
+
+    name: str
+    reason: str
+    outcome: str
+    failures: int = 0
+    expiry: datetime | None = None
+
+
+@dataclass
+class Verdict:
+    """`wrong` is what must be empty. Expired tokens without a path are `helpless`; `held_back` had the one excuse."""
+
+    wrong: list[str] = field(default_factory=list)
+    renewals: int = 0
+    helpless: int = 0
+    held_back: int = 0
+    closest: tuple[timedelta, str] = (timedelta.max, "")
+
+
+def gateway_in(name: str) -> str:
+    """The gateway in a row's name."""
+    return name.partition(" -> ")[0].partition("/")[2]
+
+
+def expiry_in(token: str) -> datetime:
+    """When a token ends, by its own text."""
+    return datetime.strptime(token.split("&")[1], "%Y%m%d%H%M").replace(tzinfo=UTC)
+
+
+class Judge:
+    """Told of every sweep's log; asked for its verdict at the end."""
+
+    def __init__(self, sky: Sky) -> None:
+        self._sky = sky
+        self._rows: dict[tuple[str, datetime], Line] = {}
+        self._failed: dict[str, datetime] = {}
+        self._sweeps: list[datetime] = []
+        self._needed: set[tuple[str, datetime]] = set()
+        self.verdict = Verdict()
+
+    def hear(self, lines: list[Line]) -> None:
+        """One sweep's rows: those that were not simply fresh."""
+        now = self._sky.now
+        self._sweeps.append(now)
+        for line in lines:
+            self._rows[line.name, now] = line
+            if line.reason in _RENEWAL:
+                self._needed.add((gateway_in(line.name), now))
+            if line.outcome == "backing_off" and not self._may_wait(line, now):
+                self._object(f"{line.name} waits longer than stated after {line.failures} failures", now)
+            if line.outcome in {"failed", "not_restarted"}:
+                self._failed[line.name] = now
+
+    def judge(self) -> Verdict:
+        """The verdict on the whole simulation."""
+        self._judge_issues()
+        self._judge_claims()
+        for (ref, place), held in self._sky.places.items():
+            self._judge_row(f"{ref} -> {place}", profile_of(ref.gateway), held)
+        return self.verdict
+
+    def _judge_row(self, name: str, profile: Profile, held: SimulatedPlace) -> None:
+        self.verdict.renewals += len(held.stored)
+        for before, (at, _) in zip([None, *held.stored], held.stored, strict=False):
+            self._judge_reason(name, profile, before, at)
+        first = held.stored[0][0] if held.stored else self._sky.now
+        for at in self._paths(name, held, self._sweeps[0], first):
+            self._object(f"{name} had no token and was given none", at)
+        for token, end in _lives(held.stored, self._sky.now):
+            self._judge_life(name, held, profile, (token, end), restarting=False)
+        for token, end in _lives(held.ran, self._sky.now):
+            self._judge_life(name, held, profile, (token, end), restarting=True)
+
+    def _judge_issues(self) -> None:
+        for (ref, _), held in self._sky.places.items():
+            self._needed.update((ref.gateway, at) for at, _ in held.stored)
+        for (gateway, now), count in self._sky.issued.items():
+            if count > 1 or (gateway, now) not in self._needed:
+                self._object(f"{gateway} was issued {count} tokens for nothing", now)
+
+    def _object(self, said: str, at: datetime) -> None:
+        self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")
+
+    def _may_wait(self, line: Line, now: datetime) -> bool:
+        failed = self._failed.get(line.name)
+        if not line.failures or failed is None or line.expiry is None:
+            return False
+        pause = timedelta(hours=_PAUSES[min(line.failures, len(_PAUSES)) - 1])
+        return now - failed < pause and line.expiry - now > profile_of(gateway_in(line.name)).margin
+
+    def _judge_claims(self) -> None:
+        stored = {
+            (f"{ref} -> {place}", at)
+            for (ref, place), held in self._sky.places.items()
+            for at, _ in held.stored
+        }
+        for (name, at), line in self._rows.items():
+            if line.outcome == "renewed" and (name, at) not in stored:
+                self._object(f"{name} is said to be renewed, and nothing was stored", at)
+        for gateway in {name for names in self._sky.estate.gateways.values() for name in names}:
+            if gateway not in {ref.gateway for ref, _ in self._sky.places}:
+                self._object(f"{gateway} was never looked at", self._sky.now)
+
+    def _judge_reason(self, name: str, profile: Profile, before: _Known | None, at: datetime) -> None:
+        left = expiry_in(before[1]) - at if before else None
+        if left is None:
+            truth = "not_stored"
+        elif left <= timedelta(0):
+            truth = "expired"
+        elif left <= 3 * HOUR:
+            truth = "little_left"
+        else:
+            truth = "in_renewal_window" if left <= profile.window * 1.1 else "none at all"
+        line = self._rows.get((name, at))
+        # A run that looked twice reports what it found at the second look: the token, already there.
+        said = line.reason if line and line.reason in _RENEWAL else ""
+        if truth == "none at all" or said not in {"", truth}:
+            self._object(f"{name} was renewed for '{said}', the truth is '{truth}'", at)
+
+    def _judge_life(
+        self,
+        name: str,
+        held: SimulatedPlace,
+        profile: Profile,
+        life: tuple[str, datetime],
+        *,
+        restarting: bool,
+    ) -> None:
+        token, end = life
+        expiry = expiry_in(token)
+        due = expiry - max(profile.window, 3 * HOUR)
+        paths = list(self._paths(name, held, due, min(end, expiry), restarting=restarting))
+        if end < expiry:
+            self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
+        else:
+            self.verdict.helpless += not paths
+            self.verdict.held_back += bool(paths)
+        missed = [at for at in paths if not self._excused(name, expiry, at)]
+        if missed:
+            what = "the running token" if restarting else "a token"
+            fate = "expired" if end >= expiry else "was replaced late"
+            self._object(f"{name}: {what} {fate}, {len(missed)} sweeps could have replaced it", missed[0])
+
+    def _excused(self, name: str, expiry: datetime, at: datetime) -> bool:
+        # Whether it waited rightly was judged when it was heard. It must have known that this token was at stake.
+        line = self._rows.get((name, at))
+        return line is not None and line.outcome == "backing_off" and line.expiry == expiry
+
+    def _paths(
+        self, name: str, held: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
+    ) -> Iterator[datetime]:
+        """Sweeps in time at which nothing stood in the way of the row."""
+        service, _, gateway = name.partition(" -> ")[0].partition("/")
+        weather, named = self._sky.weather, self._sky.estate.named
+        for at in self._sweeps[bisect_left(self._sweeps, begin) : bisect_left(self._sweeps, end)]:
+            slip = weather.slip(held.place, at)
+            if (
+                (gateway in named or weather.lists(service, at))
+                and weather.issues(gateway, at)
+                and weather.opens(held.place, at)
+                and (slip is None or slip in HARMLESS)
+                and (not restarting or weather.restarts(at))
+            ):
+                yield at
+
+
+def _lives(known: list[_Known], now: datetime) -> Iterator[tuple[str, datetime]]:
+    """Each token with the moment it was replaced, the last one with the end of the simulation."""
+    ends = [*(at for at, _ in known[1:]), now][: len(known)]
+    for (_, token), end in zip(known, ends, strict=True):
+        yield token, end

@@ -1,0 +1,107 @@
+"""What goes wrong, and when: drawn from a seed once, so that the simulation and its judge see the same."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from random import Random
+
+
+class Slip(StrEnum):
+    """What may go wrong with one write."""
+
+    WRITTEN_THEN_ERROR = "written, then an error"
+    NOT_WRITTEN = "an error, nothing written"
+    READ_BACK_FAILS = "written, read-back fails"
+    LOST = "taken, but not kept, once"
+    READ_BACK_STALE = "written, read-back shows the old value, once"
+    CONFLICT = "somebody else's write comes first, once"
+
+
+# After these the run itself looks once more, so they excuse nothing.
+HARMLESS = {Slip.LOST, Slip.READ_BACK_STALE, Slip.CONFLICT}
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Spells of one kind of trouble: one every so many days, lasting between so many hours."""
+
+    what: str
+    every: float
+    least: float
+    most: float
+
+
+_KINDS = (
+    _Kind("arm", 30, 48, 48),  # ARM down for two days
+    _Kind("arm", 8, 1, 6),
+    _Kind("throttled", 6, 1, 8),  # every other token refused with 429
+    *(_Kind(f"list/svc{number}", 12, 1, 30) for number in range(4)),
+    *(_Kind(place, 15, 2, 72) for place in ("north", "south", "cluster")),  # forbidden
+    *(_Kind(place, 5, 1, 3) for place in ("north", "south", "cluster")),
+    _Kind("restart", 8, 1, 48),
+    _Kind("missed", 25, 2, 36),  # the app does not run at all
+)
+_SLIP, _MISSED, _RECORD = 0.10, 0.02, 0.06
+
+
+class Weather:
+    """All spells of a simulation. Moments are those at which sweeps start."""
+
+    def __init__(self, seed: int, begin: datetime, days: int) -> None:
+        self._seed = seed
+        dice = self._dice()
+        self._spells: list[tuple[str, datetime, datetime]] = []
+        for kind in _KINDS:
+            at = begin + timedelta(days=dice.expovariate(1 / kind.every))
+            while at < begin + timedelta(days=days):
+                end = at + timedelta(hours=dice.uniform(kind.least, kind.most))
+                self._spells.append((kind.what, at, end))
+                at = end + timedelta(days=dice.expovariate(1 / kind.every))
+        self.active = lru_cache(maxsize=None)(self._active)
+
+    def _active(self, now: datetime) -> frozenset[str]:
+        return frozenset(what for what, begin, end in self._spells if begin <= now < end)
+
+    def chance(self, share: float, *words: object) -> bool:
+        """True for that share of all words, always the same for the same words."""
+        return self._dice(*words).random() < share
+
+    def runs(self, now: datetime) -> bool:
+        """Whether the timer's run takes place."""
+        return "missed" not in self.active(now) and not self.chance(_MISSED, "missed", now)
+
+    def lists(self, service: str, now: datetime) -> bool:
+        """Whether ARM lists a service's gateways."""
+        return not self.active(now) & {"arm", f"list/{service}"}
+
+    def throttles(self, gateway: str, now: datetime) -> bool:
+        """Whether ARM refuses a gateway's token for now."""
+        return "throttled" in self.active(now) and self.chance(0.5, "throttled", gateway, now)
+
+    def issues(self, gateway: str, now: datetime) -> bool:
+        """Whether ARM issues a gateway's token."""
+        return "arm" not in self.active(now) and not self.throttles(gateway, now)
+
+    def opens(self, place: str, now: datetime) -> bool:
+        """Whether a place can be reached and lets the app in."""
+        return place.removeprefix("https://").partition(".")[0] not in self.active(now)
+
+    def restarts(self, now: datetime) -> bool:
+        """Whether workloads restart."""
+        return "restart" not in self.active(now)
+
+    def slip(self, place: str, now: datetime) -> Slip | None:
+        """What goes wrong with a place's write in this run, if anything."""
+        if not self.chance(_SLIP, "slip", place, now):
+            return None
+        return self._dice("which", place, now).choice(list(Slip))
+
+    def record(self, now: datetime) -> str:
+        """What happens to the sweep record: `unreadable`, `lost`, `not saved`, or nothing."""
+        if not self.chance(_RECORD, "record", now):
+            return ""
+        return self._dice("which record", now).choice(["unreadable", "lost", "not saved"])
+
+    def _dice(self, *words: object) -> Random:
+        return Random(f"{self._seed}|{words}")  # noqa: S311 - it must be foreseeable

@@ -1,0 +1,165 @@
+"""Azure and the destinations as the simulation has them: they work, but for what the weather says of the moment."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+
+from emulator.gateways import Gateway
+from gateway_tokens.destination_settings import Destination as DestinationSettings
+from gateway_tokens.errors import (
+    AzureFacts,
+    AzureForbidden,
+    AzureRejected,
+    AzureThrottled,
+    AzureUnavailable,
+    RestartFailed,
+    WriteConflict,
+)
+from gateway_tokens.ledger import Held, Label
+from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
+from gateway_tokens.ports import World
+from gateway_tokens.report import SweepRecord
+from tests.fakes import MemoryDestination
+from tests.simulation.estate import Estate
+from tests.simulation.weather import Slip, Weather
+
+_NOWHERE = AzureFacts()
+# Azure's clock is this much behind ours, and it refuses what is more than 30 days ahead of its own.
+_BEHIND, _LONGEST = timedelta(minutes=3), timedelta(days=30)
+
+
+class SimulatedPlace(MemoryDestination):
+    """A destination under the weather. `stored` and `running` tell what was there since when."""
+
+    def __init__(self, place: str, sky: "Sky", *, restartable: bool) -> None:
+        super().__init__(place, restartable=restartable)
+        self._sky = sky
+        self.stored: list[tuple[datetime, str]] = []
+        self.ran: list[tuple[datetime, str]] = []
+        self._slips: dict[datetime, Slip | None] = {}
+        self._before: Held | None = None
+        self._after_write = False
+
+    async def read(self) -> Held | None:
+        self._open("reading")
+        slip, self._after_write = self._slip() if self._after_write else None, False
+        if slip is Slip.READ_BACK_FAILS:
+            raise self._sky.failing(AzureUnavailable("reading back", _NOWHERE), slip)
+        held = await super().read()
+        if slip is Slip.READ_BACK_STALE:
+            self._forgive(slip)
+            return self._before
+        self._before = held
+        return held
+
+    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+        self._open("writing")
+        slip = self._slip()
+        if slip is Slip.NOT_WRITTEN:
+            raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
+        if slip is Slip.CONFLICT:
+            self._forgive(slip)
+            raise WriteConflict(self.place, "simulated")
+        if slip is Slip.LOST:
+            self._forgive(slip)
+            return
+        await super().write(token, label, held)
+        self.stored.append((self._sky.now, token.value.reveal()))
+        if slip is Slip.WRITTEN_THEN_ERROR:
+            raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
+        self._after_write = True
+
+    async def restart(self, token: GatewayToken) -> None:
+        if self.restartable and not self._sky.weather.restarts(self._sky.now):
+            raise self._sky.failing(RestartFailed(self.place, "simulated"), "restart fails")
+        await super().restart(token)
+        self.ran.append((self._sky.now, token.value.reveal()))
+
+    def _open(self, doing: str) -> None:
+        if not self._sky.weather.opens(self.place, self._sky.now):
+            error = AzureForbidden(doing, AzureFacts(403), "secrets", self.place)
+            raise self._sky.failing(error, "place forbidden")
+
+    def _forgive(self, slip: Slip) -> None:
+        """These happen once in a sweep: its second look must do."""
+        self._slips[self._sky.now] = None
+        self._sky.faults[slip] += 1
+
+    def _slip(self) -> Slip | None:
+        now = self._sky.now
+        return self._slips.setdefault(now, self._sky.weather.slip(self.place, now))
+
+
+class Sky:
+    """The simulated clock, Azure Resource Manager, the destinations and the sweep record. Makes the app's world."""
+
+    def __init__(self, estate: Estate, weather: Weather, now: datetime) -> None:
+        self.estate, self.weather, self.now = estate, weather, now
+        self.faults: Counter[str] = Counter()
+        self.issued: Counter[tuple[str, datetime]] = Counter()
+        self.places: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
+        self._gateways = {name: Gateway(name) for names in estate.gateways.values() for name in names}
+        self._record = SweepRecord().as_json()
+
+    def world(self) -> World:
+        """What the app sees."""
+
+        async def identity_works() -> None:
+            """The identity is not simulated."""
+
+        return World(
+            self.estate.settings,
+            lambda: self.now,
+            self,
+            self._destination,
+            self,
+            timedelta(hours=1),
+            identity_works,
+        )
+
+    def failing(self, error: Exception, fault: str) -> Exception:
+        """Count the fault; return the error."""
+        self.faults[str(fault)] += 1
+        return error
+
+    async def generate_token(
+        self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+    ) -> GatewayToken:
+        del service
+        await asyncio.sleep(0)
+        if self.weather.throttles(gateway, self.now):
+            raise self.failing(AzureThrottled("issuing", AzureFacts(429)), "throttled")
+        if not self.weather.issues(gateway, self.now):
+            raise self.failing(AzureUnavailable("issuing", _NOWHERE), "ARM down")
+        if expiry > self.now - _BEHIND + _LONGEST:
+            raise AzureRejected("issuing", AzureFacts(400, "ValidationError"))
+        self.issued[gateway, self.now] += 1
+        return GatewayToken.parse(self._gateways[gateway].token(key_type, expiry))
+
+    async def names(self, service: ServiceId) -> AsyncIterator[str]:
+        alias = service.name.removesuffix("-apim")
+        if not self.weather.lists(alias, self.now):
+            raise self.failing(AzureUnavailable("listing", _NOWHERE), "not listed")
+        for name in self.estate.gateways[alias]:
+            yield name
+
+    async def load(self) -> SweepRecord:
+        fate = self.weather.record(self.now)
+        if fate == "unreadable":
+            raise self.failing(AzureUnavailable("record", _NOWHERE), "record unreadable")
+        if fate == "lost":
+            self.faults["record lost"] += 1
+            self._record = SweepRecord().as_json()
+        return SweepRecord.from_json(self._record)
+
+    async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
+        if self.weather.record(self.now) in {"unreadable", "not saved"}:
+            raise self.failing(AzureUnavailable("record", _NOWHERE), "record not saved")
+        self._record = change(SweepRecord.from_json(self._record)).as_json()
+
+    def _destination(self, spec: DestinationSettings, ref: GatewayRef) -> SimulatedPlace:
+        place = spec.place(ref)
+        if (ref, place) not in self.places:
+            self.places[ref, place] = SimulatedPlace(place, self, restartable=spec.kind == "kubernetes")
+        return self.places[ref, place]
