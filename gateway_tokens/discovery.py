@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .decisions import Reason
 from .log_lines import log_line
 from .model import GatewayRef, is_gateway_id
-from .planning import Reason
-from .renewing import Unit
 from .report import Outcome, Row, Trouble, failure_of
+from .units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

@@ -15,10 +15,11 @@ from .http_api import caller_of
 from .http_reports import report_answer, shown_row, summary
 from .model import GatewayRef
 from .patience import SWEEP_PATIENCE, patience
-from .renewing import Unit, look
+from .renewing import look
 from .report import MOST_ROWS_KEPT, Row, SweepReport
 from .requests import read_gateway, read_service
 from .sweeping import plan, remembered, renew_now, spread, sweep, terms_of
+from .units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine

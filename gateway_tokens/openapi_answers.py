@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .decisions import Action
 from .model import KeyType
-from .planning import Action
 from .report import Outcome
 
 _TEXT = {"type": "string"}

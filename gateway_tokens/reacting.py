@@ -13,10 +13,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from .decisions import Reason
 from .discovery import unit_of
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent
 from .log_lines import log_line
-from .planning import Reason
 from .report import Outcome, row_name
 from .sweeping import keep_and_remember, remembered, terms_of
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .ports import World
-    from .renewing import Unit
     from .report import SweepRecord
+    from .units import Unit
 
 # Every replica sends its own event, and goes on sending while it fails to sign in: one reaction covers them all.
 FOLD = timedelta(hours=1)

@@ -7,71 +7,26 @@ interrupts it, the next run sees in the destination itself what is left to do.
 from __future__ import annotations
 
 import asyncio
-import logging
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .errors import (
-    AzureNotFound,
-    GatewayTokensError,
-    NotFound,
-    NotOwned,
-    NotVerified,
-    WriteConflict,
-)
+from .delivery import Delivery
+from .errors import AzureNotFound, NotFound
 from .issuing import issue_checked
-from .ledger import Label
-from .planning import Action, Decision, Observed, Reason, decide
 from .policy import expiry_after
-from .report import Outcome, Row, failure_of, row_name
-from .timing import at_risk_from, due_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Awaitable, Callable
 
-    from .destination_settings import Destination as DestinationSettings
-    from .ledger import Held
-    from .model import GatewayRef, GatewayToken, ServiceId
-    from .ports import Clock, Destination, Gateways
-    from .report import Trouble
-    from .settings import GatewayRule
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One gateway to be kept, and the rule that says how and where."""
-
-    ref: GatewayRef
-    service: ServiceId
-    rule: GatewayRule
-
-    @property
-    def owner(self) -> str:
-        """What labels say of this gateway: names of APIM services are unique in the world, aliases are not."""
-        return f"{self.service.name}/{self.ref.gateway}".lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a run works under."""
-
-    clock: Clock
-    gateways: Gateways
-    destination: Callable[[DestinationSettings, GatewayRef], Destination]
-    interval: timedelta  # between sweeps
-    troubles: Mapping[str, Trouble]
-    renew_by: datetime | None = None  # renew whatever expires by then, due or not
-    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
+    from .model import GatewayToken
+    from .report import Row
+    from .units import Terms, Unit
 
 
 async def keep(unit: Unit, terms: Terms) -> list[Row]:
     """Bring every destination of a gateway up to date. Never raises: what failed is in its row."""
     token = _once(lambda: _issue(unit, terms))
-    keepers = [_Keeper(unit, spec, terms, token) for spec in unit.rule.destinations]
-    return await asyncio.gather(*(keeper.keep() for keeper in keepers))
+    rows = [Delivery(unit, spec, terms, token) for spec in unit.rule.destinations]
+    return await asyncio.gather(*(row.keep() for row in rows))
 
 
 async def look(unit: Unit, terms: Terms) -> list[Row]:
@@ -80,8 +35,8 @@ async def look(unit: Unit, terms: Terms) -> list[Row]:
     async def nothing() -> GatewayToken:
         raise AssertionError("a look issues no token")
 
-    keepers = [_Keeper(unit, spec, terms, nothing) for spec in unit.rule.destinations]
-    return await asyncio.gather(*(keeper.look() for keeper in keepers))
+    rows = [Delivery(unit, spec, terms, nothing) for spec in unit.rule.destinations]
+    return await asyncio.gather(*(row.look() for row in rows))
 
 
 async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
@@ -90,156 +45,6 @@ async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
         return await issue_checked(terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry)
     except AzureNotFound:
         raise NotFound(str(unit.ref)) from None
-
-
-class _Keeper:
-    """One row on its way through a run."""
-
-    def __init__(
-        self,
-        unit: Unit,
-        spec: DestinationSettings,
-        terms: Terms,
-        token: Callable[[], Awaitable[GatewayToken]],
-    ) -> None:
-        self._unit, self._spec, self._terms, self._token = unit, spec, terms, token
-        self._place = spec.place(unit.ref)
-        self._name = row_name(unit.ref, self._place)
-        self._trouble = terms.troubles.get(self._name)
-
-    async def look(self) -> Row:
-        """The row as it is."""
-        try:
-            held = await self._open().read()
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
-            row = self._unseen()
-            seen = self._failed(row, error)
-            return replace(seen, failures=row.failures, last_failure=row.last_failure)
-        return self._row(held, self._decide(held))
-
-    async def keep(self) -> Row:
-        """The row brought up to date, or why not."""
-        row = await self._pass()
-        # Somebody wrote at the same time, another run perhaps: look once more and do what is left to do.
-        crossed = row.outcome is Outcome.FAILED and row.code in {WriteConflict.code, NotVerified.code}
-        return await self._pass() if crossed else row
-
-    async def _pass(self) -> Row:
-        row = self._unseen()
-        try:
-            destination = self._open()
-            held = await destination.read()
-            row = self._row(held, self._decide(held))
-            return await self._carry_out(destination, row, held)
-        except Exception as error:  # noqa: BLE001 - a row that fails must not stop its neighbours
-            return self._failed(row, error)
-
-    def _open(self) -> Destination:
-        return self._terms.destination(self._spec, self._unit.ref)
-
-    async def _carry_out(self, destination: Destination, row: Row, held: Held | None) -> Row:
-        if row.action is Action.KEEP:
-            return _well(row, Outcome.FRESH)
-        if row.action is Action.WAIT:
-            return replace(row, outcome=Outcome.BACKING_OFF)
-        if row.action is Action.REFUSE:
-            raise NotOwned(self._place, row.message)
-        token = await self._token() if row.action is Action.RENEW else held.token if held else None
-        if token is None:
-            raise NotVerified(self._place, "what it held is gone")
-        if row.action is Action.RENEW:
-            row = await self._deliver(destination, row, held, token)
-        return row if row.outcome is Outcome.FRESH else await self._restart(destination, row, token)
-
-    async def _deliver(
-        self, destination: Destination, row: Row, held: Held | None, token: GatewayToken
-    ) -> Row:
-        label = Label(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
-        if _unchanged(held, token, label):
-            return _well(row, Outcome.FRESH)
-        await destination.write(token, label, held)
-        stored = await destination.read()
-        if stored is None or stored.token is None or stored.token.value != token.value:
-            raise NotVerified(self._place, "what was read back is not the token that was written")
-        done = replace(_well(row, Outcome.RENEWED), new_expiry=token.expiry, key_type=label.key_type)
-        return self._timed(done, token)
-
-    async def _restart(self, destination: Destination, row: Row, token: GatewayToken) -> Row:
-        if not destination.restarts:
-            unheard = row.reason == Reason.NOT_PICKED_UP
-            return _well(row, Outcome.NOT_PICKED_UP) if unheard else row
-        try:
-            await destination.restart(token)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the token is delivered
-            return self._failed(row, error, Outcome.NOT_RESTARTED)
-        return row if row.outcome else _well(row, Outcome.RESTARTED)
-
-    def _decide(self, held: Held | None) -> Decision:
-        trouble = self._trouble
-        observed = Observed(
-            ref=self._unit.ref,
-            row=self._name,
-            rule=self._unit.rule,
-            owner=self._unit.owner,
-            adopt=self._spec.adopt,
-            held=held,
-            interval=self._terms.interval,
-            failures=trouble.failures if trouble else 0,
-            last_failure=trouble.last_failure if trouble else None,
-            renew_by=self._terms.renew_by,
-            picked_up=self._terms.picked_up,
-        )
-        return decide(observed, self._terms.clock())
-
-    def _unseen(self) -> Row:
-        trouble = self._trouble
-        return Row(
-            self._unit.ref,
-            self._place,
-            action=None,
-            reason=Reason.NOT_OBSERVED,
-            message="",
-            failures=trouble.failures if trouble else 0,
-            last_failure=trouble.last_failure if trouble else None,
-            code=trouble.code if trouble else "",
-        )
-
-    def _row(self, held: Held | None, decision: Decision) -> Row:
-        label, token = (held.label, held.token) if held else (None, None)
-        row = replace(
-            self._unseen(),
-            action=decision.action,
-            reason=decision.reason,
-            message=decision.message,
-            key_type=label.key_type if label else None,
-            expiry=token.expiry if token else None,
-        )
-        return self._timed(row, token) if token else row
-
-    def _timed(self, row: Row, token: GatewayToken) -> Row:
-        rule = self._unit.rule
-        due, risk = due_at(self._name, rule, token.expiry), at_risk_from(rule, token.expiry)
-        return replace(row, due=due, at_risk_from=risk)
-
-    def _failed(self, row: Row, error: Exception, outcome: Outcome = Outcome.FAILED) -> Row:
-        if not isinstance(error, GatewayTokensError):
-            _log.error("unexpected failure at %s", self._place, exc_info=error)
-        code, said = failure_of(error)
-        failures = (self._trouble.failures if self._trouble else 0) + 1
-        now = self._terms.clock()
-        return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
-
-
-def _well(row: Row, outcome: Outcome) -> Row:
-    """The row with nothing left of what failed before."""
-    return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
-
-
-def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:
-    """Whether writing would change nothing: tokens of one minute are alike, and stores may keep versions for ever."""
-    before = held.label if held else None
-    same_label = before is not None and (before.owner, before.key_type) == (label.owner, label.key_type)
-    return same_label and held is not None and held.token == token
 
 
 def _once(make: Callable[[], Awaitable[GatewayToken]]) -> Callable[[], Awaitable[GatewayToken]]:

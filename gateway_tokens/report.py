@@ -8,13 +8,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from .decisions import Reason
 from .errors import GatewayTokensError
-from .planning import Reason
 from .timing import BLIND_SWEEPS
 
 if TYPE_CHECKING:
+    from .decisions import Action
     from .model import GatewayRef, KeyType
-    from .planning import Action
 
 # Rows kept for the answer; a sweep of tens of thousands must not hold them all. The log has every row.
 MOST_ROWS_KEPT = 500

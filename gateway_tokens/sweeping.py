@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from .discovery import discover
 from .errors import AzureError
 from .log_lines import log_line
-from .renewing import Terms, keep, look
+from .renewing import keep, look
 from .report import Row, SweepRecord, SweepReport
 from .sweep_lines import log_row, log_sum
+from .units import Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
 
     from .discovery import Permitted
     from .ports import World
-    from .renewing import Unit
+    from .units import Unit
 
 # Gateways kept at the same time. Azure allows a subscription 25 reads and 10 writes a second for long:
 # https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling

@@ -20,8 +20,8 @@ from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensErr
 from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
 from gateway_tokens.ports import World
-from gateway_tokens.renewing import Terms, Unit
 from gateway_tokens.report import SweepRecord, Trouble
+from gateway_tokens.units import Terms, Unit
 from tests.fakes import MemoryDestination
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

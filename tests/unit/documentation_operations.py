@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway_tokens import http_renewals, patience, policy, requests, sweeping, timing
+from gateway_tokens.checks import CHECKS
+from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.http_reports import shown_row, summary
 from gateway_tokens.model import GatewayRef
-from gateway_tokens.planning import CHECKS, Reason
 from gateway_tokens.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
 from gateway_tokens.settings_faults import read_estate
 from tests.unit import documentation_recipes as recipes

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from gateway_tokens.discovery import discover, unit_of
 from gateway_tokens.model import GatewayRef
-from gateway_tokens.renewing import Unit
+from gateway_tokens.units import Unit
 from tests.renewal_estate import CONTOSO, Estate, contoso, kept
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.checks import CHECKS
+from gateway_tokens.decisions import Action, Observed, Reason
 from gateway_tokens.ledger import Held, Label
 from gateway_tokens.model import KeyType
-from gateway_tokens.planning import CHECKS, Action, Observed, Reason, decide
+from gateway_tokens.planning import decide
 from gateway_tokens.settings import GatewayRule
 from gateway_tokens.timing import due_at
 from tests.renewal_estate import DAY, EDGE, HOUR, MINUTE, NOW, a_token
@@ -223,9 +225,9 @@ class TestBackOff:
         row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 5 * MINUTE)
         assert why(row, now)[0] is action
 
-    def test_holds_a_restart_back_as_well(self) -> None:
+    def test_holds_no_restart_back_since_nobody_knows_when_the_token_still_running_ends(self) -> None:
         row = self.failing(held=Held(a_token(FAR), OURS, restart_due=True))
-        assert why(row)[1] is Reason.BACKING_OFF
+        assert why(row)[1] is Reason.NOT_RESTARTED
 
     def test_holds_a_takeover_and_a_change_of_keys_back_as_well(self) -> None:
         assert why(self.failing(label=THEIRS, adopt=True))[1] is Reason.BACKING_OFF

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.decisions import Action, Reason
 from gateway_tokens.errors import (
     AzureError,
     AzureFacts,
@@ -18,7 +19,6 @@ from gateway_tokens.errors import (
 )
 from gateway_tokens.ledger import Held, Label
 from gateway_tokens.model import GatewayToken, KeyType
-from gateway_tokens.planning import Action, Reason
 from gateway_tokens.renewing import keep, look
 from gateway_tokens.report import Outcome, Row
 from tests.fakes import MemoryDestination

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import SignInRequired
 from gateway_tokens.model import GatewayRef
-from gateway_tokens.planning import Reason
 from gateway_tokens.report import (
     MOST_ROWS_KEPT,
     NEW_FAILURE,

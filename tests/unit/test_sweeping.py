@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import AzureFacts, AzureUnavailable
 from gateway_tokens.model import GatewayRef
-from gateway_tokens.planning import Reason
 from gateway_tokens.report import Outcome, SweepRecord, SweepReport
 from gateway_tokens.sweeping import CONCURRENCY, plan, remember, sweep
 from tests.renewal_estate import (
