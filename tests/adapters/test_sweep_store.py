@@ -1,0 +1,146 @@
+"""The sweep record in a blob, on the wire."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from azure.identity.aio import ManagedIdentityCredential
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
+from gateway_tokens.report import SweepRecord
+from gateway_tokens.sweep_store import BlobSweepStore
+from tests.adapters.destination_places import World, a_world
+from tests.renewal_estate import a_trouble, lines
+
+AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+RECORD = SweepRecord(AT, AT, {"fresh": 2}, AT, {"row": a_trouble(3)}, {"contoso/edge-01": AT})
+READ = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
+
+
+@pytest.fixture
+async def world(
+    emulator: Emulator, credential: ManagedIdentityCredential, tmp_path: Path
+) -> AsyncIterator[World]:
+    async with a_world(emulator, credential, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(world: World) -> BlobSweepStore:
+    return BlobSweepStore(world.azure, world.emulator.container_url)
+
+
+def stored(emulator: Emulator) -> dict[str, object]:
+    document: dict[str, object] = json.loads(
+        emulator.azure.blobs.containers["gateway-tokens"]["sweep-record.json"].content
+    )
+    return document
+
+
+def put(emulator: Emulator, content: bytes) -> None:
+    emulator.azure.blobs.put("gateway-tokens", "sweep-record.json", content, AT)
+
+
+def counted(record: SweepRecord) -> SweepRecord:
+    return replace(record, counts={"n": record.counts.get("n", 0) + 1})
+
+
+async def test_a_record_that_nobody_wrote_is_empty(store: BlobSweepStore) -> None:
+    assert await store.load() == SweepRecord()
+
+
+async def test_a_record_comes_back_as_it_was_written(store: BlobSweepStore) -> None:
+    await store.update(lambda _: RECORD)
+    assert await store.load() == RECORD
+
+
+async def test_a_change_begins_from_what_is_there(store: BlobSweepStore) -> None:
+    for _ in range(3):
+        await store.update(counted)
+    assert (await store.load()).counts == {"n": 3}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first write", "a later write"])
+async def test_a_change_is_made_again_when_somebody_wrote_in_between(
+    store: BlobSweepStore,
+    emulator: Emulator,
+    first: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    if not first:
+        put(emulator, json.dumps(SweepRecord().as_json()).encode())
+    theirs = json.dumps(SweepRecord(counts={"n": 10}).as_json()).encode()
+    emulator.azure.faults.add(
+        Fault(host="blob", method="PUT", kind="call", action=lambda: put(emulator, theirs))
+    )
+    await store.update(counted)
+    assert stored(emulator)["counts"] == {"n": 11}
+
+
+async def test_a_change_gives_up_when_somebody_always_writes_in_between(
+    store: BlobSweepStore, emulator: Emulator
+) -> None:
+    theirs = json.dumps(SweepRecord(counts={"n": 10}).as_json()).encode()
+    emulator.azure.faults.add(
+        Fault(host="blob", method="PUT", kind="call", times=None, action=lambda: put(emulator, theirs))
+    )
+    with pytest.raises(AzureUnavailable, match="WrittenByOthersAllTheTime"):
+        await store.update(counted)
+    assert stored(emulator)["counts"] == {"n": 10}
+
+
+async def test_changes_at_the_same_time_all_arrive(world: World, emulator: Emulator) -> None:
+    one, other = (BlobSweepStore(world.azure, emulator.container_url) for _ in range(2))
+    await asyncio.gather(one.update(counted), other.update(counted))
+    assert (await one.load()).counts == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"scribble",
+        b"\xff\xfe",
+        b"[]",
+        b"5",
+        b"{}",
+        b'{"startedAt": 5}',
+        json.dumps({**RECORD.as_json(), "completedAt": "2026-03-01T12:00:00"}).encode(),
+    ],
+    ids=lambda content: repr(content)[:20],
+)
+async def test_a_record_that_cannot_be_understood_is_empty_and_mended_by_the_next_write(
+    store: BlobSweepStore, emulator: Emulator, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(emulator, content)
+    with caplog.at_level(logging.INFO):
+        assert await store.load() == SweepRecord()
+    assert [line["event"] for line in lines(caplog)] == ["sweep.record_not_understood"]
+    await store.update(lambda _: RECORD)
+    assert await store.load() == RECORD
+
+
+async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(world: World) -> None:
+    store = BlobSweepStore(world.azure, world.emulator.container_url + "-x")
+    with pytest.raises(AzureNotFound, match="Reading the sweep record failed"):
+        await store.load()
+    with pytest.raises(AzureNotFound):
+        await store.update(counted)
+
+
+async def test_a_missing_permission_to_read_names_it(store: BlobSweepStore, emulator: Emulator) -> None:
+    emulator.azure.granted = set()
+    with pytest.raises(AzureForbidden, match=r"blobs/read' at '.*gateway-tokens'"):
+        await store.load()
+
+
+async def test_a_missing_permission_to_write_names_it(store: BlobSweepStore, emulator: Emulator) -> None:
+    emulator.azure.granted = {READ}
+    with pytest.raises(AzureForbidden, match=r"blobs/write' at '.*gateway-tokens'"):
+        await store.update(counted)

@@ -1,0 +1,187 @@
+"""The timer and the queue function of this app in the real worker runtime, against the emulator."""
+
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+from tests.functions.renewal_app import RenewalApp, renewal_app
+from tests.renewal_estate import CONTOSO, lines
+from tests.worker_answers import Result
+from tests.worker_runtime import WorkerRuntime
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RenewalApp]:
+    async with renewal_app(emulator, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+async def worker(app: RenewalApp) -> AsyncIterator[WorkerRuntime]:
+    del app  # its settings must be there first
+    async with WorkerRuntime.load(ROOT) as loaded:
+        yield loaded
+
+
+def expired(gateway: str = "edge-01") -> str:
+    """The event of a token that ended just now."""
+    now = datetime.now(UTC).isoformat()
+    return json.dumps(
+        {
+            "id": "1",
+            "source": str(CONTOSO),
+            "subject": f"/gateways/{gateway}/pod-1",
+            "type": "Microsoft.ApiManagement.GatewayTokenExpired",
+            "time": now,
+            "specversion": "1.0",
+            "data": {
+                "gatewayInfo": {"gatewayId": gateway, "instanceId": "pod-1"},
+                "tokenInfo": {"expiredAtUtc": now},
+            },
+        }
+    )
+
+
+class TestTheTimer:
+    async def test_runs_on_the_schedule_setting_is_monitored_and_not_run_on_start_up(
+        self, worker: WorkerRuntime
+    ) -> None:
+        function = worker.functions["renew_on_schedule"]
+        assert function.trigger == {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "%RENEWAL_SCHEDULE%",
+            "runOnStartup": False,
+            "useMonitor": True,
+        }
+        assert function.retry_options is None
+
+    @pytest.mark.parametrize("past_due", [False, True])
+    async def test_renews_the_estate(
+        self,
+        worker: WorkerRuntime,
+        app: RenewalApp,
+        past_due: bool,  # noqa: FBT001 - a table's column
+    ) -> None:
+        assert await worker.invoke_timer("renew_on_schedule", past_due=past_due) == Result(ok=True)
+        assert app.held("edge-01").startswith("GatewayKey edge-01&")
+        assert app.held("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
+        assert app.record()["completedAt"]
+
+    async def test_fails_loudly_after_the_last_row_and_tells_telemetry_how_many(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        old = app.hold("plant-a", timedelta(days=8), "fabrikam")
+        app.emulator.azure.faults.add(
+            Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
+        )
+        result = await worker.invoke_timer("renew_on_schedule")
+        assert not result.ok
+        assert result.exception_text.startswith("SweepFailed: 1 of 3 rows failed; the others are done.")
+        assert (app.held("edge-01") != "", app.held("plant-a", "fabrikam")) == (True, old)
+        assert app.record()["counts"] == {"failed": 1, "renewed": 2}
+        said = result.exception_text + result.stack_trace
+        for value in (old, app.held("edge-01"), app.held("edge-02")):
+            assert value.rpartition("&")[2] not in said
+
+    async def test_works_again_once_what_was_broken_is_mended(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        fault = app.emulator.azure.faults.add(Fault(host="vault", method="PUT", status=403, times=None))
+        assert not (await worker.invoke_timer("renew_on_schedule")).ok
+        app.emulator.azure.faults.remove(fault)
+        assert await worker.invoke_timer("renew_on_schedule") == Result(ok=True)
+
+    async def test_says_which_settings_are_wrong_and_works_once_they_are_right(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        app.configure(GATEWAY_TOKENS="")
+        result = await worker.invoke_timer("renew_on_schedule")
+        assert not result.ok
+        assert result.exception_text.startswith("SettingsInvalid: The settings are invalid: GATEWAY_TOKENS")
+        app.configure()
+        assert await worker.invoke_timer("renew_on_schedule") == Result(ok=True)
+
+
+class TestTheQueue:
+    async def test_listens_to_the_queue_of_events(self, worker: WorkerRuntime) -> None:
+        trigger = worker.functions["take_event"].trigger
+        assert (trigger["queueName"], trigger["connection"]) == ("gateway-events", "AzureWebJobsStorage")
+
+    @pytest.mark.parametrize("form", ["text", "bytes", "base64"])
+    async def test_renews_the_gateway_of_an_event(
+        self, worker: WorkerRuntime, app: RenewalApp, form: str
+    ) -> None:
+        body = expired()
+        sent: dict[str, str | bytes] = {
+            "text": body,
+            "bytes": body.encode(),
+            "base64": base64.b64encode(body.encode()).decode(),
+        }
+        assert await worker.invoke_queue("take_event", sent[form]) == Result(ok=True)
+        assert app.held("edge-01").startswith("GatewayKey edge-01&")
+        assert app.held("edge-02") == ""
+
+    async def test_folds_a_burst(self, worker: WorkerRuntime, app: RenewalApp) -> None:
+        body = expired()
+        for _ in range(3):
+            assert await worker.invoke_queue("take_event", body) == Result(ok=True)
+        assert len(app.emulator.azure.called("arm", "POST")) == 1
+
+    async def test_takes_an_event_about_a_gateway_that_is_left_alone_off_the_queue(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        assert await worker.invoke_queue("take_event", expired("lab-01")) == Result(ok=True)
+        assert app.writes() == []
+
+    @pytest.mark.parametrize("dequeue_count", [1, 5])
+    async def test_fails_on_a_malformed_message_with_a_line_so_that_it_ends_in_the_poison_queue(
+        self,
+        worker: WorkerRuntime,
+        app: RenewalApp,
+        dequeue_count: int,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            result = await worker.invoke_queue("take_event", '{"hello": 1}', dequeue_count)
+        assert not result.ok
+        assert result.exception_text == (
+            "EventInvalid: The queue message is no API Management event: it has no type."
+        )
+        (line,) = lines(caplog, "event.rejected")
+        assert (line["reason"], line["dequeueCount"]) == ("it has no type", dequeue_count)
+        assert app.emulator.azure.calls == []
+
+    async def test_leaves_a_message_on_the_queue_while_the_record_cannot_be_written(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        fault = app.emulator.azure.faults.add(Fault(host="blob", method="PUT", status=403, times=None))
+        assert not (await worker.invoke_queue("take_event", expired())).ok
+        app.emulator.azure.faults.remove(fault)
+        assert await worker.invoke_queue("take_event", expired(), dequeue_count=2) == Result(ok=True)
+        assert app.record()["reactions"].keys() == {"contoso/edge-01"}
+
+
+@pytest.mark.usefixtures("app")
+async def test_the_http_functions_run_in_the_same_worker(worker: WorkerRuntime) -> None:
+    url = "https://app.example/api/renewals"
+    planned = await worker.invoke_http("plan_renewals", "GET", url)
+    swept = await worker.invoke_http("run_renewals", "POST", url)
+    renewed = await worker.invoke_http(
+        "renew_gateway", "POST", url, params={"service": "contoso", "gatewayId": "edge-01"}
+    )
+    listed = await worker.invoke_http("list_gateways", "GET", url, params={"service": "contoso"})
+    healthy = await worker.invoke_http("health", "GET", url)
+    assert [answer.status for answer in (planned, swept, renewed, listed, healthy)] == [200] * 5
+    assert json.loads(planned.body)["counts"] == {"renew": 3}
+    assert json.loads(swept.body)["counts"] == {"renewed": 3}
