@@ -1,8 +1,13 @@
 """Keeps the access tokens of Azure API Management self-hosted gateways fresh.
 
-Start reading at `function_app.py`. Rooms, from judgement to shell; imports point to the left only:
+Start reading at `function_app.py`. Imports point one way, from the bottom of this list to its top:
 
-    pure (errors, model, patterns, policy, planning, access, callers, requests, forms, settings, events,
-    ledger, health)  <-  ports  <-  use cases (issuing, renewing)  <-  shell (http_api, arm,
-    destinations, sweep_store)  <-  wiring  <-  function_app
+    pure        errors, model, timestamps, patterns, documents, policy, access, callers, sign_in, requests, forms,
+                settings, settings_faults, destination_settings, app_settings, ledger, timing, decisions, checks,
+                planning, report, health, events, log_lines, sweep_lines, openapi, openapi_answers
+    ports       what the use cases need from the world
+    use cases   issuing, units, delivery, renewing, discovery, sweeping, reacting
+    shell       http_api, http_renewals, http_answers, http_reports, background, arm, azure_access, azure_errors,
+                patience, sweep_store, destinations
+    wiring      puts all of it together, and alone reads the environment
 """

@@ -3,20 +3,17 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from azure.identity.aio import ManagedIdentityCredential
 
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
 from gateway_tokens.report import SweepRecord
 from gateway_tokens.sweep_store import BlobSweepStore
-from tests.adapters.destination_places import World, a_world
+from tests.adapters.destination_places import World
 from tests.renewal_estate import a_trouble, lines
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -25,11 +22,8 @@ READ = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
 
 
 @pytest.fixture
-async def world(
-    emulator: Emulator, credential: ManagedIdentityCredential, tmp_path: Path
-) -> AsyncIterator[World]:
-    async with a_world(emulator, credential, tmp_path) as made:
-        yield made
+def emulator(world: World) -> Emulator:
+    return world.emulator
 
 
 @pytest.fixture
