@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .errors import AccessDenied
+from .model import GatewayRef
 from .patterns import matches, overlap
 from .policy import MAX_LIFETIME
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
-    from .model import GatewayRef
     from .settings import AccessRule, CallerMatch
 
 
@@ -81,6 +81,31 @@ def require_some(
         ):
             return
     raise AccessDenied(permission, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The gateways with which a caller may do one thing."""
+
+    rules: Sequence[AccessRule]
+    caller: Caller
+    permission: Permission
+
+    def gateway(self, ref: GatewayRef) -> bool:
+        """Whether it may with this one."""
+        return may(self.rules, self.caller, self.permission, ref)
+
+    def service(self, name: str) -> bool:
+        """Whether it may with some gateway of the service."""
+        try:
+            require_some(self.rules, self.caller, self.permission, name)
+        except AccessDenied:
+            return False
+        return True
+
+    def whole(self, name: str) -> bool:
+        """Whether it may with whatever gateway the service has: `*` is a name that only a wildcard matches."""
+        return self.gateway(GatewayRef(name, "*"))
 
 
 def _is(caller: Caller, wanted: CallerMatch) -> bool:

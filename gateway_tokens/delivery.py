@@ -135,6 +135,7 @@ class Delivery:
             failures=trouble.failures if trouble else 0,
             last_failure=trouble.last_failure if trouble else None,
             code=trouble.code if trouble else "",
+            last_outcome=trouble.outcome if trouble else "",
         )
 
     def _row(self, held: Held | None, decision: Decision) -> Row:
@@ -145,6 +146,7 @@ class Delivery:
             reason=decision.reason,
             message=decision.message,
             key_type=label.key_type if label else None,
+            issued_at=label.issued_at if label else None,
             expiry=token.expiry if token else None,
         )
         return self._timed(row, token) if token else row

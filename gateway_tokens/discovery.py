@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .decisions import Reason
 from .log_lines import log_line
 from .model import GatewayRef, is_gateway_id
-from .report import Outcome, Row, Trouble, failure_of
+from .report import Outcome, Row, failure_of
 from .units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from .ports import World
     from .settings import Service
+    from .sweep_record import Trouble
 
-Permitted = Callable[[GatewayRef], bool]
+
+class Reach(Protocol):
+    """Which gateways are meant."""
+
+    def gateway(self, ref: GatewayRef) -> bool:
+        """Whether this one is."""
+
+    def service(self, name: str) -> bool:
+        """Whether some gateway of the service is."""
+
+
+class Everywhere:
+    """All of them."""
+
+    def gateway(self, ref: GatewayRef) -> bool:  # noqa: ARG002 - whichever it is
+        """Yes."""
+        return True
+
+    def service(self, name: str) -> bool:  # noqa: ARG002 - whichever it is
+        """Yes."""
+        return True
+
+
 _AHEAD = 32
 
 
-async def discover(
-    world: World, permitted: Permitted, troubles: Mapping[str, Trouble]
-) -> AsyncGenerator[Unit | Row]:
-    """Every permitted gateway to be kept, services side by side; and a finished row for what needs none.
+async def discover(world: World, reach: Reach, troubles: Mapping[str, Trouble]) -> AsyncGenerator[Unit | Row]:
+    """Every gateway within reach that is to be kept, services side by side; and a finished row for what needs none.
 
     When a service cannot be listed that is a failed row, and the gateways that the settings name one by one are
     kept all the same.
@@ -38,9 +58,9 @@ async def discover(
         try:
             async with asyncio.TaskGroup() as group:
                 for name, service in world.settings.estate.services.items():
-                    if service.delivers:
+                    if service.delivers and reach.service(name):
                         group.create_task(
-                            _search_service(world, name, service, permitted, troubles=troubles, found=found)
+                            _search_service(world, name, service, reach, troubles=troubles, found=found)
                         )
         finally:
             await found.put(None)
@@ -68,7 +88,7 @@ async def _search_service(
     world: World,
     name: str,
     service: Service,
-    permitted: Permitted,
+    reach: Reach,
     *,
     troubles: Mapping[str, Trouble],
     found: asyncio.Queue[Unit | Row | None],
@@ -78,18 +98,18 @@ async def _search_service(
         async for gateway in world.gateways.names(service.id):
             listed.add(gateway.casefold())
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
-            if unit is not None and permitted(unit.ref):
+            if unit is not None and reach.gateway(unit.ref):
                 await found.put(unit)
     except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
         code, said = failure_of(error)
         log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
         await found.put(_not_listed(name, service, error, world, troubles))
         for unit in _named_one_by_one(name, service, listed):
-            if permitted(unit.ref):
+            if reach.gateway(unit.ref):
                 await found.put(unit)
         return
     for unit in _named_one_by_one(name, service, listed):
-        if permitted(unit.ref):
+        if reach.gateway(unit.ref):
             await found.put(_gone(unit))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from .report import SweepRecord
+    from .sweep_record import SweepRecord
 
 # A sweep that has not completed for so many intervals is missing, not late.
 MISSED_SWEEPS = 3

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .access import Caller
     from .model import GatewayRef
     from .ports import World
-    from .report import SweepRecord
+    from .sweep_record import SweepRecord
 
 
 class HttpApi:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .access import Permission, lifetime_ceiling, may, require_some
+from .access import Permission, Reach, lifetime_ceiling, require_some
 from .discovery import unit_of
 from .errors import NotFound, NotManaged
 from .http_answers import answered, json_answer
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import azure.functions as func
 
-    from .access import Caller
     from .ports import World
 
 # Seconds until a caller of POST renewals is told that the sweep goes on without it; the platform cuts at 230.
@@ -47,14 +46,14 @@ class RenewalApi:
         world = self._open_world()
         caller = caller_of(world, request)
         wanted = read_service(request.route_params)
-        rules = world.settings.estate.access
-        require_some(rules, caller, Permission.READ, wanted)
+        reach = Reach(world.settings.estate.access, caller, Permission.READ)
+        require_some(reach.rules, caller, Permission.READ, wanted)
         found = world.settings.estate.service(wanted)
         if found is None:
             raise NotFound(wanted)
         name, service = found
         refs = [GatewayRef(name, gateway) async for gateway in world.gateways.names(service.id)]
-        seen = [ref for ref in refs if may(rules, caller, Permission.READ, ref)]
+        seen = [ref for ref in refs if reach.gateway(ref)]
         shown = await _looked_at(world, seen)
         gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
         return json_answer({"service": name, "gateways": gateways})
@@ -63,11 +62,12 @@ class RenewalApi:
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
         """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
         world = self._open_world()
-        permitted = _permitted(world, caller_of(world, request), Permission.READ)
+        reach = _reach(world, request, Permission.READ)
         report = SweepReport(world.clock())
-        async with aclosing(plan(world, permitted)) as rows:
+        async with aclosing(plan(world, reach)) as rows:
             async for row in rows:
                 report.counts[row.action or "unknown"] += 1
+                report.at_risk += row.at_risk(world.clock())
                 if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
                     report.rows.append(row)
         return json_answer(summary(report, world.clock()))
@@ -76,11 +76,10 @@ class RenewalApi:
     async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
         """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
         world = self._open_world()
-        caller = caller_of(world, request)
-        permitted = _permitted(world, caller, Permission.RENEW)
-        everything = all(_all_of(world, caller, name) for name in world.settings.estate.services)
+        reach = _reach(world, request, Permission.RENEW)
+        everything = all(reach.whole(name) for name in world.settings.estate.services)
         with patience(SWEEP_PATIENCE):
-            return await self._in_time(sweep(world, permitted, complete=everything), world)
+            return await self._in_time(sweep(world, reach, complete=everything), world)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -118,16 +117,11 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
     raise NotFound(str(asked))
 
 
-def _permitted(world: World, caller: Caller, permission: Permission) -> Callable[[GatewayRef], bool]:
-    rules = world.settings.estate.access
+def _reach(world: World, request: func.HttpRequest, permission: Permission) -> Reach:
+    """What the caller may do this with. Raises AccessDenied when that is nothing."""
+    caller, rules = caller_of(world, request), world.settings.estate.access
     require_some(rules, caller, permission)
-    return lambda ref: may(rules, caller, permission, ref)
-
-
-def _all_of(world: World, caller: Caller, service: str) -> bool:
-    """Whether the caller may renew whatever gateway the service has: some pattern covers every name."""
-    # `*` itself is a name that only a pattern ending in a wildcard of its own matches.
-    return may(world.settings.estate.access, caller, Permission.RENEW, GatewayRef(service, "*"))
+    return Reach(rules, caller, permission)
 
 
 async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:

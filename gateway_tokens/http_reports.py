@@ -46,6 +46,8 @@ def shown_row(row: Row, now: datetime) -> dict[str, Any]:
         "reason": row.reason,
         "message": row.message,
         "outcome": row.outcome,
+        "lastOutcome": row.outcome or row.last_outcome or (Outcome.RENEWED if row.issued_at else None),
+        "issuedAt": _text(row.issued_at),
         "expiry": _text(expiry),
         "oldExpiry": _text(row.expiry),
         "secondsLeft": int((expiry - now).total_seconds()) if expiry else None,

@@ -35,6 +35,8 @@ _ROW: dict[str, Any] = {
     "reason": _TEXT,
     "message": _TEXT,
     "outcome": _or_null({"enum": list(Outcome)}),
+    "lastOutcome": _or_null({"enum": list(Outcome)}),
+    "issuedAt": _or_null(_TIMESTAMP),
     "expiry": _or_null(_TIMESTAMP),
     "oldExpiry": _or_null(_TIMESTAMP),
     "secondsLeft": _or_null(_NUMBER),

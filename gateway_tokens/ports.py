@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .destination_settings import Destination as DestinationSettings
     from .ledger import Held, Label
     from .model import GatewayRef, GatewayToken, KeyType, ServiceId
-    from .report import SweepRecord
+    from .sweep_record import SweepRecord
 
 
 class Clock(Protocol):

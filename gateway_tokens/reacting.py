@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .ports import World
-    from .report import SweepRecord
+    from .sweep_record import SweepRecord
     from .units import Unit
 
 # Every replica sends its own event, and goes on sending while it fails to sign in: one reaction covers them all.

@@ -1,18 +1,20 @@
-"""What a sweep found and did, row by row and in sum; and what is remembered of it until the next one."""
+"""What a sweep found and did, row by row and in sum."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .decisions import Reason
 from .errors import GatewayTokensError
+from .sweep_record import Trouble
 from .timing import BLIND_SWEEPS
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .decisions import Action
     from .model import GatewayRef, KeyType
 
@@ -55,6 +57,8 @@ class Row:
     due: datetime | None = None  # when the token now there is to be renewed
     at_risk_from: datetime | None = None
     key_type: KeyType | None = None
+    issued_at: datetime | None = None  # as the place's own label says
+    last_outcome: str = ""  # of the last run that did not end well, if that was the last one
     failures: int = 0  # in a row, this one included
     last_failure: datetime | None = None
     code: str = ""  # of the error
@@ -71,7 +75,8 @@ class Row:
             return False
         if self.at_risk_from is None:
             return self.failures >= (BLIND_SWEEPS if self.reason in _BLIND else 1)
-        failing = self.outcome in TROUBLE and self.due is not None and self.due <= now
+        in_trouble = self.outcome in TROUBLE if self.outcome else self.failures > 0
+        failing = in_trouble and self.due is not None and self.due <= now
         return failing or self.at_risk_from <= now
 
 
@@ -128,72 +133,3 @@ class SweepReport:
     def total(self) -> int:
         """All rows."""
         return self.counts.total()
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is remembered of a failing row, because the failing place may not be able to."""
-
-    failures: int
-    last_failure: datetime
-    outcome: str
-    code: str
-    at_risk: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRecord:
-    """What is remembered between sweeps. Advisory: without it back-off starts anew, and nothing is lost."""
-
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    risk_begins: datetime | None = None
-    troubles: dict[str, Trouble] = field(default_factory=dict)
-    reactions: dict[str, datetime] = field(
-        default_factory=dict
-    )  # gateway: when its last event was acted upon
-
-    def as_json(self) -> dict[str, Any]:
-        """As a JSON object with times as ISO 8601 text."""
-        return {
-            "startedAt": _text(self.started_at),
-            "completedAt": _text(self.completed_at),
-            "counts": self.counts,
-            "riskBegins": _text(self.risk_begins),
-            "troubles": {
-                name: [t.failures, _text(t.last_failure), t.outcome, t.code, t.at_risk]
-                for name, t in self.troubles.items()
-            },
-            "reactions": {name: _text(at) for name, at in self.reactions.items()},
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> SweepRecord:
-        """Read what `as_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
-        return cls(
-            _moment(document["startedAt"]),
-            _moment(document["completedAt"]),
-            dict(document["counts"]),
-            _moment(document["riskBegins"]),
-            {
-                name: Trouble(int(n), _aware(at), str(outcome), str(code), bool(risk))
-                for name, (n, at, outcome, code, risk) in document["troubles"].items()
-            },
-            {name: _aware(at) for name, at in document["reactions"].items()},
-        )
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    return _aware(text) if text else None
-
-
-def _aware(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without its zone")
-    return moment

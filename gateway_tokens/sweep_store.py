@@ -11,7 +11,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, Re
 from .azure_errors import translated
 from .errors import AzureFacts, AzureUnavailable
 from .log_lines import log_line
-from .report import SweepRecord
+from .sweep_record import SweepRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

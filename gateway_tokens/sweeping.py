@@ -10,18 +10,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .discovery import discover
+from .discovery import Everywhere, discover
 from .errors import AzureError
 from .log_lines import log_line
 from .renewing import keep, look
-from .report import Row, SweepRecord, SweepReport
+from .report import Row, SweepReport
 from .sweep_lines import log_row, log_sum
+from .sweep_record import SweepRecord
 from .units import Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
 
-    from .discovery import Permitted
+    from .discovery import Reach
     from .ports import World
     from .units import Unit
 
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 # https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
 CONCURRENCY = 16
 _PROGRESS_EVERY = 100
+_EVERYWHERE = Everywhere()
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 Change = Callable[[SweepRecord], SweepRecord]
 
 
-async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete: bool = True) -> SweepReport:
-    """Keep every permitted gateway; every row is logged and counted, whatever the others did.
+async def sweep(world: World, reach: Reach = _EVERYWHERE, *, complete: bool = True) -> SweepReport:
+    """Keep every gateway within reach; every row is logged and counted, whatever the others did.
 
     `complete`: the whole estate is swept, so the record may say so. Raises AzureError only when the record cannot be
     written, after all rows are done.
@@ -50,15 +52,15 @@ async def sweep(world: World, permitted: Permitted = lambda _: True, *, complete
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
-    async with aclosing(discover(world, permitted, terms.troubles)) as found:
+    async with aclosing(discover(world, reach, terms.troubles)) as found:
         await spread(found, one)
     log_sum(report, world.clock(), complete=complete)
     await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
     return report
 
 
-async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
-    """Every permitted row as a sweep would find it, with what it would do and why; nothing is executed."""
+async def plan(world: World, reach: Reach) -> AsyncGenerator[Row]:
+    """Every row within reach as a sweep would find it, with what it would do and why; nothing is executed."""
     terms = terms_of(world, await remembered(world))
     rows: asyncio.Queue[Row | None] = asyncio.Queue(CONCURRENCY)
 
@@ -68,7 +70,7 @@ async def plan(world: World, permitted: Permitted) -> AsyncGenerator[Row]:
 
     async def all_of_them() -> None:
         try:
-            async with aclosing(discover(world, permitted, terms.troubles)) as found:
+            async with aclosing(discover(world, reach, terms.troubles)) as found:
                 await spread(found, one)
         finally:
             await rows.put(None)

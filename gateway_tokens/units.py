@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from .destination_settings import Destination as DestinationSettings
     from .model import GatewayRef, ServiceId
     from .ports import Clock, Destination, Gateways
-    from .report import Trouble
     from .settings import GatewayRule
+    from .sweep_record import Trouble
 
 
 @dataclass(frozen=True, slots=True)

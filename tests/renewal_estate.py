@@ -20,7 +20,7 @@ from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensErr
 from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
 from gateway_tokens.ports import World
-from gateway_tokens.report import SweepRecord, Trouble
+from gateway_tokens.sweep_record import SweepRecord, Trouble
 from gateway_tokens.units import Terms, Unit
 from tests.fakes import MemoryDestination
 

@@ -11,7 +11,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
-from gateway_tokens.report import SweepRecord
+from gateway_tokens.sweep_record import SweepRecord
 from gateway_tokens.sweep_store import BlobSweepStore
 from tests.adapters.destination_places import World
 from tests.renewal_estate import a_trouble, lines

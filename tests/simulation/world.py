@@ -19,7 +19,7 @@ from gateway_tokens.errors import (
 from gateway_tokens.ledger import Held, Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
 from gateway_tokens.ports import World
-from gateway_tokens.report import SweepRecord
+from gateway_tokens.sweep_record import SweepRecord
 from tests.fakes import MemoryDestination
 from tests.simulation.estate import Estate
 from tests.simulation.weather import Slip, Weather

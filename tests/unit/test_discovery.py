@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-from gateway_tokens.discovery import discover, unit_of
+from gateway_tokens.discovery import Everywhere, discover, unit_of
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.units import Unit
 from tests.renewal_estate import CONTOSO, Estate, contoso, kept
@@ -16,7 +16,7 @@ def of_many(count: int) -> Estate:
 
 
 async def found(estate: Estate) -> list[str]:
-    async with aclosing(discover(estate.world, lambda _: True, {})) as units:
+    async with aclosing(discover(estate.world, Everywhere(), {})) as units:
         return [str(unit.ref) async for unit in units]
 
 
@@ -29,7 +29,7 @@ async def test_more_gateways_than_are_read_ahead_all_come() -> None:
 
 
 async def test_a_unit_knows_its_service_in_azure_and_its_rule() -> None:
-    async with aclosing(discover(contoso(lifetime="P7D").world, lambda _: True, {})) as units:
+    async with aclosing(discover(contoso(lifetime="P7D").world, Everywhere(), {})) as units:
         unit = await anext(units)
     assert isinstance(unit, Unit)
     assert (unit.ref, unit.service) == (GatewayRef("contoso", "edge-01"), CONTOSO)
@@ -37,7 +37,7 @@ async def test_a_unit_knows_its_service_in_azure_and_its_rule() -> None:
 
 
 async def test_the_search_ends_when_nobody_listens_any_more() -> None:
-    units = discover(of_many(200).world, lambda _: True, {})
+    units = discover(of_many(200).world, Everywhere(), {})
     await anext(units)
     for _ in range(300):  # until the search has read ahead as far as it may
         await asyncio.sleep(0)

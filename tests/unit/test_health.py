@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gateway_tokens.health import problems_of
-from gateway_tokens.report import SweepRecord
+from gateway_tokens.sweep_record import SweepRecord
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW, a_trouble
 
 WELL = SweepRecord(started_at=NOW - MINUTE, completed_at=NOW, risk_begins=NOW + DAY)

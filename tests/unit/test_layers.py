@@ -39,6 +39,7 @@ ROOMS = {
     "openapi": PURE,
     "openapi_answers": PURE,
     "report": PURE,
+    "sweep_record": PURE,
     "timing": PURE,
     "timestamps": PURE,
     "sweep_lines": PURE,

@@ -11,7 +11,7 @@ import pytest
 from gateway_tokens.errors import AzureUnavailable
 from gateway_tokens.events import EventKind, GatewayEvent
 from gateway_tokens.reacting import FOLD, Reactions
-from gateway_tokens.report import SweepRecord
+from gateway_tokens.sweep_record import SweepRecord
 from tests.renewal_estate import (
     CONTOSO,
     DAY,

@@ -16,12 +16,11 @@ from gateway_tokens.report import (
     TROUBLE,
     Outcome,
     Row,
-    SweepRecord,
     SweepReport,
-    Trouble,
     failure_of,
     row_name,
 )
+from gateway_tokens.sweep_record import SweepRecord, Trouble
 from tests.renewal_estate import DAY, EDGE, MINUTE, NOW, a_trouble
 
 

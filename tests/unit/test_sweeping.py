@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from gateway_tokens.decisions import Reason
+from gateway_tokens.discovery import Everywhere
 from gateway_tokens.errors import AzureFacts, AzureUnavailable
 from gateway_tokens.model import GatewayRef
-from gateway_tokens.report import Outcome, SweepRecord, SweepReport
+from gateway_tokens.report import Outcome, SweepReport
+from gateway_tokens.sweep_record import SweepRecord
 from gateway_tokens.sweeping import CONCURRENCY, plan, remember, sweep
 from tests.renewal_estate import (
     CONTOSO,
@@ -32,6 +34,16 @@ from tests.renewal_estate import (
 
 UNREACHABLE = AzureUnavailable("Listing", AzureFacts(503))
 FIRST = "contoso/edge-01 -> /contoso/edge-01"
+
+
+@dataclass(frozen=True)
+class Only:
+    """A reach over the gateways that a question picks; every service may have some."""
+
+    gateway: Callable[[GatewayRef], bool]
+
+    def service(self, name: str) -> bool:
+        return bool(name)
 
 
 def two_services(
@@ -118,7 +130,7 @@ class TestWhichGateways:
 
     async def test_only_those_that_are_permitted(self) -> None:
         estate = two_services({"*": kept(), "edge-09": kept()})
-        report = await sweep(estate.world, lambda ref: ref.gateway == "edge-02", complete=False)
+        report = await sweep(estate.world, Only(lambda ref: ref.gateway == "edge-02"), complete=False)
         assert [str(row.ref) for row in report.rows] == ["contoso/edge-02"]
 
 
@@ -150,14 +162,14 @@ class TestAServiceThatCannotBeListed:
         estate.gateways.estate[CONTOSO] = ()
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
         estate.deliver("/contoso/edge-01", a_token(NOW + 20 * DAY))
-        report = await sweep(estate.world, lambda ref: ref.service == "contoso")
+        report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
         assert dict(report.counts) == {Outcome.FRESH: 1, Outcome.FAILED: 1}
 
     async def test_has_those_kept_that_were_listed_before_it_broke_off_and_none_twice(self) -> None:
         estate = two_services({"edge-01": kept(), "edge-02": kept(), "*": kept()}, ("EDGE-01", "edge-03"))
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
         estate.deliver("/contoso/edge-02", a_token(NOW + 20 * DAY, "edge-02"), "contoso-apim/edge-02")
-        report = await sweep(estate.world, lambda ref: ref.service == "contoso")
+        report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
         assert sorted(gateway for gateway, _, _ in estate.gateways.issued) == ["EDGE-01", "edge-03"]
         assert dict(report.counts) == {Outcome.RENEWED: 2, Outcome.FRESH: 1, Outcome.FAILED: 1}
 
@@ -338,7 +350,7 @@ class TestPlan:
     async def test_shows_every_row_with_its_reason_and_does_nothing(self) -> None:
         estate = two_services({"*": kept(), "edge-09": kept()})
         estate.deliver("/contoso/edge-01", a_token(NOW + 20 * DAY))
-        rows = {str(row.ref): row.reason async for row in plan(estate.world, lambda _: True)}
+        rows = {str(row.ref): row.reason async for row in plan(estate.world, Everywhere())}
         assert rows == {
             "contoso/edge-01": Reason.FRESH,
             "contoso/edge-02": Reason.NOT_STORED,
@@ -349,12 +361,12 @@ class TestPlan:
         assert (estate.gateways.issued, estate.sweeps.record) == ([], SweepRecord())
 
     async def test_shows_only_what_is_permitted(self) -> None:
-        rows = [row async for row in plan(two_services().world, lambda ref: ref.service == "fabrikam")]
+        rows = [row async for row in plan(two_services().world, Only(lambda ref: ref.service == "fabrikam"))]
         assert [str(row.ref) for row in rows] == ["fabrikam/plant-a"]
 
     async def test_leaves_nothing_running_when_nobody_reads_on(self) -> None:
         names = [f"edge-{number:03}" for number in range(200)]
-        rows = plan(two_services(contosos=names).world, lambda _: True)
+        rows = plan(two_services(contosos=names).world, Everywhere())
         await anext(rows)
         for _ in range(50):  # until everything that can be read ahead is
             await asyncio.sleep(0)
