@@ -83,13 +83,13 @@ class AzureAccess:
         """The official client of a blob, by its address."""
         from azure.storage.blob.aio import BlobClient
 
-        # Storage's pipeline works with its own retry policy only.
-        options = {**self._transport(), **_STORAGE_RETRY}
-        del options["retry_policy"]
-        return self._once(
-            ("blob", address),
-            lambda: BlobClient.from_blob_url(address, credential=self.credential, **options),
-        )
+        def make() -> BlobClient:
+            # Storage's pipeline works with its own retry policy only.
+            options = {**self._transport(), **_STORAGE_RETRY}
+            del options["retry_policy"]
+            return BlobClient.from_blob_url(address, credential=self.credential, **options)
+
+        return self._once(("blob", address), make)
 
     def pipeline(
         self,
@@ -99,9 +99,7 @@ class AzureAccess:
         authentication_policy: AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse],
     ) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
         """A new REST client with our patience; `ca` is PEM text where the server has an authority of its own."""
-        options = self._transport()
-        if ca:
-            options["transport"] = _trusting(ca)
+        options = self._transport(ca)
         steps = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy("gateway-tokens"),
@@ -161,13 +159,12 @@ class AzureAccess:
             return aio.DefaultAzureCredential(managed_identity_client_id=client_id)
         return aio.ManagedIdentityCredential(client_id=client_id)
 
-    def _transport(self) -> dict[str, Any]:
-        return {
-            "connection_timeout": CONNECT_TIMEOUT,
-            "read_timeout": READ_TIMEOUT,
-            "connection_verify": self._settings.ca_file or True,
-            "retry_policy": PatientRetry(self.monotonic, self.sleep),
-        }
+    def _transport(self, ca: str | None = None) -> dict[str, Any]:
+        timeouts = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
+        options = {**timeouts, "retry_policy": PatientRetry(self.monotonic, self.sleep)}
+        if ca or self._settings.ca_file:
+            options["transport"] = _trusting(ca, self._settings.ca_file, timeouts)
+        return options
 
     def _once(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
         if key not in self._made:
@@ -177,10 +174,19 @@ class AzureAccess:
         return kept
 
 
-def _trusting(ca: str) -> AioHttpTransport:
-    """A transport that trusts one authority, given as text: the SDK's own option takes a file only."""
-    context = ssl.create_default_context(cadata=ca)
-    # Clusters sign with authorities that say less about themselves than Python 3.13 insists on by default.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    connector = aiohttp.TCPConnector(ssl=context)
-    return AioHttpTransport(session=aiohttp.ClientSession(connector=connector, auto_decompress=False))
+def _trusting(ca: str | None, ca_file: str, timeouts: dict[str, float]) -> AioHttpTransport:
+    """A transport that trusts one authority, given as text, else as a file.
+
+    The SDK's own option takes a file only, and reads it and connects anew for every request.
+    """
+    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file)
+    if ca:
+        # Clusters sign with authorities that say less about themselves than Python 3.13 insists on by default.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=True,
+    )
+    return AioHttpTransport(session=session, **timeouts)

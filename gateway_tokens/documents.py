@@ -70,6 +70,7 @@ class Part(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        defer_build=True,  # on first use and as a whole: each part by itself would cost every cold start
         strict=True,
         alias_generator=to_camel,
         validate_by_name=True,

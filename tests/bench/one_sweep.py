@@ -1,0 +1,40 @@
+"""A child process: the app as its environment describes it runs some sweeps, and says what each took, as JSON."""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from gateway_tokens import wiring
+from gateway_tokens.patience import SWEEP_PATIENCE, patience
+from gateway_tokens.sweeping import sweep
+
+
+def peak_mib() -> float:
+    """The most memory this process has held. Linux counts `getrusage` from before exec, so its own count first."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return (own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+
+
+async def run(sweeps: int) -> list[dict[str, object]]:
+    """Sweep so often; measure each."""
+    world, found = wiring.world(), []
+    before = peak_mib()
+    for _ in range(sweeps):
+        wall, cpu = time.monotonic(), time.process_time()
+        with patience(SWEEP_PATIENCE):
+            report = await sweep(world)
+        took, used = time.monotonic() - wall, time.process_time() - cpu
+        found.append(
+            {"seconds": took, "cpu": used, "before": before, "peak": peak_mib(), "rows": dict(report.counts)}
+        )
+    await wiring.forget()
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(run(int(sys.argv[1])))) + "\n")
