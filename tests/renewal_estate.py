@@ -8,6 +8,7 @@ import logging
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -167,6 +168,16 @@ class Estate:
 
     async def _signed_in(self) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class Only:
+    """A reach over the gateways that a question picks; every service may have some."""
+
+    gateway: Callable[[GatewayRef], bool]
+
+    def service(self, name: str) -> bool:
+        return bool(name)
 
 
 def contoso(*paths: str, **rule: object) -> Estate:

@@ -16,6 +16,7 @@ from gateway_tokens.model import GatewayRef
 from gateway_tokens.ports import World
 from gateway_tokens.report import Outcome, SweepReport
 from gateway_tokens.sweeping import sweep
+from tests.renewal_estate import Only
 
 GATEWAYS = [f"edge-{number:02}" for number in range(8)]
 WELL = {Outcome.FRESH, Outcome.RENEWED}
@@ -115,7 +116,7 @@ async def test_a_forced_renewal_during_a_sweep(
     emulator.azure.latency = 0.005
     late = replace(other, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
     whole, part = await asyncio.gather(
-        sweep(one), sweep(late, lambda ref: ref.gateway in few, complete=False)
+        sweep(one), sweep(late, Only(lambda ref: ref.gateway in few), complete=False)
     )
     assert set(part.counts) <= WELL
     assert part.total == 2 * len(few)

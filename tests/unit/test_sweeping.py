@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from tests.renewal_estate import (
     NOW,
     OUTAGE,
     Estate,
+    Only,
     a_token,
     a_trouble,
     contoso,
@@ -34,16 +35,6 @@ from tests.renewal_estate import (
 
 UNREACHABLE = AzureUnavailable("Listing", AzureFacts(503))
 FIRST = "contoso/edge-01 -> /contoso/edge-01"
-
-
-@dataclass(frozen=True)
-class Only:
-    """A reach over the gateways that a question picks; every service may have some."""
-
-    gateway: Callable[[GatewayRef], bool]
-
-    def service(self, name: str) -> bool:
-        return bool(name)
 
 
 def two_services(
