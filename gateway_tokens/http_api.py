@@ -88,7 +88,7 @@ def caller_of(world: World, request: func.HttpRequest) -> Caller:
 
 def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpResponse:
     last = (
-        {"completedAt": record.completed_at.isoformat(), "rows": record.counts}
+        {"completedAt": written(record.completed_at), "rows": record.counts}
         if record and record.completed_at
         else None
     )
