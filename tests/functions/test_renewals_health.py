@@ -30,7 +30,9 @@ async def test_is_green_after_a_sweep_and_tells_of_it(app: RenewalApp) -> None:
     answer = await health()
     body = document(answer)
     assert (answer.status_code, body["status"], body["problems"]) == (200, "healthy", [])
-    assert body["lastSweep"]["completedAt"] == app.record()["completedAt"]
+    assert body["lastSweep"]["completedAt"] == written(
+        datetime.fromisoformat(str(app.record()["completedAt"]))
+    )
     assert body["lastSweep"]["rows"] == {"renewed": 3}
 
 
