@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from tests.infra.bicep_tree import ROOT
 from tools.package import build, package_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 # Packed, the code is under 100 kB; a package beyond this holds something that does not belong.
@@ -34,6 +37,7 @@ LEFT_OUT = (
     "docs/deploying.md",
     "emulator/server.py",
     "gateway_tokens/__pycache__/arm.cpython-313.pyc",
+    "gateway_tokens/destinations/__pycache__/aks.cpython-313.pyc",
     "infra/main.bicep",
     "local.settings.json",
     "local.settings.sample.json",
@@ -58,6 +62,33 @@ def project(tmp_path: Path) -> Path:
 
 def test_the_app_is_published_and_what_is_kept_beside_it_is_not(project: Path) -> None:
     assert package_files(project) == PUBLISHED
+
+
+def core_tools_would_send(ignored: str, names: Iterable[str]) -> list[str]:
+    """What `func azure functionapp publish` makes of the same file, which it does not read as git does.
+
+    Its patterns are matched from the start of a path and need not reach its end:
+    https://github.com/Azure/azure-functions-core-tools/blob/main/src/Azure.Functions.Cli/Common/GitIgnoreParser.cs
+    """
+    escaped = [re.sub(r"[-\[\]/{}()+?.\\^$|]", r"\\\g<0>", line) for line in ignored.split()]
+    patterns = [line.replace("**", "(.+)").replace("*", r"([^\/]+)") for line in escaped]
+    return [name for name in names if not re.match("|".join(patterns), name)]
+
+
+def test_the_core_tools_read_the_same_from_it() -> None:
+    ignored = (ROOT / ".funcignore").read_text()
+
+    assert core_tools_would_send(ignored, (*PUBLISHED, *LEFT_OUT)) == PUBLISHED
+    assert core_tools_would_send(ignored, package_files(ROOT)) == package_files(ROOT)
+
+
+def test_a_folder_ignored_at_the_top_only_would_be_noticed() -> None:
+    ignored = (ROOT / ".funcignore").read_text().replace("**/__pycache__\n", "")
+
+    assert set(core_tools_would_send(ignored, (*PUBLISHED, *LEFT_OUT))) - set(PUBLISHED) == {
+        "gateway_tokens/__pycache__/arm.cpython-313.pyc",
+        "gateway_tokens/destinations/__pycache__/aks.cpython-313.pyc",
+    }
 
 
 def test_a_line_missing_from_funcignore_would_be_noticed(project: Path) -> None:
@@ -110,3 +141,48 @@ def test_the_command_prints_every_file_and_the_size() -> None:
     assert "  host.json\n" in done.stdout
     assert f"bytes in {len(package_files(ROOT))} files\n" in done.stdout
     assert done.stdout.endswith("bytes in .build/app.zip\n")
+
+
+def imported(source: str) -> set[str]:
+    """The modules outside the standard library and the app that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level}
+    return {n for n in names if n.split(".")[0] not in sys.stdlib_module_names | {"gateway_tokens"}}
+
+
+def required(requirements: str) -> set[str]:
+    """The modules that the requirements bring: `azure-core` brings `azure.core`, and PyYAML `yaml`."""
+    names = re.findall(r"^([\w-]+)>=[\d.]+,<\d+(?: ;.*)?$", requirements, re.MULTILINE)
+    return {{"PyYAML": "yaml"}.get(name, name.replace("-", ".")) for name in names}
+
+
+def unmatched(modules: set[str], brought: set[str]) -> set[str]:
+    missing = {m for m in modules if not any(f"{m}.".startswith(f"{b}.") for b in brought)}
+    return missing | {b for b in brought if not any(f"{m}.".startswith(f"{b}.") for m in modules)}
+
+
+def test_the_requirements_are_what_the_app_imports_each_within_bounds() -> None:
+    app = [ROOT / "function_app.py", *(ROOT / "gateway_tokens").rglob("*.py")]
+    modules = set().union(*(imported(file.read_text()) for file in app))
+    lines = (ROOT / "requirements.txt").read_text()
+
+    assert unmatched(modules, required(lines)) == set()
+    assert len(re.findall(r"^[^#\n]", lines, re.MULTILINE)) == len(
+        re.findall(r"^\S+>=.+,<", lines, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "requirements", "reported"),
+    [
+        ("import azure.core.rest", "azure-core>=1.38,<2", set()),
+        ("def f():\n    import yaml", "azure-core>=1.38,<2", {"yaml", "azure.core"}),
+        ("import aiohttp", "aiohttp", {"aiohttp"}),
+        ("import aiohttp", "aiohttp>=3.14", {"aiohttp"}),
+    ],
+)
+def test_an_import_without_a_bounded_requirement_is_reported_and_the_other_way_round(
+    source: str, requirements: str, reported: set[str]
+) -> None:
+    assert unmatched(imported(source), required(requirements)) == reported
