@@ -6,6 +6,7 @@ metadata description = 'The estate parameter: its types, and what follows from i
 // ---------------------------------------------------------------------------------------------------------
 
 @export()
+@sealed()
 @description('The API Management services, how their self-hosted gateways are kept, and who may do what.')
 type estateType = {
   @description('Required. API Management services by the name that callers use.')
@@ -21,6 +22,7 @@ type servicesType = {
 }
 
 @export()
+@sealed()
 @description('One API Management service.')
 type serviceType = {
   @description('Required. The resource id of the API Management service, in any resource group or subscription.')
@@ -36,6 +38,7 @@ type gatewaysType = {
 }
 
 @export()
+@sealed()
 @description('How the gateways that a pattern names are kept.')
 type gatewayRuleType = {
   @description('Optional. False leaves these gateways alone. Default: true.')
@@ -62,6 +65,7 @@ type gatewayRuleType = {
 @description('A place where a gateway reads its token.')
 type destinationType = keyVaultSecretType | kubernetesSecretType | containerAppSecretType | envFileType
 
+@sealed()
 @description('A Key Vault secret.')
 type keyVaultSecretType = {
   @description('Required. The kind of destination.')
@@ -80,6 +84,7 @@ type keyVaultSecretType = {
   form: ('header' | 'token')?
 }
 
+@sealed()
 @description('A Kubernetes Secret.')
 type kubernetesSecretType = {
   @description('Required. The kind of destination.')
@@ -113,6 +118,7 @@ type kubernetesSecretType = {
   restart: workloadType?
 }
 
+@sealed()
 @description('A Kubernetes service account\'s token, kept in Key Vault.')
 type serviceAccountTokenType = {
   @description('Required. The resource id of the vault. The settings document gets its address instead.')
@@ -122,6 +128,7 @@ type serviceAccountTokenType = {
   secret: string
 }
 
+@sealed()
 @description('The Deployment or StatefulSet that reads a Secret.')
 type workloadType = {
   @description('Optional. The kind of workload. Default: Deployment.')
@@ -134,6 +141,7 @@ type workloadType = {
   timeout: string?
 }
 
+@sealed()
 @description('A Container App\'s own secret.')
 type containerAppSecretType = {
   @description('Required. The kind of destination.')
@@ -155,6 +163,7 @@ type containerAppSecretType = {
   timeout: string?
 }
 
+@sealed()
 @description('A file for Docker\'s --env-file. Of use where the app runs beside Docker, not in Azure.')
 type envFileType = {
   @description('Required. The kind of destination.')
@@ -168,6 +177,7 @@ type envFileType = {
 }
 
 @export()
+@sealed()
 @description('What some caller may do with some gateways.')
 type accessRuleType = {
   @description('Required. Who the rule is about: every trait named must hold.')
@@ -185,6 +195,7 @@ type accessRuleType = {
   maxLifetime: string?
 }
 
+@sealed()
 @description('Who a rule is about.')
 type callerType = {
   @description('Conditional. An app role in the caller\'s token. One trait at least is required.')

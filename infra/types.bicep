@@ -9,6 +9,7 @@ type tagsType = {
 }
 
 @export()
+@sealed()
 @description('Where the app joins an existing virtual network, and where its storage is reached.')
 type networkType = {
   @description('Required. The resource id of a subnet delegated to Microsoft.App/environments, for the app.')
@@ -25,6 +26,7 @@ type networkType = {
 }
 
 @export()
+@sealed()
 @description('The app registration that callers ask tokens for.')
 type signInType = {
   @description('Required. The client id of the app registration.')
@@ -44,6 +46,7 @@ type signInType = {
 }
 
 @export()
+@sealed()
 @description('Resource ids of roles that exist already, for a deployer who may assign roles and not define them.')
 type existingRolesType = {
   @description('Optional. May read gateways and generate their tokens.')

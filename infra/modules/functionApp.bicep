@@ -170,13 +170,14 @@ resource scmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@202
   dependsOn: [ftpPassword]
 }
 
-// No client secret: callers bring bearer tokens, nobody signs in with a browser.
-resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {
+// No client secret: callers bring bearer tokens, nobody signs in with a browser. Made in either case: a deployment
+// leaves alone what it does not name, so that taking `signIn` out would not switch sign-in off.
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
   properties: {
     platform: {
-      enabled: true
+      enabled: signIn != null
       runtimeVersion: '~1'
     }
     globalValidation: {
@@ -189,21 +190,23 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (signIn != 
       routes: { apiPrefix: '/.auth' }
       forwardProxy: { convention: 'NoProxy' }
     }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: apiClientId
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
+    identityProviders: signIn == null
+      ? {}
+      : {
+          azureActiveDirectory: {
+            enabled: true
+            registration: {
+              clientId: apiClientId
+              openIdIssuer: '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
+            }
+            validation: {
+              allowedAudiences: signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
+              defaultAuthorizationPolicy: signIn.?allowedApplications == null
+                ? {}
+                : { allowedApplications: signIn.?allowedApplications }
+            }
+          }
         }
-        validation: {
-          allowedAudiences: signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
-          defaultAuthorizationPolicy: signIn.?allowedApplications == null
-            ? {}
-            : { allowedApplications: signIn.?allowedApplications }
-        }
-      }
-    }
     login: { tokenStore: { enabled: false } }
   }
   dependsOn: [scmPassword]

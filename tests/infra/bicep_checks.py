@@ -26,6 +26,12 @@ _ENDPOINT = re.compile(
     r"(?i)\b(management\.azure|core\.windows\.net|vault\.azure|microsoftonline|windows\.net|azurewebsites"
     r"|chinacloudapi|usgovcloudapi|azure\.cn|azure\.us|applicationinsights)\b"
 )
+_PARAMETER_TYPES = ("estate.bicep", "types.bicep")
+_SIGN_IN = {
+    "properties.platform.enabled": "signIn != null",
+    "properties.globalValidation.requireAuthentication": "true",
+    "properties.globalValidation.excludedPaths": "['/api/health']",
+}
 _SECRET_NAME = re.compile(r"(?i)(key|secret|password|token|connectionstring|sas|credential)s?$")
 _ANYTHING_SECRET = re.compile(
     r"(?i)\blist[A-Za-z]*\(|\.(key1|keys|primaryKey|sharedKeys)\b|InstrumentationKey"
@@ -70,6 +76,17 @@ def that_everything_is_described(sources: Sources) -> list[str]:
         if not d.description and (d.kind == "output" or "export" in d.decorators)
     ]
     return missing + [path for path, source in sources.items() if not source.startswith("metadata name = ")]
+
+
+def that_parameters_take_no_unknown_property(sources: Sources) -> list[str]:
+    """Objects of the parameter file are sealed: a misspelt property stops the deployment, not the first sweep."""
+    return [
+        d.place
+        for d in declarations({p: s for p, s in sources.items() if p in _PARAMETER_TYPES}, "type")
+        if d.value.type in {"type", "object"}
+        and any(p.name != "*" for n in walk(d.value) if n.type == "object" for p in properties(n))
+        and "sealed" not in d.decorators
+    ]
 
 
 def that_api_versions_are_stable_and_recent(sources: Sources) -> list[str]:
@@ -196,13 +213,16 @@ def that_nothing_existing_is_created(sources: Sources) -> list[str]:
 
 
 def that_only_health_is_open(sources: Sources) -> list[str]:
-    """With sign-in on, nothing but the health route can be called without it."""
+    """With sign-in on, nothing but the health route can be called without it; without `signIn` it is switched off."""
     app = [d for d in _of_type(sources, "Microsoft.Web/sites/config") if d.name == "authentication"]
-    open_paths = [at(d.body, "properties.globalValidation.excludedPaths") for d in app]
-    required = [at(d.body, "properties.globalValidation.requireAuthentication") for d in app]
     findings = [] if app else ["no authentication settings"]
-    findings += [f"open: {written(n)}" for n in open_paths if written(n) != "['/api/health']"]
-    return findings + [f"required: {written(n)}" for n in required if written(n) != "true"]
+    findings += [f"not always made: {d.place}" for d in app if "= if (" in text(d.node)]
+    return findings + [
+        f"{path}: {written(at(d.body, path))}"
+        for d in app
+        for path, expected in _SIGN_IN.items()
+        if written(at(d.body, path)) != expected
+    ]
 
 
 def _of_type(sources: Sources, kind: str) -> list[Declaration]:

@@ -18,7 +18,16 @@ _BUILT_IN = """
     contains empty endsWith environment filter flatten format guid items join length map mapValues replace
     resourceGroup shallowMerge split string subscription subscriptionResourceId take tenant toLower union uniqueString
 """
-_DECORATORS = {"description", "export", "discriminator", "minLength", "maxLength", "minValue", "maxValue"}
+_DECORATORS = {
+    "description",
+    "discriminator",
+    "export",
+    "maxLength",
+    "maxValue",
+    "minLength",
+    "minValue",
+    "sealed",
+}
 _BINDERS = {"identifier", "loop_variable", "loop_enumerator"}
 
 

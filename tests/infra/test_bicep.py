@@ -70,6 +70,8 @@ DEFECTS = (
         "",
     ),
     Defect("that_everything_is_described", "types.bicep", "metadata name", "metadata title"),
+    Defect("that_parameters_take_no_unknown_property", "estate.bicep", "@sealed()\n", ""),
+    Defect("that_parameters_take_no_unknown_property", "types.bicep", "@sealed()\n", ""),
     Defect(
         "that_api_versions_are_stable_and_recent",
         "modules/storage.bicep",
@@ -197,6 +199,18 @@ DEFECTS = (
         "modules/functionApp.bicep",
         "requireAuthentication: true",
         "requireAuthentication: false",
+    ),
+    Defect(
+        "that_only_health_is_open",
+        "modules/functionApp.bicep",
+        "enabled: signIn != null",
+        "enabled: false",
+    ),
+    Defect(
+        "that_only_health_is_open",
+        "modules/functionApp.bicep",
+        "'Microsoft.Web/sites/config@2025-03-01' = {\n  parent: app\n  name: 'authsettingsV2'",
+        "'Microsoft.Web/sites/config@2025-03-01' = if (signIn != null) {\n  parent: app\n  name: 'authsettingsV2'",
     ),
     Defect(
         "that_only_health_is_open",
