@@ -38,9 +38,28 @@ def test_the_tests_run_on_every_python_that_is_promised() -> None:
     assert {"run": "make test"} in job["steps"]
 
 
-def test_the_workflow_may_read_and_nothing_else() -> None:
+def test_the_workflow_may_read_and_nothing_else_but_for_the_identity_of_its_look_into_azure() -> None:
+    asked = {name: job["permissions"] for name, job in workflow()["jobs"].items() if "permissions" in job}
+
     assert workflow()["permissions"] == {"contents": "read"}
-    assert not [name for name, job in workflow()["jobs"].items() if "permissions" in job]
+    assert asked == {"what-if": {"contents": "read", "id-token": "write"}}
+
+
+def test_the_look_into_azure_needs_no_secret_and_is_out_of_reach_of_pull_requests() -> None:
+    job = workflow()["jobs"]["what-if"]
+
+    assert job["if"] == "vars.AZURE_CLIENT_ID != '' && github.event_name != 'pull_request'"
+    assert "secrets." not in WORKFLOW.read_text()
+
+
+def test_the_commands_that_the_readme_of_infra_gives_are_run() -> None:
+    given = re.findall(
+        r"^az (?:bicep|deployment) (?:sub )?([\w-]+)", (INFRA / "README.md").read_text(), re.MULTILINE
+    )
+    run = " ".join(step.get("run", "") for job in workflow()["jobs"].values() for step in job["steps"])
+
+    assert {"lint", "what-if"} <= set(given)
+    assert [command for command in given if f" {command} " not in f"{run} "] == []
 
 
 def test_the_compiler_sees_the_template_and_the_parameter_file() -> None:
