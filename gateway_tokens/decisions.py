@@ -68,8 +68,8 @@ class Observed:
     adopt: bool
     held: Held | None
     interval: timedelta  # between sweeps
-    failures: int = 0
-    last_failure: datetime | None = None
+    failures: int = 0  # attempts in a row that failed; a place that could not be read was not attempted
+    last_failure: datetime | None = None  # of those
     renew_by: datetime | None = None  # asked for: renew what expires by then
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token
 

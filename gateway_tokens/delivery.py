@@ -117,8 +117,8 @@ class Delivery:
             adopt=self._spec.adopt,
             held=held,
             interval=self._terms.interval,
-            failures=trouble.failures if trouble else 0,
-            last_failure=trouble.last_failure if trouble else None,
+            failures=trouble.tries if trouble else 0,
+            last_failure=trouble.last_try if trouble else None,
             renew_by=self._terms.renew_by,
             picked_up=self._terms.picked_up,
         )
@@ -136,6 +136,8 @@ class Delivery:
             last_failure=trouble.last_failure if trouble else None,
             code=trouble.code if trouble else "",
             last_outcome=trouble.outcome if trouble else "",
+            tries=trouble.tries if trouble else 0,
+            last_try=trouble.last_try if trouble else None,
         )
 
     def _row(self, held: Held | None, decision: Decision) -> Row:
@@ -162,12 +164,15 @@ class Delivery:
         code, said = failure_of(error)
         failures = (self._trouble.failures if self._trouble else 0) + 1
         now = self._terms.clock()
-        return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
+        failed = replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
+        # A place that could not even be read is looked at again by every sweep: only what was tried is backed off from.
+        tried = row.reason is not Reason.NOT_OBSERVED
+        return replace(failed, tries=row.tries + 1, last_try=now) if tried else failed
 
 
 def _well(row: Row, outcome: Outcome) -> Row:
     """The row with nothing left of what failed before."""
-    return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
+    return replace(row, outcome=outcome, failures=0, last_failure=None, tries=0, last_try=None, code="")
 
 
 def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:

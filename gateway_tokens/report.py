@@ -60,6 +60,8 @@ class Row:
     issued_at: datetime | None = None  # as the place's own label says
     last_outcome: str = ""  # of the last run that did not end well, if that was the last one
     failures: int = 0  # in a row, this one included
+    tries: int = 0  # those of them that were attempts to do something
+    last_try: datetime | None = None
     last_failure: datetime | None = None
     code: str = ""  # of the error
     error: str = ""
@@ -115,7 +117,13 @@ class SweepReport:
             self.unlisted.add(row.ref.service.casefold())
         if row.outcome in TROUBLE:
             self.troubles[row.name] = Trouble(
-                row.failures, row.last_failure or now, row.outcome or "", row.code, at_risk=at_risk
+                row.failures,
+                row.last_failure or now,
+                row.outcome or "",
+                row.code,
+                at_risk,
+                row.tries,
+                row.last_try,
             )
         else:
             self.settled |= {row.name} & self.known

@@ -16,6 +16,8 @@ class Trouble:
     outcome: str
     code: str
     at_risk: bool
+    tries: int = 0  # those of the failures that were attempts to do something, not just to look
+    last_try: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,15 @@ class SweepRecord:
             "counts": self.counts,
             "riskBegins": _text(self.risk_begins),
             "troubles": {
-                name: [t.failures, _text(t.last_failure), t.outcome, t.code, t.at_risk]
+                name: [
+                    t.failures,
+                    _text(t.last_failure),
+                    t.outcome,
+                    t.code,
+                    t.at_risk,
+                    t.tries,
+                    _text(t.last_try),
+                ]
                 for name, t in self.troubles.items()
             },
             "reactions": {name: _text(at) for name, at in self.reactions.items()},
@@ -54,8 +64,10 @@ class SweepRecord:
             dict(document["counts"]),
             _moment(document["riskBegins"]),
             {
-                name: Trouble(int(n), _aware(at), str(outcome), str(code), bool(risk))
-                for name, (n, at, outcome, code, risk) in document["troubles"].items()
+                name: Trouble(
+                    int(n), _aware(at), str(outcome), str(code), bool(risk), int(tries), _moment(tried)
+                )
+                for name, (n, at, outcome, code, risk, tries, tried) in document["troubles"].items()
             },
             {name: _aware(at) for name, at in document["reactions"].items()},
         )

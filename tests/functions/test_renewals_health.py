@@ -7,6 +7,7 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens.timestamps import written
 from tests.functions.renewal_app import RenewalApp, document, health, renew, renewal_app, run
 
 

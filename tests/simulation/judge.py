@@ -7,8 +7,9 @@ look. What must hold:
 - A row without a token gets one by its first path.
 - A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
   window, and never less than three hours. So no token expires while there was a path in time. One excuse is accepted:
-  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last failure, and its
-  token was not yet within the risk margin. From the margin on, there is none.
+  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last attempt that
+  failed, and its token was not yet within the risk margin. From the margin on, there is none; and that a place could not
+  be read is no attempt.
 - A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
   hours left, or was within its window (by up to a tenth earlier: that is the spread).
 - What the log calls renewed was stored; a gateway is issued at most one token in a sweep, and only when a row needed it.
@@ -68,6 +69,7 @@ class Judge:
         self._sky = sky
         self._rows: dict[tuple[str, datetime], Line] = {}
         self._failed: dict[str, datetime] = {}
+        self._attempts: dict[str, int] = {}
         self._sweeps: list[datetime] = []
         self._needed: set[tuple[str, datetime]] = set()
         self.verdict = Verdict()
@@ -82,8 +84,11 @@ class Judge:
                 self._needed.add((gateway_in(line.name), now))
             if line.outcome == "backing_off" and not self._may_wait(line, now):
                 self._object(f"{line.name} waits longer than stated after {line.failures} failures", now)
-            if line.outcome in {"failed", "not_restarted"}:
+            if line.outcome in {"failed", "not_restarted"} and line.reason != "not_observed":
                 self._failed[line.name] = now
+                self._attempts[line.name] = self._attempts.get(line.name, 0) + 1
+            if line.outcome == "renewed":
+                self._attempts.pop(line.name, None)
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
@@ -119,7 +124,8 @@ class Judge:
         failed = self._failed.get(line.name)
         if not line.failures or failed is None or line.expiry is None:
             return False
-        pause = timedelta(hours=_PAUSES[min(line.failures, len(_PAUSES)) - 1])
+        attempts = min(line.failures, self._attempts.get(line.name, 0), len(_PAUSES))
+        pause = timedelta(hours=_PAUSES[attempts - 1]) if attempts else timedelta(0)
         return now - failed < pause and line.expiry - now > profile_of(gateway_in(line.name)).margin
 
     def _judge_claims(self) -> None:
