@@ -54,8 +54,9 @@ resource keyRegenerator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = i
   }
 }
 
+// Azure does not let an assignment change its role, so a name follows from the role as well.
 resource issuers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in serviceNames: {
-  name: guid(services[index].id, principalId, 'gateway-token-issuer')
+  name: guid(services[index].id, principalId, issuerRoleId ?? 'gateway-token-issuer')
   scope: services[index]
   properties: {
     principalId: principalId
@@ -65,7 +66,7 @@ resource issuers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (na
 }]
 
 resource keyRegenerators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in serviceNames: if (mayRegenerateKeys) {
-  name: guid(services[index].id, principalId, 'gateway-key-regenerator')
+  name: guid(services[index].id, principalId, keyRegeneratorRoleId ?? 'gateway-key-regenerator')
   scope: services[index]
   properties: {
     principalId: principalId

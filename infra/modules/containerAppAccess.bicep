@@ -39,7 +39,7 @@ resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (write
 }
 
 resource writers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in fixedNames: {
-  name: guid(apps[index].id, principalId, 'gateway-token-container-app-writer')
+  name: guid(apps[index].id, principalId, writerRoleId ?? 'gateway-token-container-app-writer')
   scope: apps[index]
   properties: {
     principalId: principalId
@@ -50,7 +50,7 @@ resource writers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (na
 
 // Apps whose names follow from gateways that nobody knows yet can only be covered by their group.
 resource groupWriter 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (namesFollow) {
-  name: guid(toLower(resourceGroup().id), principalId, 'gateway-token-container-app-writer')
+  name: guid(toLower(resourceGroup().id), principalId, writerRoleId ?? 'gateway-token-container-app-writer')
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'

@@ -36,7 +36,7 @@ resource secretWriter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if 
 // At the vault, not at single secrets: a secret does not exist before its first token, a pattern names secrets
 // that nobody knows yet, and one assignment per gateway would use up the 4,000 that a subscription may have.
 resource secretWriters 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in vaultNames: {
-  name: guid(vaults[index].id, principalId, 'gateway-token-secret-writer')
+  name: guid(vaults[index].id, principalId, writerRoleId ?? 'gateway-token-secret-writer')
   scope: vaults[index]
   properties: {
     principalId: principalId

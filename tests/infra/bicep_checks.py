@@ -137,14 +137,20 @@ def that_assignments_are_deterministic(sources: Sources) -> list[str]:
         for path, source in sources.items()
         for found in re.findall(r"\b(?:newGuid|utcNow|deployment)\(", source)
     ]
-    for assignment in _of_type(sources, "Microsoft.Authorization/roleAssignments"):
-        name, principal = (
-            written(at(assignment.body, "name")),
-            at(assignment.body, "properties.principalType"),
+    return findings + [
+        d.place
+        for d in _of_type(sources, "Microsoft.Authorization/roleAssignments")
+        if not re.match(r"guid\(.+, principalId, .+\)$", written(at(d.body, "name")))
+        or written(at(d.body, "properties.principalType")) != "ServicePrincipal"
+        or not _names_its_role(
+            written(at(d.body, "name")), written(at(d.body, "properties.roleDefinitionId"))
         )
-        if not re.match(r"guid\(.+, principalId, .+\)$", name) or written(principal) != "ServicePrincipal":
-            findings.append(assignment.place)
-    return findings
+    ]
+
+
+def _names_its_role(name: str, role: str) -> bool:
+    given, choice, _ = role.partition(" ?? ")
+    return not choice or f"{given} ?? " in name
 
 
 def that_nothing_is_granted_beyond_one_resource(sources: Sources) -> list[str]:

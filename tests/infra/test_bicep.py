@@ -130,8 +130,14 @@ DEFECTS = (
     Defect(
         "that_assignments_are_deterministic",
         "modules/vaultAccess.bicep",
-        "name: guid(vaults[index].id, principalId, 'gateway-token-secret-writer')",
+        "name: guid(vaults[index].id, principalId, writerRoleId ?? 'gateway-token-secret-writer')",
         "name: newGuid()",
+    ),
+    Defect(
+        "that_assignments_are_deterministic",
+        "modules/containerAppAccess.bicep",
+        "principalId, writerRoleId ?? 'gateway-token",
+        "principalId, 'gateway-token",
     ),
     Defect(
         "that_assignments_are_deterministic",
