@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class BlobSweepStore:
 
     def __init__(self, azure: AzureAccess, container: str) -> None:
         self._azure, self._container = azure, container
+        self._turn = asyncio.Lock()  # a burst of events in one worker would use up all tries against itself
 
     async def load(self) -> SweepRecord:
         """The record, or an empty one. Raises AzureError."""
@@ -36,10 +38,11 @@ class BlobSweepStore:
 
     async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
         """Change the record; started over when somebody else wrote in between. Raises AzureError."""
-        for _ in range(_TRIES):
-            record, etag = await self._read()
-            if await self._write(change(record), etag):
-                return
+        async with self._turn:
+            for _ in range(_TRIES):
+                record, etag = await self._read()
+                if await self._write(change(record), etag):
+                    return
         raise AzureUnavailable("Writing the sweep record", AzureFacts(code="WrittenByOthersAllTheTime"))
 
     async def _read(self) -> tuple[SweepRecord, str]:

@@ -95,6 +95,12 @@ async def test_changes_at_the_same_time_all_arrive(world: World, emulator: Emula
     assert (await one.load()).counts == {"n": 2}
 
 
+async def test_a_burst_of_changes_in_one_worker_arrives_whole(store: BlobSweepStore) -> None:
+    """Events come in bursts: without an order of their own they would lose each other's race for ever."""
+    await asyncio.gather(*(store.update(counted) for _ in range(24)))
+    assert (await store.load()).counts == {"n": 24}
+
+
 @pytest.mark.parametrize(
     "content",
     [

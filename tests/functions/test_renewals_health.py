@@ -7,6 +7,7 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens.timestamps import written
 from tests.functions.renewal_app import RenewalApp, document, health, renew, renewal_app, run
 
 
@@ -30,7 +31,7 @@ async def test_is_green_after_a_sweep_and_tells_of_it(app: RenewalApp) -> None:
     answer = await health()
     body = document(answer)
     assert (answer.status_code, body["status"], body["problems"]) == (200, "healthy", [])
-    assert body["lastSweep"]["completedAt"] == app.record()["completedAt"]
+    assert body["lastSweep"]["completedAt"] == written(datetime.fromisoformat(app.record()["completedAt"]))
     assert body["lastSweep"]["rows"] == {"renewed": 3}
 
 
