@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from .access import Caller
-    from .model import GatewayRef
     from .ports import World
     from .sweep_record import SweepRecord
 
@@ -49,9 +48,9 @@ class HttpApi:
             issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
         except GatewayTokensError as error:
             level = logging.WARNING if isinstance(error, (AccessDenied, NotFound)) else logging.ERROR
-            log_line("token.refused", level, caller=caller, **_gateway(asked.ref), code=error.code)
+            log_line("token.refused", level, caller=caller, **_asked(asked), code=error.code)
             raise
-        log_line("token.issued", caller=caller, **_gateway(issued.ref), **_facts(issued))
+        issued.leave_line(caller)
         return _in_form(issued, asked)
 
     @answered
@@ -100,13 +99,13 @@ def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpRes
     return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
 
 
-def _gateway(ref: GatewayRef) -> dict[str, Any]:
-    return {"service": ref.service, "gateway": ref.gateway}
-
-
-def _facts(issued: Issued) -> dict[str, Any]:
-    token = issued.token
-    return {"keyType": issued.key_type, "expiry": token.expiry, "fingerprint": token.fingerprint}
+def _asked(asked: TokenRequest) -> dict[str, Any]:
+    return {
+        "service": asked.ref.service,
+        "gateway": asked.ref.gateway,
+        "keyType": asked.key_type or "",
+        "expiry": asked.expiry or "",
+    }
 
 
 def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:
