@@ -17,7 +17,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from .app_settings import AppSettings, CredentialKind
-from .azure_errors import translated
+from .azure_errors import object_in, translated
 from .errors import AzureFacts, IdentityUnavailable
 from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry, how_patient
 
@@ -103,7 +103,6 @@ class AzureAccess:
         steps = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy("gateway-tokens"),
-            policies.ContentDecodePolicy(),
             options.pop("retry_policy"),
             authentication_policy,
         ]
@@ -122,8 +121,7 @@ class AzureAccess:
         async with self.translate(f"{method} {path}", action, scope):
             response = await client.send_request(request)
             response.raise_for_status()
-            answer: dict[str, Any] | None = response.json() if response.content else None
-            return answer
+            return object_in(response) if response.content else None
 
     def translate(self, operation: str, action: str, scope: str) -> AbstractAsyncContextManager[None]:
         """Within, Azure's exceptions are raised as ours: see `azure_errors.translated`."""
