@@ -245,6 +245,20 @@ class TestRenew:
             await renew("edge-01")
         assert [line["caller"] for line in lines(caplog, "token.issued")] == ["function-key"]
 
+    async def test_that_takes_too_long_to_find_its_gateway_goes_on_without_its_caller(
+        self, app: RenewalApp
+    ) -> None:
+        gate = asyncio.Event()
+        app.emulator.azure.faults.add(Fault(host="arm", method="GET", kind="call", action=gate.wait))
+        api = RenewalApi(wiring.world, answer_within=0.05)
+        answer = await asyncio.wait_for(
+            api.renew(asked("POST", "renew", service="contoso", gatewayId="edge-01")), 2
+        )
+        assert answer.status_code == 202
+        (running,) = api._running
+        gate.set()
+        assert (await running).failed == 0
+
 
 class TestPlan:
     async def test_shows_what_is_due_and_why_and_executes_nothing(self, app: RenewalApp) -> None:
