@@ -14,7 +14,6 @@ from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
 from .issuing import Issued, issue_for
 from .log_lines import log_line
-from .openapi import description
 from .requests import TokenRequest, read_token_request
 from .timestamps import written
 
@@ -74,6 +73,8 @@ class HttpApi:
     @answered
     async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
         """The description of this API."""
+        from .openapi import description
+
         return json_answer(description())
 
 
