@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient
 
 _T = TypeVar("_T")
-_SIGN_IN_TIMEOUT = 15.0  # seconds: health must answer a probe
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
@@ -133,7 +132,7 @@ class AzureAccess:
         async with translated(operation, action="", scope=""):
             try:
                 # The credential has retries of its own, which know nothing of our patience.
-                async with asyncio.timeout(min(how_patient(), _SIGN_IN_TIMEOUT)):
+                async with asyncio.timeout(how_patient()):
                     await self.credential.get_token(self._settings.arm_scope)
             except (TimeoutError, ServiceRequestError, ServiceResponseError):
                 raise IdentityUnavailable(operation, AzureFacts()) from None

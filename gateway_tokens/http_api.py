@@ -14,6 +14,7 @@ from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
 from .issuing import Issued, issue_for
 from .log_lines import log_line
+from .patience import patience
 from .requests import TokenRequest, read_token_request
 from .timestamps import written
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from .ports import World
     from .sweep_record import SweepRecord
 
+_PROBE_PATIENCE = 15.0  # seconds for each thing that health looks at: a monitor waits for its answer
+
 
 class HttpApi:
     """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World]) -> None:
-        self._open_world = open_world
+    def __init__(self, open_world: Callable[[], World], probe_patience: float = _PROBE_PATIENCE) -> None:
+        self._open_world, self._probe_patience = open_world, probe_patience
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -58,12 +61,11 @@ class HttpApi:
         record = None
         try:
             world = self._open_world()
-            await world.identity_works()
-            if world.settings.estate.manages_something:
-                record = await world.sweeps.load()
-                problems = problems_of(record, world.interval, world.clock())
-            else:
-                problems = []
+            with patience(self._probe_patience):
+                await world.identity_works()
+                managing = world.settings.estate.manages_something
+                record = await world.sweeps.load() if managing else None
+            problems = problems_of(record, world.interval, world.clock()) if record else []
         except SettingsInvalid as error:
             return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
         except GatewayTokensError as error:
