@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
+
+from cronsim import CronSim, CronSimError
 
 from .errors import Fault, SettingsInvalid
 from .settings_faults import read_estate
@@ -15,8 +18,7 @@ from .sign_in import SignIn
 from .timing import FEW_SWEEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Iterator, Mapping
 
     from .settings import Estate
 
@@ -44,6 +46,10 @@ SETTINGS: dict[str, str | None] = {
 # Set by App Service itself, read-only: whether it signs callers in and strips forged principal headers.
 # https://learn.microsoft.com/azure/app-service/reference-app-settings (WEBSITE_AUTH_ENABLED)
 PLATFORM_SIGN_IN = "WEBSITE_AUTH_ENABLED"
+# Arbitrary but fixed, so that a schedule's interval depends on the schedule alone; two days before a weekend.
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_MORE_THAN_A_WEEK = timedelta(days=8)
+_FEWEST_RUNS, _MOST_RUNS = 100, 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +93,24 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     )
 
 
+@lru_cache(maxsize=1)
 def schedule_interval(schedule: str) -> timedelta:
-    """The longest pause between two runs of an NCRONTAB schedule, over its next hundred. Raises ValueError."""
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only renewal needs it: not at every cold start
-
+    """The longest pause between two runs of an NCRONTAB schedule, nights and weekends included. Raises ValueError."""
     if len(schedule.split()) not in {5, 6}:
         raise ValueError("must have six fields, seconds first, such as '0 0 * * * *' for hourly")
     try:
-        # The start is arbitrary but fixed, so that the answer depends on the schedule alone.
-        runs = list(islice(CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC)), 100))
+        runs = list(_runs(schedule))
     except CronSimError as error:
         raise ValueError(f"is no NCRONTAB schedule: {error}") from None
     return max(later - earlier for earlier, later in pairwise(runs))
+
+
+def _runs(schedule: str) -> Iterator[datetime]:
+    """Enough runs to have seen every kind of pause: those of more than a week, and a hundred at least."""
+    for count, run in enumerate(islice(CronSim(schedule, _START), _MOST_RUNS)):
+        yield run
+        if count >= _FEWEST_RUNS and run - _START > _MORE_THAN_A_WEEK:
+            return
 
 
 def _value(environ: Mapping[str, str], name: str) -> str:

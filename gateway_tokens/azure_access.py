@@ -17,7 +17,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from .app_settings import AppSettings, CredentialKind
-from .azure_errors import translated
+from .azure_errors import object_in, translated
 from .errors import AzureFacts, IdentityUnavailable
 from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry, how_patient
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient
 
 _T = TypeVar("_T")
-_SIGN_IN_TIMEOUT = 15.0  # seconds: health must answer a probe
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
@@ -103,7 +102,6 @@ class AzureAccess:
         steps = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy("gateway-tokens"),
-            policies.ContentDecodePolicy(),
             options.pop("retry_policy"),
             authentication_policy,
         ]
@@ -122,8 +120,7 @@ class AzureAccess:
         async with self.translate(f"{method} {path}", action, scope):
             response = await client.send_request(request)
             response.raise_for_status()
-            answer: dict[str, Any] | None = response.json() if response.content else None
-            return answer
+            return object_in(response) if response.content else None
 
     def translate(self, operation: str, action: str, scope: str) -> AbstractAsyncContextManager[None]:
         """Within, Azure's exceptions are raised as ours: see `azure_errors.translated`."""
@@ -135,7 +132,7 @@ class AzureAccess:
         async with translated(operation, action="", scope=""):
             try:
                 # The credential has retries of its own, which know nothing of our patience.
-                async with asyncio.timeout(min(how_patient(), _SIGN_IN_TIMEOUT)):
+                async with asyncio.timeout(how_patient()):
                     await self.credential.get_token(self._settings.arm_scope)
             except (TimeoutError, ServiceRequestError, ServiceResponseError):
                 raise IdentityUnavailable(operation, AzureFacts()) from None

@@ -25,7 +25,10 @@ from .errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from azure.core.rest import AsyncHttpResponse
+
 _LONGEST_TEXT = 500
+_SOMETHING_ELSE = "The answer is not what this operation gives: a proxy may have answered instead."
 _BY_STATUS: dict[int, type[AzureError]] = {
     HTTPStatus.BAD_REQUEST: AzureRejected,
     HTTPStatus.NOT_FOUND: AzureNotFound,
@@ -53,6 +56,17 @@ async def translated(operation: str, *, action: str, scope: str) -> AsyncIterato
         raise AzureUnavailable(operation, AzureFacts()) from None
 
 
+def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
+    """The JSON object that was answered. Raises the SDK's DecodeError for anything else, a proxy's page perhaps."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise azure.DecodeError("no JSON object", response=response)
+    return answer
+
+
 def facts_of(error: azure.HttpResponseError) -> AzureFacts:
     """What Azure said, in the parts that may be passed on; texts are cut to a sensible length."""
     said: Any = error.error if error.error is not None else None
@@ -78,6 +92,8 @@ def _from_response(operation: str, error: azure.HttpResponseError, action: str, 
         return IdentityUnavailable(operation, _without_words(facts))
     if facts.status == HTTPStatus.FORBIDDEN:
         return AzureForbidden(operation, _without_words(facts), action, scope)
+    if facts.status == HTTPStatus.OK:
+        return AzureError(operation, _without_words(facts), _SOMETHING_ELSE)
     failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     kind = _BY_STATUS.get(facts.status, AzureUnavailable if failing else AzureError)
     return kind(operation, facts if kind is AzureRejected else _without_words(facts))

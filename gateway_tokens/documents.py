@@ -89,7 +89,7 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         repeated.extend(
-            Fault(path, f"'{_name(name)}' is given twice")
+            Fault(path, f"'{shown_name(name)}' is given twice")
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         )
@@ -141,11 +141,11 @@ def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
     for before, part in zip(("", *loc), loc, strict=False):
         if isinstance(before, int) and part in tags:
             continue
-        path += f"[{part}]" if isinstance(part, int) else f".{_name(part)}" if path else _name(part)
+        path += f"[{part}]" if isinstance(part, int) else f".{shown_name(part)}" if path else shown_name(part)
     return path
 
 
-def _name(part: str) -> str:
+def shown_name(part: str) -> str:
     """A field's name, unless it looks like a token: whoever pastes one there should not find it in a log."""
     return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 

@@ -194,7 +194,7 @@ class AzureRejected(AzureError):
     """Azure found the request invalid; `facts.details` lists the fields."""
 
     code = "azure_rejected"
-    advice = "Azure found the request invalid: see its details."
+    advice = "Azure found the request invalid: a name or value that it does not allow."
 
 
 class AzureNotFound(AzureError):

@@ -14,7 +14,7 @@ from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
 from .issuing import Issued, issue_for
 from .log_lines import log_line
-from .openapi import description
+from .patience import patience
 from .requests import TokenRequest, read_token_request
 from .timestamps import written
 
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     import azure.functions as func
 
     from .access import Caller
-    from .model import GatewayRef
     from .ports import World
     from .sweep_record import SweepRecord
+
+_PROBE_PATIENCE = 15.0  # seconds for each thing that health looks at: a monitor waits for its answer
 
 
 class HttpApi:
     """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World]) -> None:
-        self._open_world = open_world
+    def __init__(self, open_world: Callable[[], World], probe_patience: float = _PROBE_PATIENCE) -> None:
+        self._open_world, self._probe_patience = open_world, probe_patience
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -49,9 +50,9 @@ class HttpApi:
             issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
         except GatewayTokensError as error:
             level = logging.WARNING if isinstance(error, (AccessDenied, NotFound)) else logging.ERROR
-            log_line("token.refused", level, caller=caller, **_gateway(asked.ref), code=error.code)
+            log_line("token.refused", level, caller=caller, **_asked(asked), code=error.code)
             raise
-        log_line("token.issued", caller=caller, **_gateway(issued.ref), **_facts(issued))
+        issued.leave_line(caller)
         return _in_form(issued, asked)
 
     @answered
@@ -60,12 +61,11 @@ class HttpApi:
         record = None
         try:
             world = self._open_world()
-            await world.identity_works()
-            if world.settings.estate.manages_something:
-                record = await world.sweeps.load()
-                problems = problems_of(record, world.interval, world.clock())
-            else:
-                problems = []
+            with patience(self._probe_patience):
+                await world.identity_works()
+                managing = world.settings.estate.manages_something
+                record = await world.sweeps.load() if managing else None
+            problems = problems_of(record, world.interval, world.clock()) if record else []
         except SettingsInvalid as error:
             return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
         except GatewayTokensError as error:
@@ -75,6 +75,8 @@ class HttpApi:
     @answered
     async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
         """The description of this API."""
+        from .openapi import description
+
         return json_answer(description())
 
 
@@ -100,13 +102,13 @@ def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpRes
     return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
 
 
-def _gateway(ref: GatewayRef) -> dict[str, Any]:
-    return {"service": ref.service, "gateway": ref.gateway}
-
-
-def _facts(issued: Issued) -> dict[str, Any]:
-    token = issued.token
-    return {"keyType": issued.key_type, "expiry": token.expiry, "fingerprint": token.fingerprint}
+def _asked(asked: TokenRequest) -> dict[str, Any]:
+    return {
+        "service": asked.ref.service,
+        "gateway": asked.ref.gateway,
+        "keyType": asked.key_type or "",
+        "expiry": asked.expiry or "",
+    }
 
 
 def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:

@@ -79,7 +79,8 @@ class RenewalApi:
         reach = _reach(world, request, Permission.RENEW)
         everything = all(reach.whole(name) for name in world.settings.estate.services)
         with patience(SWEEP_PATIENCE):
-            return await self._in_time(sweep(world, reach, complete=everything), world)
+            work = sweep(world, reach, complete=everything, caller=str(reach.caller))
+            return await self._in_time(work, world)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -88,7 +89,7 @@ class RenewalApi:
         caller = caller_of(world, request)
         asked = read_gateway(request.route_params)
         lifetime_ceiling(world.settings.estate.access, caller, Permission.RENEW, asked)
-        return await self._in_time(renew_now(world, await _unit(world, asked)), world)
+        return await self._in_time(_renewed(world, asked, str(caller)), world)
 
     async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
         """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
@@ -100,6 +101,10 @@ class RenewalApi:
             said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
             return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
         return report_answer(running.result(), world.clock())
+
+
+async def _renewed(world: World, asked: GatewayRef, caller: str) -> SweepReport:
+    return await renew_now(world, await _unit(world, asked), caller)
 
 
 async def _unit(world: World, asked: GatewayRef) -> Unit:

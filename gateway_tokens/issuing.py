@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .access import Caller, Permission, lifetime_ceiling
 from .documents import duration_text
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
+from .log_lines import log_line
 from .model import GatewayRef, GatewayToken, KeyType, ServiceId
 from .policy import MAX_LIFETIME, expiry_after, to_the_minute
 
@@ -29,6 +30,18 @@ class Issued:
     ref: GatewayRef
     key_type: KeyType
     token: GatewayToken
+
+    def leave_line(self, caller: object) -> None:
+        """The audit line: whoever a token was issued for, there is one."""
+        log_line(
+            "token.issued",
+            caller=caller,
+            service=self.ref.service,
+            gateway=self.ref.gateway,
+            keyType=self.key_type,
+            expiry=self.token.expiry,
+            fingerprint=self.token.fingerprint,
+        )
 
 
 async def issue_for(

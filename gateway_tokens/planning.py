@@ -40,4 +40,4 @@ def _backing_off_until(row: Observed, decision: Decision) -> datetime | None:
     waits = decision.action in {Action.RENEW, Action.RESTART} and decision.reason not in _URGENT
     if not waits or row.last_failure is None or expiry is None:
         return None
-    return retry_at(row.failures, row.last_failure, row.interval, at_risk=at_risk_from(row.rule, expiry))
+    return retry_at(row.failures, row.last_failure, row.interval, at_risk_from(row.rule, expiry))

@@ -19,6 +19,7 @@ from .events import NEAR_EXPIRY, EventKind, GatewayEvent
 from .log_lines import log_line
 from .report import Outcome, row_name
 from .sweeping import keep_and_remember, remembered, terms_of
+from .units import EVENT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +70,7 @@ async def _react(world: World, unit: Unit, event: GatewayEvent) -> None:
 
 
 async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecord) -> None:
-    terms = terms_of(world, record)
+    terms = replace(terms_of(world, record), caller=EVENT)
     if event.kind in _TOKEN_EVENTS:
         # A token whose window is shorter than the notice is healthy when the notice comes: the plan alone decides.
         asked = event.kind is EventKind.TOKEN_EXPIRED or unit.rule.window >= NEAR_EXPIRY

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .delivery import Delivery
 from .errors import AzureNotFound, NotFound
-from .issuing import issue_checked
+from .issuing import Issued, issue_checked
 from .policy import expiry_after
 
 if TYPE_CHECKING:
@@ -42,9 +42,13 @@ async def look(unit: Unit, terms: Terms) -> list[Row]:
 async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
     expiry = expiry_after(unit.rule.lifetime, terms.clock())
     try:
-        return await issue_checked(terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry)
+        token = await issue_checked(
+            terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry
+        )
     except AzureNotFound:
         raise NotFound(str(unit.ref)) from None
+    Issued(unit.ref, unit.rule.key_type, token).leave_line(terms.caller)
+    return token
 
 
 def _once(make: Callable[[], Awaitable[GatewayToken]]) -> Callable[[], Awaitable[GatewayToken]]:

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .destination_settings import KINDS
-from .documents import read_json, read_part
+from .documents import read_json, read_part, shown_name
 from .errors import Fault, SettingsInvalid
 from .model import GatewayRef
 from .patterns import overlap, specificity
@@ -72,8 +72,9 @@ def _ties(document: dict[str, Any]) -> Iterator[Fault]:
     for name, _, rules in _pattern_rules(document):
         for one, other in combinations(rules, 2):
             if specificity(one) == specificity(other) and overlap(one, other):
-                said = f"'{one}' and '{other}' match the same names equally well: make one more literal"
-                yield Fault(f"services.{name}.gateways", said)
+                both = f"'{shown_name(one)}' and '{shown_name(other)}'"
+                said = f"{both} match the same names equally well: make one more literal"
+                yield Fault(f"services.{shown_name(name)}.gateways", said)
 
 
 def _rows(estate: Estate) -> Iterator[_Row]:

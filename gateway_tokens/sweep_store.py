@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from azure.core import MatchConditions
@@ -11,10 +13,11 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, Re
 from .azure_errors import translated
 from .errors import AzureFacts, AzureUnavailable
 from .log_lines import log_line
+from .patience import how_patient
 from .sweep_record import SweepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from .azure_access import AzureAccess
 
@@ -29,6 +32,7 @@ class BlobSweepStore:
 
     def __init__(self, azure: AzureAccess, container: str) -> None:
         self._azure, self._container = azure, container
+        self._turn = asyncio.Lock()  # a burst of events in one worker would use up all tries against itself
 
     async def load(self) -> SweepRecord:
         """The record, or an empty one. Raises AzureError."""
@@ -36,14 +40,15 @@ class BlobSweepStore:
 
     async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
         """Change the record; started over when somebody else wrote in between. Raises AzureError."""
-        for _ in range(_TRIES):
-            record, etag = await self._read()
-            if await self._write(change(record), etag):
-                return
+        async with self._turn:
+            for _ in range(_TRIES):
+                record, etag = await self._read()
+                if await self._write(change(record), etag):
+                    return
         raise AzureUnavailable("Writing the sweep record", AzureFacts(code="WrittenByOthersAllTheTime"))
 
     async def _read(self) -> tuple[SweepRecord, str]:
-        async with translated("Reading the sweep record", action=_READ, scope=self._container):
+        async with self._speaking("Reading the sweep record", _READ):
             try:
                 blob = await self._azure.blob(self._address).download_blob()
                 text = await blob.readall()
@@ -64,12 +69,22 @@ class BlobSweepStore:
         )
         if etag:
             guard["overwrite"] = True
-        async with translated("Writing the sweep record", action=_WRITE, scope=self._container):
+        async with self._speaking("Writing the sweep record", _WRITE):
             try:
                 await self._azure.blob(self._address).upload_blob(json.dumps(record.as_json()), **guard)
             except (ResourceExistsError, ResourceModifiedError):
                 return False
         return True
+
+    @asynccontextmanager
+    async def _speaking(self, operation: str, action: str) -> AsyncIterator[None]:
+        """Around every call: storage's own retries know nothing of our patience."""
+        async with translated(operation, action=action, scope=self._container):
+            try:
+                async with asyncio.timeout(how_patient()):
+                    yield
+            except TimeoutError:
+                raise AzureUnavailable(operation, AzureFacts()) from None
 
     @property
     def _address(self) -> str:

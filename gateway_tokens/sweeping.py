@@ -17,7 +17,7 @@ from .renewing import keep, look
 from .report import Row, SweepReport
 from .sweep_lines import log_row, log_sum
 from .sweep_record import SweepRecord
-from .units import Terms
+from .units import SCHEDULE, Terms
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -35,15 +35,17 @@ _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 Change = Callable[[SweepRecord], SweepRecord]
 
 
-async def sweep(world: World, reach: Reach = _EVERYWHERE, *, complete: bool = True) -> SweepReport:
+async def sweep(
+    world: World, reach: Reach = _EVERYWHERE, *, complete: bool = True, caller: str = SCHEDULE
+) -> SweepReport:
     """Keep every gateway within reach; every row is logged and counted, whatever the others did.
 
-    `complete`: the whole estate is swept, so the record may say so. Raises AzureError only when the record cannot be
+    `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError only when the record cannot be
     written, after all rows are done.
     """
     record = await remembered(world)
     report = SweepReport(world.clock(), known=frozenset(record.troubles))
-    terms = terms_of(world, record)
+    terms = replace(terms_of(world, record), caller=caller)
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await keep(found, terms):
@@ -86,10 +88,11 @@ async def plan(world: World, reach: Reach) -> AsyncGenerator[Row]:
             rows.get_nowait()
 
 
-async def renew_now(world: World, unit: Unit) -> SweepReport:
-    """Renew one gateway at all its destinations, due or not."""
+async def renew_now(world: World, unit: Unit, caller: str) -> SweepReport:
+    """Renew one gateway at all its destinations, due or not, for that caller."""
     record = await remembered(world)
-    return await keep_and_remember(world, unit, replace(terms_of(world, record), renew_by=_FOR_EVER), record)
+    terms = replace(terms_of(world, record), renew_by=_FOR_EVER, caller=caller)
+    return await keep_and_remember(world, unit, terms, record)
 
 
 async def keep_and_remember(

@@ -41,14 +41,12 @@ def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
     return expiry - rule.margin
 
 
-def retry_at(
-    failures: int, last_failure: datetime, interval: timedelta, *, at_risk: datetime | None
-) -> datetime:
-    """When a row that failed so often in a row is tried again: never later than when its token is at risk.
+def retry_at(failures: int, last_failure: datetime, interval: timedelta, at_risk: datetime) -> datetime:
+    """When a row that failed so often in a row is tried again: by the last sweep before its token is at risk.
 
-    Half an interval early, because sweeps do not start to the second. `at_risk` None: at once.
+    Half an interval early, because sweeps do not start to the second.
     """
-    if failures == 0 or at_risk is None:
+    if failures == 0:
         return last_failure
     pause = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
-    return min(last_failure + pause - interval / 2, at_risk)
+    return min(last_failure + pause - interval / 2, at_risk - interval)

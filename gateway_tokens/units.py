@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .settings import GatewayRule
     from .sweep_record import Trouble
 
+# Callers that are nobody's: see `Terms.caller`.
+SCHEDULE, EVENT = "schedule", "event"
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -40,4 +43,5 @@ class Terms:
     interval: timedelta  # between sweeps
     troubles: Mapping[str, Trouble]
     renew_by: datetime | None = None  # renew whatever expires by then, due or not
+    caller: str = SCHEDULE  # who gets it done, for the log
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token

@@ -13,6 +13,7 @@ from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceReque
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
+from gateway_tokens.azure_errors import object_in
 from gateway_tokens.errors import DestinationBlocked
 
 from .aks import SERVER_APPLICATION_SCOPE, Address, address_of
@@ -83,8 +84,7 @@ class ClusterApi:
                 )
             if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 raise HttpResponseError(response=response, error_format=_Status)
-            answer: dict[str, Any] = response.json()
-            return answer
+            return object_in(response)
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
         client = await self._connected()

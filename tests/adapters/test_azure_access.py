@@ -9,7 +9,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.errors import IdentityUnavailable
+from gateway_tokens.errors import AzureError, IdentityUnavailable
 from gateway_tokens.patience import patience
 from tests import estate
 
@@ -138,6 +138,17 @@ async def test_a_closed_way_opens_afresh(opens: Opens) -> None:
     await access.close()
     assert access.credential is not before
     await access.identity_works()
+
+
+@pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", '"text"', "{"])
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+async def test_an_answer_of_arm_that_is_no_object_is_azures_error(
+    emulator: Emulator, opens: Opens, body: str, kind: str
+) -> None:
+    azure = opens()
+    emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers={"Content-Type": kind}))
+    with pytest.raises(AzureError, match="200"):
+        await azure.arm_request("GET", "/subscriptions/1", api_version="1", action="", scope="")
 
 
 async def test_the_plain_client_calls_arm_with_the_apps_identity(emulator: Emulator, opens: Opens) -> None:

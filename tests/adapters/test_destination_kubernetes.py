@@ -55,6 +55,16 @@ async def restart_due(destination: Destination) -> bool:
     return held.restart_due
 
 
+@pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", "{"])
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+async def test_an_answer_that_is_no_object_is_azures_error(world: World, body: str, kind: str) -> None:
+    world.emulator.azure.faults.add(
+        Fault(path="*/secrets/*", status=200, body=body, headers={"Content-Type": kind})
+    )
+    with pytest.raises(AzureError, match="200"):
+        await opened(world).read()
+
+
 class TestSecret:
     @pytest.mark.parametrize(
         ("layout", "key"),

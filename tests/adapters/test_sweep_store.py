@@ -11,6 +11,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
+from gateway_tokens.patience import patience
 from gateway_tokens.sweep_record import SweepRecord
 from gateway_tokens.sweep_store import BlobSweepStore
 from tests.adapters.destination_places import World
@@ -95,6 +96,12 @@ async def test_changes_at_the_same_time_all_arrive(world: World, emulator: Emula
     assert (await one.load()).counts == {"n": 2}
 
 
+async def test_a_burst_of_changes_in_one_worker_arrives_whole(store: BlobSweepStore) -> None:
+    """Events come in bursts: without an order of their own they would lose each other's race for ever."""
+    await asyncio.gather(*(store.update(counted) for _ in range(24)))
+    assert (await store.load()).counts == {"n": 24}
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -126,6 +133,17 @@ async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(wor
         await store.load()
     with pytest.raises(AzureNotFound):
         await store.update(counted)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_store_that_does_not_answer_is_unavailable_once_patience_ends(
+    store: BlobSweepStore, emulator: Emulator, method: str
+) -> None:
+    never = asyncio.Event()
+    emulator.azure.faults.add(Fault(host="blob", method=method, kind="call", action=never.wait))
+    with patience(0.2), pytest.raises(AzureUnavailable, match="the sweep record failed: no answer"):
+        await asyncio.wait_for(store.update(counted), 5)
+    never.set()
 
 
 async def test_a_missing_permission_to_read_names_it(store: BlobSweepStore, emulator: Emulator) -> None:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens.timestamps import written
 from tests.callers import ALICE, CLIENT_ID, ENTRA, OBJECT_ID, rule
 from tests.estate import Opens
 from tests.front_door import document, generate_token
@@ -86,6 +88,15 @@ async def test_a_refused_token_leaves_a_line_with_exactly_these_fields(trail: Tr
             "code": "access_denied",
         }
     ]
+
+
+async def test_a_refused_token_leaves_what_was_asked_for(trail: Trail) -> None:
+    await generate_token("lab-01", body={"keyType": "secondary", "expiry": "2099-01-01T00:00:00Z"})
+    assert trail() == []  # an expiry beyond Azure's limit is no request at all
+    soon = written(datetime.now(UTC) + timedelta(days=2))
+    await generate_token("lab-01", body={"keyType": "secondary", "expiry": soon})
+    [line] = trail()
+    assert (line["keyType"], line["expiry"]) == ("secondary", soon)
 
 
 async def test_a_caller_who_is_nobody_leaves_a_line(app: Opens, trail: Trail) -> None:

@@ -239,6 +239,26 @@ class TestRenew:
         assert (answer.status_code, document(answer)["code"]) == (403, "access_denied")
         assert app.emulator.azure.calls == []
 
+    @pytest.mark.usefixtures("app")
+    async def test_says_in_the_log_who_asked(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO"):
+            await renew("edge-01")
+        assert [line["caller"] for line in lines(caplog, "token.issued")] == ["function-key"]
+
+    async def test_that_takes_too_long_to_find_its_gateway_goes_on_without_its_caller(
+        self, app: RenewalApp
+    ) -> None:
+        gate = asyncio.Event()
+        app.emulator.azure.faults.add(Fault(host="arm", method="GET", kind="call", action=gate.wait))
+        api = RenewalApi(wiring.world, answer_within=0.05)
+        answer = await asyncio.wait_for(
+            api.renew(asked("POST", "renew", service="contoso", gatewayId="edge-01")), 2
+        )
+        assert answer.status_code == 202
+        (running,) = api._running
+        gate.set()
+        assert (await running).failed == 0
+
 
 class TestPlan:
     async def test_shows_what_is_due_and_why_and_executes_nothing(self, app: RenewalApp) -> None:
@@ -334,6 +354,12 @@ class TestSweep:
         app.configure([rule("contoso/edge-02"), rule("*/*", allow=("read", "issue"))])
         assert set(listed(await run())) == {"contoso/edge-02"}
         assert (app.held("edge-01"), app.held("plant-a", "fabrikam")) == ("", "")
+
+    @pytest.mark.usefixtures("app")
+    async def test_says_in_the_log_who_asked(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO"):
+            await run()
+        assert {line["caller"] for line in lines(caplog, "token.issued")} == {"function-key"}
 
     async def test_is_forbidden_to_who_may_renew_nothing(self, app: RenewalApp) -> None:
         app.configure([rule("*/*", allow=("read", "issue"))])

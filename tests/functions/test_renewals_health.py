@@ -1,5 +1,6 @@
 """Health as a load balancer or a monitor reads it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +8,10 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens import wiring
+from gateway_tokens.http_api import HttpApi
 from gateway_tokens.timestamps import written
-from tests.functions.renewal_app import RenewalApp, document, health, renew, renewal_app, run
+from tests.functions.renewal_app import RenewalApp, asked, document, health, renew, renewal_app, run
 
 
 @pytest.fixture
@@ -31,10 +34,20 @@ async def test_is_green_after_a_sweep_and_tells_of_it(app: RenewalApp) -> None:
     answer = await health()
     body = document(answer)
     assert (answer.status_code, body["status"], body["problems"]) == (200, "healthy", [])
-    assert body["lastSweep"]["completedAt"] == written(
-        datetime.fromisoformat(str(app.record()["completedAt"]))
-    )
+    assert body["lastSweep"]["completedAt"] == written(datetime.fromisoformat(app.record()["completedAt"]))
     assert body["lastSweep"]["rows"] == {"renewed": 3}
+
+
+@pytest.mark.parametrize("silent", ["blob", "identity"])
+async def test_is_red_soon_enough_for_a_probe_when_something_does_not_answer(
+    app: RenewalApp, silent: str
+) -> None:
+    never = asyncio.Event()
+    app.emulator.azure.faults.add(Fault(host=silent, kind="call", times=None, action=never.wait))
+    api = HttpApi(wiring.world, probe_patience=0.2)
+    answer = await asyncio.wait_for(api.health(asked("GET", "health")), 5)
+    never.set()
+    assert answer.status_code == 503
 
 
 async def test_is_red_before_the_first_sweep(app: RenewalApp) -> None:

@@ -96,7 +96,7 @@ async def everything_the_app_does(world: World) -> list[Row]:
     rows = [*(await sweep(world)).rows]
     unit = unit_of("contoso", world.settings.estate.services["contoso"], "edge-01")
     assert unit is not None
-    rows += (await renew_now(world, unit)).rows
+    rows += (await renew_now(world, unit, "somebody")).rows
     record = await remembered(world)
     terms = replace(terms_of(world, record), picked_up=False)
     rows += (await keep_and_remember(world, unit, terms, record)).rows

@@ -167,6 +167,9 @@ def test_an_estate_that_delivers_nowhere_needs_no_place_for_its_state(rule: dict
         ("0 0 9 * * 1-5", timedelta(days=3)),
         ("0 0 9 * * Mon-Fri", timedelta(days=3)),
         ("0 0 0 1 * *", timedelta(days=31)),
+        ("0 */5 9-17 * * 1-5", timedelta(days=2, hours=15, minutes=5)),
+        ("0 * 9-11,14-17 * * *", timedelta(hours=15, minutes=1)),
+        ("0 * * * * 1-5", timedelta(days=2, minutes=1)),
     ],
 )
 def test_a_schedules_interval_is_its_longest_pause(schedule: str, interval: timedelta) -> None:

@@ -141,7 +141,7 @@ def test_an_azure_error_says_operation_status_code_and_request_id() -> None:
     said = str(errors.AzureRejected("Issuing", facts))
     assert (
         said
-        == "Issuing failed: 409 Conflict. Azure found the request invalid: see its details. (request id r-1)"
+        == "Issuing failed: 409 Conflict. Azure found the request invalid: a name or value that it does not allow. (request id r-1)"
     )
 
 

@@ -181,14 +181,24 @@ def test_judgement_is_given_the_time(path: Path) -> None:
         assert {found.attr for found in called if isinstance(found, ast.Attribute)}.isdisjoint(clocks)
 
 
-def test_importing_the_front_door_loads_no_sdk() -> None:
-    check = "import sys, function_app; print(*sorted(sys.modules), sep='\\n')"
+def loaded_by(module: str) -> list[str]:
+    check = f"import sys, {module}; print(*sorted(sys.modules), sep='\\n')"
     loaded = subprocess.run(
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    names = loaded.stdout.split()
+    return loaded.stdout.split()
+
+
+def test_importing_the_front_door_loads_no_sdk() -> None:
+    names = loaded_by("function_app")
     assert "gateway_tokens.wiring" in names
     assert [name for name in names if name.startswith(HEAVY)] == []
+
+
+def test_a_first_token_does_not_pay_for_the_description_of_the_api() -> None:
+    names = loaded_by("gateway_tokens.http_api")
+    assert "gateway_tokens.issuing" in names
+    assert "gateway_tokens.openapi" not in names
 
 
 @modules

@@ -216,13 +216,15 @@ class TestBackOff:
     @pytest.mark.parametrize(
         ("now", "action"),
         [
-            (EXPIRY - 5 * DAY - MINUTE, Action.WAIT),
-            (EXPIRY - 5 * DAY, Action.RENEW),
-            (EXPIRY - 5 * DAY + MINUTE, Action.RENEW),
+            (EXPIRY - 5 * DAY - HOUR - MINUTE, Action.WAIT),
+            (EXPIRY - 5 * DAY - HOUR, Action.RENEW),
+            (EXPIRY - 5 * DAY - HOUR + MINUTE, Action.RENEW),
         ],
     )
-    def test_never_lasts_past_the_point_of_risk(self, now: datetime, action: Action) -> None:
-        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 5 * MINUTE)
+    def test_never_holds_back_the_last_sweep_before_the_point_of_risk(
+        self, now: datetime, action: Action
+    ) -> None:
+        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 2 * HOUR)
         assert why(row, now)[0] is action
 
     def test_holds_no_restart_back_since_nobody_knows_when_the_token_still_running_ends(self) -> None:

@@ -57,6 +57,15 @@ class TestAnOldLedger:
         assert estate.gateways.issued
         assert estate.places[PLACE].value == a_token(IN_30_DAYS).header_value().reveal()
 
+    async def test_is_renewed_with_a_line_that_says_an_event_asked(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        estate = contoso()
+        estate.deliver(PLACE, OLD)
+        with caplog.at_level("INFO"):
+            await react(estate)
+        assert [line["caller"] for line in lines(caplog, "token.issued")] == ["event"]
+
     async def test_is_renewed_though_its_row_is_backing_off(self) -> None:
         estate = contoso()
         estate.deliver(PLACE, OLD)

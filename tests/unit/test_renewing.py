@@ -34,6 +34,7 @@ from tests.renewal_estate import (
     a_token,
     a_trouble,
     contoso,
+    lines,
 )
 
 FRESH, DUE, GONE_BY = a_token(NOW + 20 * DAY), a_token(NOW + 8 * DAY), a_token(NOW - DAY)
@@ -249,6 +250,24 @@ class TestNeighbours:
         assert [row.outcome for row in rows] == [Outcome.RENEWED, Outcome.FRESH, Outcome.RENEWED]
         assert estate.places["/a"].value == estate.places["/c"].value == NEW.header_value().reveal()
         assert len(estate.gateways.issued) == 1
+
+    async def test_the_one_token_leaves_one_line_that_says_for_whom(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        estate = contoso("/a", "/b")
+        with caplog.at_level("INFO"):
+            await keep(estate.unit(), estate.terms(caller="schedule"))
+        [line] = lines(caplog, "token.issued")
+        assert line == {
+            "event": "token.issued",
+            "level": "INFO",
+            "caller": "schedule",
+            "service": "contoso",
+            "gateway": "edge-01",
+            "keyType": "primary",
+            "expiry": "2026-03-31T11:55:00Z",
+            "fingerprint": NEW.fingerprint,
+        }
 
     @pytest.mark.parametrize("method", ["read", "write"])
     async def test_one_failing_place_leaves_its_neighbours_alone(self, method: str) -> None:

@@ -302,6 +302,14 @@ def test_two_patterns_that_match_the_same_names_equally_well_are_a_tie(one: str,
     ]
 
 
+def test_a_tie_between_pasted_tokens_names_neither() -> None:
+    pasted = "edge-01&202601010000&c2lnbmF0dXJl"
+    rules: dict[str, object] = {pasted: {}, pasted.upper(): {}}
+    found = faults_of({"services": {pasted: {"resourceId": SERVICE, "gateways": rules}}})
+    assert any("equally well" in message for _, message in found)
+    assert not any("202601010000" in path + message for path, message in found)
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("a*", "b*"), ("a*", "*bc"), ("ab", "a*"), ("edge-01", "edge-02")]
 )

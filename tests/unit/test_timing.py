@@ -89,21 +89,18 @@ class TestRetryAt:
         ("failures", "hours"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 24), (7, 24), (100, 24)]
     )
     def test_waits_longer_after_each_failure_less_half_a_sweep(self, failures: int, hours: int) -> None:
-        assert retry_at(failures, NOW, HOUR, at_risk=EXPIRY) == NOW + hours * HOUR - HOUR / 2
+        assert retry_at(failures, NOW, HOUR, EXPIRY) == NOW + hours * HOUR - HOUR / 2
 
     def test_the_next_hourly_sweep_tries_again_after_one_failure(self) -> None:
-        assert retry_at(1, NOW, HOUR, at_risk=EXPIRY) <= NOW + HOUR
+        assert retry_at(1, NOW, HOUR, EXPIRY) <= NOW + HOUR
 
     def test_is_at_once_when_nothing_failed(self) -> None:
-        assert retry_at(0, NOW, HOUR, at_risk=EXPIRY) == NOW
-
-    def test_is_at_once_when_nothing_is_known_of_the_token(self) -> None:
-        assert retry_at(6, NOW, HOUR, at_risk=None) == NOW
+        assert retry_at(0, NOW, HOUR, EXPIRY) == NOW
 
     @given(failures=st.integers(0, 50), ahead=st.integers(1, 100))
-    def test_is_never_later_than_the_point_of_risk(self, failures: int, ahead: int) -> None:
+    def test_leaves_a_sweep_to_try_in_before_the_point_of_risk(self, failures: int, ahead: int) -> None:
         at_risk = NOW + ahead * HOUR
-        assert retry_at(failures, NOW, HOUR, at_risk=at_risk) <= at_risk
+        assert retry_at(failures, NOW, HOUR, at_risk) <= at_risk - HOUR
 
     def test_the_steps_only_ever_grow(self) -> None:
         assert list(BACK_OFF) == sorted(BACK_OFF)
