@@ -14,9 +14,10 @@ from .report import Outcome, Row, failure_of
 from .units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 
     from .ports import World
+    from .report import SweepReport
     from .settings import Service
     from .sweep_record import Trouble
 
@@ -121,8 +122,23 @@ def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator
             yield unit
 
 
-def _gone(unit: Unit) -> Row:
-    said = "the settings name this gateway, but the service has none of that name: deleted, or misspelt"
+def gone_since(world: World, before: Iterable[str], report: SweepReport) -> Iterator[Row]:
+    """A finished row for each gateway that the last sweep kept and this complete one did not find.
+
+    Those that the settings name literally are told of by every sweep instead: see `discover`.
+    """
+    for name, gateway in (one.split("/") for one in before if one not in report.gateways):
+        service = world.settings.estate.services.get(name)
+        if service is None or name.casefold() in report.unlisted or gateway in service.gateways:
+            continue
+        if unit := unit_of(name, service, gateway):
+            yield _gone(unit, "the service had this gateway at the last sweep, and has it no more: deleted")
+
+
+_NEVER_SEEN = "the settings name this gateway, but the service has none of that name: deleted, or misspelt"
+
+
+def _gone(unit: Unit, said: str = _NEVER_SEEN) -> Row:
     place = unit.rule.destinations[0].place(unit.ref)
     return Row(unit.ref, place, None, Reason.GATEWAY_GONE, said, Outcome.GONE)
 

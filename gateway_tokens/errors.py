@@ -175,17 +175,29 @@ class AzureError(GatewayTokensError):
         super().__init__(f"{operation} failed: {said}. {advice or self.advice}{tail}")
 
 
+# The role that grants an action: custom ones are defined in infra/, under these names with a suffix.
+_ROLES = {
+    "Microsoft.ApiManagement/": "Gateway token issuer",
+    "Microsoft.KeyVault/": "Gateway token secret writer",
+    "Microsoft.App/": "Gateway token Container App writer",
+    "Microsoft.Storage/": "Storage Blob Data Owner",
+    "Microsoft.ContainerService/": "Azure Kubernetes Service Cluster User Role",
+}
+
+
 class AzureForbidden(AzureError):
-    """The app's identity lacks `action` at `scope`."""
+    """The app's identity lacks `action` at `scope`; `role` grants it, empty inside a cluster."""
 
     code = "azure_forbidden"
 
     def __init__(self, operation: str, facts: AzureFacts, action: str, scope: str) -> None:
         self.action, self.scope = action, scope
+        self.role = next((role for begins, role in _ROLES.items() if action.startswith(begins)), "")
+        such = f", such as '{self.role}'" if self.role else ""
         super().__init__(
             operation,
             facts,
-            f"The app's identity needs a role with the action '{action}' at '{scope}'. "
+            f"The app's identity needs a role with the action '{action}' at '{scope}'{such}. "
             "Assign it (infra/ does) and allow some minutes for it to take effect.",
         )
 

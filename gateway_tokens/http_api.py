@@ -8,7 +8,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .callers import who_is_calling
-from .errors import AccessDenied, GatewayTokensError, NotFound, SettingsInvalid, SignInRequired
+from .errors import (
+    AccessDenied,
+    GatewayTokensError,
+    NotFound,
+    RequestInvalid,
+    SettingsInvalid,
+    SignInRequired,
+)
 from .forms import Form, env_file, kubernetes_secret
 from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
@@ -45,7 +52,13 @@ class HttpApi:
         except SignInRequired as error:
             log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
             raise
-        asked = read_token_request(request.route_params, request.params, request.get_body(), world.clock())
+        try:
+            asked = read_token_request(
+                request.route_params, request.params, request.get_body(), world.clock()
+            )
+        except RequestInvalid as error:
+            log_line("token.refused", logging.WARNING, caller=caller, code=error.code)
+            raise
         try:
             issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
         except GatewayTokensError as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .settings import Estate
 
 # What Azure says when the settings name a place that is not there, rather than the caller a gateway.
-_NOT_THE_CALLERS_FAULT = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
+_SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,7 @@ async def issue_for(
     try:
         token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:
-        if error.facts.code in _NOT_THE_CALLERS_FAULT:
-            raise
-        raise NotFound(str(request.ref)) from None
+        raise gateway_missing(error, request.ref) from None
     return Issued(GatewayRef(name, token.gateway_id), key_type, token)
 
 
@@ -81,6 +79,11 @@ async def issue_checked(
             f"it expires at {token.expiry:%Y-%m-%dT%H:%MZ}, asked for was {expiry:%Y-%m-%dT%H:%MZ}"
         )
     return token
+
+
+def gateway_missing(error: AzureNotFound, ref: GatewayRef) -> NotFound | AzureNotFound:
+    """Azure's 404 as what it means: no such gateway, unless the settings name a place that is not there."""
+    return error if error.facts.code in _SETTINGS_ARE_WRONG else NotFound(str(ref))
 
 
 def _expiry(request: TokenRequest, usual: timedelta, ceiling: timedelta, now: datetime) -> datetime:

@@ -10,8 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .delivery import Delivery
-from .errors import AzureNotFound, NotFound
-from .issuing import Issued, issue_checked
+from .errors import AzureNotFound
+from .issuing import Issued, gateway_missing, issue_checked
 from .policy import expiry_after
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
         token = await issue_checked(
             terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry
         )
-    except AzureNotFound:
-        raise NotFound(str(unit.ref)) from None
+    except AzureNotFound as error:
+        raise gateway_missing(error, unit.ref) from None
     Issued(unit.ref, unit.rule.key_type, token).leave_line(terms.caller)
     return token
 

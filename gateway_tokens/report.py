@@ -102,6 +102,7 @@ class SweepReport:
     known: frozenset[str] = frozenset()  # rows that were in trouble before
     settled: set[str] = field(default_factory=set)  # those of them that are well now
     unlisted: set[str] = field(default_factory=set)  # services whose gateways were not all seen
+    gateways: set[str] = field(default_factory=set)  # those that are there, as `service/gateway`
     counts: Counter[str] = field(default_factory=Counter)
     at_risk: int = 0
     risk_begins: datetime | None = None  # when the first row that is well now will be at risk
@@ -115,6 +116,8 @@ class SweepReport:
         self.at_risk += at_risk
         if row.reason is Reason.NOT_LISTED:
             self.unlisted.add(row.ref.service.casefold())
+        elif row.outcome is not Outcome.GONE:
+            self.gateways.add(str(row.ref))
         if row.outcome in TROUBLE:
             self.troubles[row.name] = Trouble(
                 row.failures,

@@ -29,9 +29,9 @@ class SweepRecord:
     counts: dict[str, int] = field(default_factory=dict)
     risk_begins: datetime | None = None
     troubles: dict[str, Trouble] = field(default_factory=dict)
-    reactions: dict[str, datetime] = field(
-        default_factory=dict
-    )  # gateway: when its last event was acted upon
+    # When each gateway's last event was acted upon, and which gateways (`service/gateway`) the last sweep kept.
+    reactions: dict[str, datetime] = field(default_factory=dict)
+    gateways: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As a JSON object with times as ISO 8601 text."""
@@ -53,6 +53,7 @@ class SweepRecord:
                 for name, t in self.troubles.items()
             },
             "reactions": {name: _text(at) for name, at in self.reactions.items()},
+            "gateways": self.gateways,
         }
 
     @classmethod
@@ -70,6 +71,7 @@ class SweepRecord:
                 for name, (n, at, outcome, code, risk, tries, tried) in document["troubles"].items()
             },
             {name: _aware(at) for name, at in document["reactions"].items()},
+            tuple(str(name) for name in document.get("gateways", ())),
         )
 
 

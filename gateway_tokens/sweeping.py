@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .discovery import Everywhere, discover
+from .discovery import Everywhere, discover, gone_since
 from .errors import AzureError
 from .log_lines import log_line
 from .renewing import keep, look
@@ -40,22 +40,27 @@ async def sweep(
 ) -> SweepReport:
     """Keep every gateway within reach; every row is logged and counted, whatever the others did.
 
-    `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError only when the record cannot be
-    written, after all rows are done.
+    `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError
+    only when the record cannot be written, after all rows are done.
     """
     record = await remembered(world)
     report = SweepReport(world.clock(), known=frozenset(record.troubles))
     terms = replace(terms_of(world, record), caller=caller)
 
+    def done(row: Row) -> None:
+        report.add(row, world.clock())
+        log_row(row)
+
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await keep(found, terms):
-            report.add(row, world.clock())
-            log_row(row)
+            done(row)
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
     async with aclosing(discover(world, reach, terms.troubles)) as found:
         await spread(found, one)
+    for row in gone_since(world, record.gateways, report) if complete else ():
+        done(row)
     log_sum(report, world.clock(), complete=complete)
     await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
     return report
@@ -126,7 +131,7 @@ def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complet
     kept = {
         name: trouble
         for name, trouble in before.troubles.items()
-        if name not in report.settled and (not complete or name.partition("/")[0] in report.unlisted)
+        if name not in report.settled and (not complete or _service(name) in report.unlisted)
     }
     troubles = {**kept, **report.troubles}
     if not complete:
@@ -138,7 +143,15 @@ def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complet
         counts=dict(report.counts),
         risk_begins=report.risk_begins,
         troubles=troubles,
+        gateways=tuple(
+            sorted({*report.gateways, *(g for g in before.gateways if _service(g) in report.unlisted)})
+        ),
     )
+
+
+def _service(name: str) -> str:
+    """The service in the name of a gateway or a row, whose case does not matter."""
+    return name.partition("/")[0].casefold()
 
 
 async def spread(

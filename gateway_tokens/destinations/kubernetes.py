@@ -31,7 +31,9 @@ class KubernetesDestination:
         self._key, self._name = spec.layout.key, filled_in(spec.secret, ref).lower()
         self._api = cluster_api(spec, azure)
         self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
-        self._workload = KubernetesWorkload(spec, ref, self._api, azure) if spec.restart else None
+        self._workload = (
+            KubernetesWorkload(spec.restart, spec, ref, self._api, azure) if spec.restart else None
+        )
 
     async def read(self) -> Held | None:
         """The key's value, and whether the workload still has to restart for it."""

@@ -24,8 +24,9 @@ _NOT_FOUND = 404
 class KubernetesWorkload:
     """One workload. The token it was last restarted for stands on its pod template."""
 
-    def __init__(self, spec: KubernetesSecret, ref: GatewayRef, api: ClusterApi, azure: AzureAccess) -> None:
-        restart = spec.restart or Workload(name="{gateway}")
+    def __init__(
+        self, restart: Workload, spec: KubernetesSecret, ref: GatewayRef, api: ClusterApi, azure: AzureAccess
+    ) -> None:
         self._name = f"{restart.kind} {spec.namespace}/{filled_in(restart.name, ref).lower()}"
         self._resource = f"{restart.kind.lower()}s"
         self._path = (

@@ -91,12 +91,17 @@ async def test_a_refused_token_leaves_a_line_with_exactly_these_fields(trail: Tr
 
 
 async def test_a_refused_token_leaves_what_was_asked_for(trail: Trail) -> None:
-    await generate_token("lab-01", body={"keyType": "secondary", "expiry": "2099-01-01T00:00:00Z"})
-    assert trail() == []  # an expiry beyond Azure's limit is no request at all
     soon = written(datetime.now(UTC) + timedelta(days=2))
     await generate_token("lab-01", body={"keyType": "secondary", "expiry": soon})
     [line] = trail()
     assert (line["keyType"], line["expiry"]) == ("secondary", soon)
+
+
+async def test_a_request_that_cannot_be_read_leaves_a_line_without_what_it_said(trail: Trail) -> None:
+    await generate_token("lab-01", body={"keyType": "tertiary", "expiry": "2099-01-01T00:00:00Z"})
+    [line] = trail()
+    assert (line["caller"], line["code"]) == ("function-key", "request_invalid")
+    assert not {"keyType", "expiry", "gateway"} & line.keys()
 
 
 async def test_a_caller_who_is_nobody_leaves_a_line(app: Opens, trail: Trail) -> None:

@@ -157,5 +157,20 @@ def test_a_forbidden_operation_names_the_action_and_scope_that_the_identity_lack
     assert (error.action, error.scope) == ("gateways/generateToken/action", "/subscriptions/1")
 
 
+@pytest.mark.parametrize(
+    ("action", "role"),
+    [
+        ("Microsoft.ApiManagement/service/gateways/read", "Gateway token issuer"),
+        ("Microsoft.KeyVault/vaults/secrets/setSecret/action", "Gateway token secret writer"),
+        ("Microsoft.App/containerApps/write", "Gateway token Container App writer"),
+        ("get secrets", ""),
+    ],
+)
+def test_a_forbidden_operation_names_the_role_that_grants_it(action: str, role: str) -> None:
+    error = errors.AzureForbidden("Doing it", AzureFacts(403), action, "/subscriptions/1")
+    assert error.role == role
+    assert (f"such as '{role}'" in str(error)) is bool(role)
+
+
 def test_a_destination_error_says_the_place_first() -> None:
     assert str(errors.NotOwned("vault/secrets/a", "somebody else's")) == "vault/secrets/a: somebody else's"

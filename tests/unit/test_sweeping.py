@@ -99,12 +99,29 @@ class TestWhichGateways:
         estate.gateways.estate[CONTOSO] = ("edge-01", "edge-02", "edge-03")
         assert await swept(estate) == {"contoso/edge-03": Outcome.RENEWED}
 
-    async def test_a_deleted_one_that_a_pattern_named_drops_out(self) -> None:
+    async def test_a_deleted_one_that_a_pattern_named_drops_out_with_one_note(self) -> None:
         estate = two_services()
         await sweep(estate.world)
         estate.gateways.estate[CONTOSO] = ("edge-01",)
         report = await sweep(estate.world)
-        assert (report.total, report.failed) == (2, 0)
+        (row,) = (row for row in report.rows if row.outcome is Outcome.GONE)
+        assert (row.ref, row.reason) == (GatewayRef("contoso", "edge-02"), Reason.GATEWAY_GONE)
+        assert (report.failed, report.at_risk) == (0, 0)
+        assert (await sweep(estate.world)).counts == {"fresh": 2}
+
+    async def test_none_is_noted_as_deleted_while_its_service_cannot_be_listed(self) -> None:
+        estate = two_services()
+        await sweep(estate.world)
+        estate.gateways.unlisted = {CONTOSO: OUTAGE}
+        estate.gateways.estate[CONTOSO] = ("edge-01",)
+        assert Outcome.GONE not in (await sweep(estate.world)).counts
+        assert "contoso/edge-02" in estate.sweeps.record.gateways
+
+    async def test_none_is_noted_as_deleted_by_a_sweep_of_a_part(self) -> None:
+        estate = two_services()
+        await sweep(estate.world)
+        report = await sweep(estate.world, Only(lambda ref: ref.service == "fabrikam"), complete=False)
+        assert report.counts == {"fresh": 1}
 
     async def test_a_deleted_one_that_the_settings_name_drops_out_with_a_note(
         self, caplog: pytest.LogCaptureFixture
