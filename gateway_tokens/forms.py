@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from .ledger import MANAGED_BY
 from .model import Secret
-from .timestamps import written
 
 if TYPE_CHECKING:
+    from .ledger import Label
     from .model import GatewayToken
 
 # The setting that the gateway's container reads its token from.
@@ -44,13 +44,16 @@ def env_file(token: GatewayToken) -> Secret:
     return Secret(f"{AUTH_SETTING}={token.header_value().reveal()}\n")
 
 
-def kubernetes_secret(token: GatewayToken, named: SecretName) -> Secret:
-    """A Secret manifest in JSON, which `kubectl apply -f -` takes; by default it suits the official Helm chart."""
+def kubernetes_secret(token: GatewayToken, label: Label, named: SecretName) -> Secret:
+    """A Secret manifest in JSON, which `kubectl apply -f -` takes; by default it suits the official Helm chart.
+
+    It carries the label that the `kubernetes` destination writes, so that a sweep takes it for its own.
+    """
     metadata = {
         "name": named.name or default_secret_name(token.gateway_id),
         **({"namespace": named.namespace} if named.namespace else {}),
         "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
-        "annotations": {"gateway-tokens/expiry": written(token.expiry)},
+        "annotations": label.annotations(token),
     }
     manifest = {
         "apiVersion": "v1",

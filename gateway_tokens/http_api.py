@@ -132,12 +132,12 @@ def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:
     if asked.form is Form.ENV_FILE:
         return secret_answer(env_file(token), "text/plain")
     if asked.form is Form.KUBERNETES:
-        return secret_answer(kubernetes_secret(token, asked.secret), "application/json")
+        return secret_answer(kubernetes_secret(token, issued.label, asked.secret), "application/json")
     return json_answer(
         {
             "value": token.value.reveal(),
             "gatewayId": token.gateway_id,
-            "keyType": issued.key_type,
+            "keyType": issued.label.key_type,
             "expiry": written(token.expiry),
         }
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .access import Caller, Permission, lifetime_ceiling
 from .documents import duration_text
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
+from .ledger import Label, owner_of
 from .log_lines import log_line
 from .model import GatewayRef, GatewayToken, KeyType, ServiceId
 from .policy import MAX_LIFETIME, expiry_after, to_the_minute
@@ -28,7 +29,7 @@ class Issued:
     """A checked token and how it was made; `ref` has the service's name as declared."""
 
     ref: GatewayRef
-    key_type: KeyType
+    label: Label
     token: GatewayToken
 
     def leave_line(self, caller: object) -> None:
@@ -38,7 +39,7 @@ class Issued:
             caller=caller,
             service=self.ref.service,
             gateway=self.ref.gateway,
-            keyType=self.key_type,
+            keyType=self.label.key_type,
             expiry=self.token.expiry,
             fingerprint=self.token.fingerprint,
         )
@@ -64,7 +65,8 @@ async def issue_for(
         token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:
         raise gateway_missing(error, request.ref) from None
-    return Issued(GatewayRef(name, token.gateway_id), key_type, token)
+    label = Label(owner_of(service.id, token.gateway_id), key_type, now)
+    return Issued(GatewayRef(name, token.gateway_id), label, token)
 
 
 async def issue_checked(

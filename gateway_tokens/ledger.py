@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .model import GatewayToken, KeyType
+from .model import GatewayToken, KeyType, ServiceId
 from .timestamps import read, written
 
 if TYPE_CHECKING:
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MANAGED_BY = "gateway-tokens"
+
+
+def owner_of(service: ServiceId, gateway: str) -> str:
+    """What labels say of a gateway: names of APIM services are unique in the world, aliases are not."""
+    return f"{service.name}/{gateway}".lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,20 @@ class Label:
             "expiry": written(token.expiry),
             "fingerprint": token.fingerprint,
         }
+
+    def annotations(self, token: GatewayToken) -> dict[str, str]:
+        """The tags under the names that a Kubernetes object's annotations take."""
+        return {f"{MANAGED_BY}/{name}": value for name, value in self.tags(token).items()}
+
+    @classmethod
+    def from_annotations(cls, annotations: Mapping[str, str]) -> Label | None:
+        """The label in a Kubernetes object's annotations, or None."""
+        ours = {
+            n.removeprefix(f"{MANAGED_BY}/"): v
+            for n, v in annotations.items()
+            if n.startswith(f"{MANAGED_BY}/")
+        }
+        return cls.from_tags(ours)
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str] | None) -> Label | None:

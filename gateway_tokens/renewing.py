@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .delivery import Delivery
 from .errors import AzureNotFound
 from .issuing import Issued, gateway_missing, issue_checked
+from .ledger import Label
 from .policy import expiry_after
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ async def look(unit: Unit, terms: Terms) -> list[Row]:
 
 
 async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
-    expiry = expiry_after(unit.rule.lifetime, terms.clock())
+    now = terms.clock()
+    expiry = expiry_after(unit.rule.lifetime, now)
     try:
         token = await issue_checked(
             terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry
         )
     except AzureNotFound as error:
         raise gateway_missing(error, unit.ref) from None
-    Issued(unit.ref, unit.rule.key_type, token).leave_line(terms.caller)
+    Issued(unit.ref, Label(unit.owner, unit.rule.key_type, now), token).leave_line(terms.caller)
     return token
 
 

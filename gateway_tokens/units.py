@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .ledger import owner_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
@@ -29,8 +31,8 @@ class Unit:
 
     @property
     def owner(self) -> str:
-        """What labels say of this gateway: names of APIM services are unique in the world, aliases are not."""
-        return f"{self.service.name}/{self.ref.gateway}".lower()
+        """What labels say of this gateway."""
+        return owner_of(self.service, self.ref.gateway)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,14 +48,13 @@ class KubernetesDestination:
             return None
         self._check_usable(secret)
         token = Form.HEADER.token_in(_decoded((secret.get("data") or {}).get(self._key)))
-        label = _label(secret["metadata"].get("annotations") or {})
+        label = Label.from_annotations(secret["metadata"].get("annotations") or {})
         due = token is not None and label is not None and await self._restart_due(token)
         return Held(token, label, secret["metadata"].get("resourceVersion", ""), due)
 
     async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
         """Create the Secret, or change the one key of the version that was read."""
-        annotations = {f"{MANAGED_BY}/{name}": value for name, value in label.tags(token).items()}
-        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": annotations}
+        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": label.annotations(token)}
         value = base64.b64encode(Form.HEADER.of(token).reveal().encode()).decode()
         if held is None:
             metadata["name"] = self._name
@@ -94,12 +93,6 @@ class KubernetesDestination:
             raise DestinationBlocked(self.place, f"is a Secret of type {kind}. Name another in the settings.")
         if secret.get("immutable"):
             raise DestinationBlocked(self.place, "is immutable. Delete it; the next sweep makes it anew.")
-
-
-def _label(annotations: dict[str, str]) -> Label | None:
-    prefix = f"{MANAGED_BY}/"
-    ours = {name.removeprefix(prefix): text for name, text in annotations.items() if name.startswith(prefix)}
-    return Label.from_tags(ours)
 
 
 def _decoded(data: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """A Kubernetes Secret: its key, its label, its workload's restart, and each way in which a cluster says no."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gateway_tokens.errors import (
     DestinationBlocked,
     RestartFailed,
 )
+from gateway_tokens.forms import SecretName, kubernetes_secret
 from gateway_tokens.ports import Destination
 from tests.adapters.destination_places import (
     LABEL,
@@ -63,6 +65,15 @@ async def test_an_answer_that_is_no_object_is_azures_error(world: World, body: s
     )
     with pytest.raises(AzureError, match="200"):
         await opened(world).read()
+
+
+async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(world: World) -> None:
+    manifest = json.loads(kubernetes_secret(TOKEN, LABEL, SecretName()).reveal())
+    name, labelled = manifest["metadata"]["name"], manifest["metadata"]
+    world.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
+    held = await opened(world).read()
+    assert held is not None
+    assert (held.token, held.label) == (TOKEN, LABEL)
 
 
 class TestSecret:

@@ -24,6 +24,7 @@ from gateway_tokens.azure_access import AzureAccess
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.forms import SecretName, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued
+from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
 from gateway_tokens.patience import patience
 from tests import estate, front_door
@@ -290,13 +291,14 @@ async def test_refusals_and_bad_requests_show_nothing_of_the_callers_secrets(det
 async def test_no_value_that_holds_a_token_prints_it(detector: Detector) -> None:
     answer = await front_door.generate_token(body={"lifetime": "P1D"})
     token = GatewayToken.parse(front_door.document(answer)["value"])
+    label = Label("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY)
     holders: list[object] = [
         token,
         token.value,
         token.header_value(),
         env_file(token),
-        kubernetes_secret(token, SecretName()),
-        Issued(GatewayRef("contoso", "edge-01"), KeyType.PRIMARY, token),
+        kubernetes_secret(token, label, SecretName()),
+        Issued(GatewayRef("contoso", "edge-01"), label, token),
     ]
     detector.assert_silent(*(text for held in holders for text in (repr(held), str(held), f"{held}")))
 

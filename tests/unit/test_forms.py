@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.forms import Form, SecretName, default_secret_name, env_file, kubernetes_secret
-from tests.unit.samples import SIGNATURE, token
+from gateway_tokens.ledger import Label
+from gateway_tokens.model import KeyType
+from tests.unit.samples import NOW, SIGNATURE, token
+
+LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
 VALUE = f"GatewayKey edge-01&202603311155&{SIGNATURE}"
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -24,31 +28,37 @@ def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:
 
 
 def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
-    assert json.loads(kubernetes_secret(token(), SecretName()).reveal()) == {
+    assert json.loads(kubernetes_secret(token(), LABEL, SecretName()).reveal()) == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": "edge-01-token",
             "labels": {"app.kubernetes.io/managed-by": "gateway-tokens"},
-            "annotations": {"gateway-tokens/expiry": "2026-03-31T11:55:00Z"},
+            "annotations": LABEL.annotations(token()),
         },
         "type": "Opaque",
         "stringData": {"gateway-key": VALUE},
     }
 
 
+def test_a_manifest_carries_the_label_that_a_sweep_takes_for_its_own() -> None:
+    metadata = json.loads(kubernetes_secret(token(), LABEL, SecretName()).reveal())["metadata"]
+    assert metadata["annotations"]["gateway-tokens/gateway"] == "contoso-apim/edge-01"
+    assert Label.from_annotations(metadata["annotations"]) == LABEL
+
+
 def test_a_manifest_takes_the_names_asked_for() -> None:
-    manifest = json.loads(kubernetes_secret(token(), SecretName("mine", "value", "apim")).reveal())
+    manifest = json.loads(kubernetes_secret(token(), LABEL, SecretName("mine", "value", "apim")).reveal())
     assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("mine", "apim")
     assert manifest["stringData"] == {"value": VALUE}
 
 
 def test_a_manifest_ends_with_a_line_end_so_that_it_can_be_piped() -> None:
-    assert kubernetes_secret(token(), SecretName()).reveal().endswith("}\n")
+    assert kubernetes_secret(token(), LABEL, SecretName()).reveal().endswith("}\n")
 
 
 def test_no_form_prints_itself() -> None:
-    printed = f"{env_file(token())} {kubernetes_secret(token(), SecretName())!r}"
+    printed = f"{env_file(token())} {kubernetes_secret(token(), LABEL, SecretName())!r}"
     assert SIGNATURE not in printed
 
 

@@ -17,6 +17,7 @@ from gateway_tokens.errors import (
     TokenUnusable,
 )
 from gateway_tokens.issuing import Issued, issue_checked, issue_for
+from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
 from gateway_tokens.requests import TokenRequest
 from tests.unit.samples import NOW, SERVICE, document, estate, token
@@ -83,7 +84,9 @@ async def test_the_token_is_for_the_gateway_with_key_and_expiry_as_asked() -> No
     azure = Azure()
     issued = await issue(request(key_type=KeyType.SECONDARY, expiry=NOW + DAY), azure)
     assert azure.asked == [(ServiceId.parse(SERVICE), "edge-01", KeyType.SECONDARY, NOW + DAY)]
-    assert issued == Issued(GatewayRef("contoso", "edge-01"), KeyType.SECONDARY, issued.token)
+    assert issued == Issued(
+        GatewayRef("contoso", "edge-01"), Label("contoso-apim/edge-01", KeyType.SECONDARY, NOW), issued.token
+    )
     assert (issued.token.gateway_id, issued.token.expiry) == ("edge-01", NOW + DAY)
 
 
@@ -94,18 +97,18 @@ async def test_the_service_is_named_as_declared_and_the_gateway_as_azure_names_i
 
 async def test_what_is_not_asked_for_comes_from_the_gateways_rule() -> None:
     issued = await issue(request("edge-7"))
-    assert (issued.key_type, issued.token.expiry) == (KeyType.SECONDARY, NOW + 7 * DAY)
+    assert (issued.label.key_type, issued.token.expiry) == (KeyType.SECONDARY, NOW + 7 * DAY)
 
 
 async def test_what_is_asked_for_comes_before_the_gateways_rule() -> None:
     issued = await issue(request("edge-7", key_type=KeyType.PRIMARY, lifetime=HOUR))
-    assert (issued.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + HOUR)
+    assert (issued.label.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + HOUR)
 
 
 async def test_a_gateway_without_a_rule_gets_thirty_days_less_the_margin_with_the_primary_key() -> None:
     open_to_all = {"caller": {"appRole": "Issue"}, "gateways": ["*/*"], "allow": ["issue"]}
     issued = await issue_for(ISSUER, request(), estate({**document(), "access": [open_to_all]}), Azure(), NOW)
-    assert (issued.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + 30 * DAY - 5 * MINUTE)
+    assert (issued.label.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + 30 * DAY - 5 * MINUTE)
 
 
 async def test_an_expiry_is_cut_to_the_minute() -> None:
