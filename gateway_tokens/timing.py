@@ -15,6 +15,8 @@ FEW_SWEEPS = 3
 BLIND_SWEEPS = 3
 # Pauses after one, two, three ... failures in a row; the last one repeats.
 BACK_OFF = tuple(timedelta(hours=hours) for hours in (1, 2, 4, 8, 16, 24))
+# A pause takes no more than this share of the time left before the token is at risk.
+_TRIES_BEFORE_RISK = 4
 # Renewals of an estate spread over a tenth of the renewal window, each row always at its own point.
 _JITTER = 10
 
@@ -42,11 +44,11 @@ def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
 
 
 def retry_at(failures: int, last_failure: datetime, interval: timedelta, at_risk: datetime) -> datetime:
-    """When a row that failed so often in a row is tried again: by the last sweep before its token is at risk.
+    """When a row that failed so often in a row is tried again: the oftener, the sooner its token is at risk.
 
     Half an interval early, because sweeps do not start to the second.
     """
     if failures == 0:
         return last_failure
-    pause = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
-    return min(last_failure + pause - interval / 2, at_risk - interval)
+    step = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
+    return last_failure + min(step, (at_risk - last_failure) / _TRIES_BEFORE_RISK) - interval / 2

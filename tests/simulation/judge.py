@@ -7,8 +7,8 @@ look. What must hold:
 - A row without a token gets one by its first path.
 - A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
   window, and never less than three hours. So no token expires while there was a path in time. One excuse is accepted:
-  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours) after its last attempt that
-  failed, and its token was not yet within the risk margin. From the margin on, there is none; and that a place could not
+  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours, or a quarter of the time left
+  before the risk margin if that is less) after its last attempt that failed, and its token was not yet within the risk margin. From the margin on, there is none; and that a place could not
   be read is no attempt.
 - A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
   hours left, or was within its window (by up to a tenth earlier: that is the spread).
@@ -125,8 +125,9 @@ class Judge:
         if not line.failures or failed is None or line.expiry is None:
             return False
         attempts = min(line.failures, self._attempts.get(line.name, 0), len(_PAUSES))
-        pause = timedelta(hours=_PAUSES[attempts - 1]) if attempts else timedelta(0)
-        return now - failed < pause and line.expiry - now > profile_of(gateway_in(line.name)).margin
+        risk = line.expiry - profile_of(gateway_in(line.name)).margin
+        pause = min(timedelta(hours=_PAUSES[attempts - 1]), (risk - failed) / 4) if attempts else timedelta(0)
+        return now - failed < pause and now < risk
 
     def _judge_claims(self) -> None:
         stored = {

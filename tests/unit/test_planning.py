@@ -189,7 +189,10 @@ class TestPrecedence:
 
 
 class TestBackOff:
-    """A token in its window, at risk from three days on, whose row has failed three times: four hours, less half one."""
+    """A token in its window, at risk from three days on, whose row has failed three times: four hours, less half one.
+
+    Nearer to the risk the pause is a quarter of the time left before it.
+    """
 
     EXPIRY = NOW + 8 * DAY
     RETRY = NOW + 3.5 * HOUR
@@ -216,16 +219,20 @@ class TestBackOff:
     @pytest.mark.parametrize(
         ("now", "action"),
         [
-            (EXPIRY - 5 * DAY - HOUR - MINUTE, Action.WAIT),
-            (EXPIRY - 5 * DAY - HOUR, Action.RENEW),
-            (EXPIRY - 5 * DAY - HOUR + MINUTE, Action.RENEW),
+            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR - MINUTE, Action.WAIT),
+            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR, Action.RENEW),
+            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR + MINUTE, Action.RENEW),
         ],
     )
-    def test_never_holds_back_the_last_sweep_before_the_point_of_risk(
+    def test_takes_a_quarter_of_the_time_before_the_point_of_risk_at_most(
         self, now: datetime, action: Action
     ) -> None:
-        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 2 * HOUR)
+        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 8 * HOUR)
         assert why(row, now)[0] is action
+
+    def test_is_over_at_the_point_of_risk(self) -> None:
+        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - MINUTE)
+        assert why(row, self.EXPIRY - 5 * DAY)[0] is Action.RENEW
 
     def test_holds_no_restart_back_since_nobody_knows_when_the_token_still_running_ends(self) -> None:
         row = self.failing(held=Held(a_token(FAR), OURS, restart_due=True))

@@ -94,6 +94,12 @@ class TestRetryAt:
     def test_the_next_hourly_sweep_tries_again_after_one_failure(self) -> None:
         assert retry_at(1, NOW, HOUR, EXPIRY) <= NOW + HOUR
 
+    @pytest.mark.parametrize(("hours_left", "pause"), [(95, 95 / 4), (96, 24), (97, 24)])
+    def test_takes_a_quarter_of_the_time_left_before_the_risk_at_most(
+        self, hours_left: int, pause: float
+    ) -> None:
+        assert retry_at(9, NOW, HOUR, NOW + hours_left * HOUR) == NOW + pause * HOUR - HOUR / 2
+
     def test_is_at_once_when_nothing_failed(self) -> None:
         assert retry_at(0, NOW, HOUR, EXPIRY) == NOW
 
