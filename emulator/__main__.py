@@ -50,7 +50,7 @@ async def main(given: argparse.Namespace) -> int:
 
 def write_local_settings(path: Path, settings: dict[str, str]) -> str:
     """Write the settings where Core Tools read them, unless somebody's own are there; say which."""
-    if path.exists() and json.loads(path.read_text()).get("WrittenBy") != WRITTEN_BY:
+    if path.exists() and f'"WrittenBy": "{WRITTEN_BY}"' not in path.read_text():
         return f"{path.name} is your own and was left alone, so `func start` would use it."
     values = {
         "FUNCTIONS_WORKER_RUNTIME": "python",

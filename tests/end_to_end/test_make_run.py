@@ -1,11 +1,16 @@
 """The command behind `make run`, as a newcomer starts it."""
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from emulator.__main__ import write_local_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "local.settings.json"
@@ -57,3 +62,18 @@ def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> N
     assert str(port) in done.stderr
     assert "PORT=" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("own", ["{}", "not JSON", '{"Values": {"GATEWAY_TOKENS": "mine"}}'])
+def test_settings_of_somebodys_own_are_left_alone(tmp_path: Path, own: str) -> None:
+    path = tmp_path / "local.settings.json"
+    path.write_text(own)
+    assert "left alone" in write_local_settings(path, {"SIGN_IN": "functionKey"})
+    assert path.read_text() == own
+
+
+def test_settings_that_make_run_wrote_are_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "local.settings.json"
+    write_local_settings(path, {"SIGN_IN": "functionKey"})
+    write_local_settings(path, {"SIGN_IN": "entra"})
+    assert json.loads(path.read_text())["Values"]["SIGN_IN"] == "entra"
