@@ -61,9 +61,11 @@ def answered(
     return answer
 
 
-async def _answer(answering: Awaitable[func.HttpResponse]) -> func.HttpResponse:
+async def _answer(
+    answering: Awaitable[func.HttpResponse], within: float = LONGEST_ANSWER
+) -> func.HttpResponse:
     try:
-        async with asyncio.timeout(LONGEST_ANSWER):
+        async with asyncio.timeout(within):
             return await answering
     except TimeoutError:
         return problem(errors.AzureUnavailable("Answering in time", errors.AzureFacts()))

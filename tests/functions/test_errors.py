@@ -1,5 +1,6 @@
 """What callers and operators are told when something is wrong."""
 
+import asyncio
 import json
 import logging
 from typing import Any, ClassVar
@@ -8,7 +9,7 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import wiring
+from gateway_tokens import http_answers, wiring
 from gateway_tokens.arm import ISSUE_ACTION, READ_ACTION
 from gateway_tokens.patience import patience
 from gateway_tokens.requests import MAX_BODY_BYTES
@@ -298,3 +299,11 @@ async def test_an_unforeseen_failure_is_a_500_without_its_text_or_stack_trace(
 async def test_openapi_and_health_answer_whatever_is_in_the_request() -> None:
     for call in (openapi, health):
         assert (await call({"x-ms-client-principal": "\x00", "x-correlation-id": "\x00"})).status_code == 200
+
+
+async def test_a_caller_is_answered_before_the_platform_cuts_the_line() -> None:
+    assert http_answers.LONGEST_ANSWER < 230
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(5):
+        answer = await http_answers._answer(never, within=0)
+    assert (answer.status_code, document(answer)["code"]) == (503, "azure_unavailable")

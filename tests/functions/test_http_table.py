@@ -5,6 +5,7 @@
 """
 
 import json
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -207,6 +208,18 @@ def shown(answer: Answer) -> set[str]:
 async def test_health_says_that_the_app_can_do_its_job() -> None:
     answer = await health()
     assert (answer.status_code, document(answer)["status"]) == (200, "healthy")
+
+
+async def test_an_estate_that_delivers_nothing_needs_no_storage(app: Opens) -> None:
+    app(STATE_CONTAINER_URL="")
+    answers = [await health(), await list_gateways(), await generate_token()]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+async def test_the_sdk_does_not_write_every_request_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        await generate_token()
+    assert {record.name for record in caplog.records} == {"gateway_tokens"}
 
 
 async def test_health_says_when_the_identity_gives_no_token(emulator: Emulator) -> None:

@@ -164,6 +164,14 @@ class TestListGateways:
 
 
 class TestRenew:
+    async def test_finds_the_gateway_in_any_case_and_writes_under_azures_own_name(
+        self, app: RenewalApp
+    ) -> None:
+        answer = await renew("EDGE-01")
+        (row,) = document(answer)["listed"]
+        assert (answer.status_code, row["gatewayId"], row["outcome"]) == (200, "edge-01", "renewed")
+        assert app.held("edge-01")
+
     async def test_renews_one_gateway_though_it_is_fresh(self, app: RenewalApp) -> None:
         before = app.hold("edge-01", 20 * DAY)
         answer = await renew()

@@ -182,3 +182,22 @@ def test_a_schedules_interval_is_its_longest_pause(schedule: str, interval: time
 def test_what_never_runs_or_makes_no_sense_is_no_schedule(schedule: str) -> None:
     with pytest.raises(ValueError, match="is no NCRONTAB schedule"):
         schedule_interval(schedule)
+
+
+@pytest.mark.parametrize(("lifetime", "wrong"), [("P2D", True), ("P3D", True), ("P4D", False)])
+def test_three_pauses_of_the_schedule_must_be_shorter_than_any_lifetime(lifetime: str, wrong: bool) -> None:  # noqa: FBT001 - a table's column
+    rule = {
+        "lifetime": lifetime,
+        "destinations": [{"kind": "keyVault", "vault": "https://a.vault.azure.net"}],
+    }
+    daily = {
+        "GATEWAY_TOKENS": json.dumps(document(**{"*": rule})),
+        "RENEWAL_SCHEDULE": "0 0 3 * * *",
+        "STATE_CONTAINER_URL": CONTAINER,
+    }
+    if wrong:
+        ((path, message),) = faults_of(daily)
+        assert path == "RENEWAL_SCHEDULE"
+        assert "too long for a lifetime" in message
+    else:
+        read_settings(daily)

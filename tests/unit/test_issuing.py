@@ -182,6 +182,13 @@ async def test_a_caller_with_access_hears_that_a_gateway_does_not_exist() -> Non
     assert missing.value.__suppress_context__
 
 
+@pytest.mark.parametrize("code", ["SubscriptionNotFound", "ResourceGroupNotFound"])
+async def test_a_place_that_the_settings_name_wrongly_is_not_told_as_a_missing_gateway(code: str) -> None:
+    with pytest.raises(AzureNotFound) as passed:
+        await issue(request(), Azure(failure=AzureNotFound("Issuing", AzureFacts(404, code))))
+    assert passed.value.facts.code == code
+
+
 async def test_other_errors_of_azure_pass() -> None:
     throttled = AzureThrottled("Issuing", AzureFacts(429))
     with pytest.raises(AzureThrottled) as passed:

@@ -328,6 +328,15 @@ class TestOthersAtWork:
         row = await kept(estate)
         assert (row.outcome, row.code, row.new_expiry) == (Outcome.FAILED, NotVerified.code, None)
 
+    async def test_a_write_that_the_place_takes_but_does_not_keep_does_not_count_as_delivered(self) -> None:
+        class Deaf(MemoryDestination):
+            async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+                """Say nothing, and keep the old token."""
+
+        row = await kept(self.at(Deaf("/a")))
+        assert (row.outcome, row.code, row.new_expiry) == (Outcome.FAILED, "not_verified", None)
+        assert row.expiry == DUE.expiry
+
     async def test_what_is_lost_after_the_write_does_not_count_as_delivered(self) -> None:
         class Sieve(MemoryDestination):
             async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:

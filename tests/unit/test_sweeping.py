@@ -109,6 +109,13 @@ class TestWhichGateways:
         assert (report.failed, report.at_risk) == (0, 0)
         assert (await sweep(estate.world)).counts == {"fresh": 2}
 
+    async def test_a_deleted_one_that_the_settings_name_is_noted_once_in_each_sweep(self) -> None:
+        estate = two_services({"edge-01": kept(), "edge-02": kept()})
+        await sweep(estate.world)
+        estate.gateways.estate[CONTOSO] = ("edge-01",)
+        assert (await sweep(estate.world)).counts["gone"] == 1
+        assert (await sweep(estate.world)).counts["gone"] == 1
+
     async def test_none_is_noted_as_deleted_while_its_service_cannot_be_listed(self) -> None:
         estate = two_services()
         await sweep(estate.world)
