@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import DecodeError, DeserializationError
 
-from .azure_errors import translated
+from .arm_budget import Cost
+from .azure_calls import operation
 from .errors import AzureError, AzureFacts, TokenUnusable
 from .model import GatewayToken
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from .arm_budget import ArmBudget
     from .azure_access import AzureAccess
     from .model import KeyType, ServiceId
 
@@ -23,10 +25,10 @@ READ_ACTION = "Microsoft.ApiManagement/service/gateways/read"
 
 
 class ArmGateways:
-    """The port `Gateways` on Azure Resource Manager."""
+    """The port `Gateways` on Azure Resource Manager; every request waits for its turn in the budget."""
 
-    def __init__(self, azure: AzureAccess) -> None:
-        self._azure = azure
+    def __init__(self, azure: AzureAccess, budget: ArmBudget) -> None:
+        self._azure, self._budget = azure, budget
 
     async def generate_token(
         self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
@@ -36,10 +38,12 @@ class ArmGateways:
 
         client = self._azure.api_management(service.subscription_id)
         request = GatewayTokenRequestContract(key_type=key_type.value, expiry=expiry)
-        async with translated(f"Issuing a token for '{gateway}'", action=ISSUE_ACTION, scope=str(service)):
+        await self._budget.spend(service.subscription_id, Cost.WRITE)
+        async with operation(f"Issuing a token for '{gateway}'", action=ISSUE_ACTION, scope=str(service)):
             try:
+                # Issuing computes a signature and stores nothing, so it may be repeated.
                 answer = await client.gateway.generate_token(
-                    service.resource_group, service.name, gateway, request
+                    service.resource_group, service.name, gateway, request, retry_on_methods=["POST"]
                 )
             except DecodeError as error:
                 if error.status_code != HTTPStatus.OK:
@@ -53,15 +57,24 @@ class ArmGateways:
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         """Every self-hosted gateway's name, page by page. Raises AzureError."""
         client = self._azure.api_management(service.subscription_id)
-        operation = f"Listing the gateways of '{service.name}'"
-        async with translated(operation, action=READ_ACTION, scope=str(service)):
+        listing: Any = client.gateway.list_by_service(service.resource_group, service.name)
+        pages = listing.by_page()
+        more = True
+        while more:
+            for name in await self._next_page(service, pages):
+                yield name
+            more = bool(pages.continuation_token)
+
+    async def _next_page(self, service: ServiceId, pages: AsyncIterator[Any]) -> list[str]:
+        await self._budget.spend(service.subscription_id, Cost.READ)
+        doing = f"Listing the gateways of '{service.name}'"
+        async with operation(doing, action=READ_ACTION, scope=str(service)):
             try:
-                async for gateway in client.gateway.list_by_service(service.resource_group, service.name):
-                    yield _name(gateway.name)
+                return [_name(gateway.name) async for gateway in await anext(pages)]
             except (DeserializationError, AttributeError, TypeError):
-                # The SDK takes every 200 for a list, and trips over one that is none.
+                # The SDK takes every 200 for a list, and fails in many ways over one that is not.
                 advice = "Azure's answer is not a list of gateways."
-                raise AzureError(operation, AzureFacts(HTTPStatus.OK), advice) from None
+                raise AzureError(doing, AzureFacts(HTTPStatus.OK), advice) from None
 
 
 def _name(name: object) -> str:

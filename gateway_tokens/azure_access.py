@@ -1,25 +1,26 @@
-"""The app's way into Azure: one credential, one client per subscription and per vault, for the worker's life."""
+"""The app's clients of Azure: one identity, one client per subscription and per vault, for the worker's life."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import time
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from azure.core import AsyncPipelineClient
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline import policies
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from .app_settings import AppSettings, CredentialKind
-from .azure_errors import object_in, translated
-from .errors import AzureFacts, IdentityUnavailable
-from .patience import CONNECT_TIMEOUT, READ_TIMEOUT, PatientRetry, how_patient
+from .arm_budget import ArmBudget, Cost
+from .azure_calls import BUSY_STATUSES, CONNECT_SECONDS, READ_SECONDS, Retry, keep_answer, operation
+from .azure_errors import object_in
+from .identity import RETRY as IDENTITY_RETRY
+from .identity import SharedCredential
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient
 
 _T = TypeVar("_T")
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
@@ -47,27 +49,36 @@ class AzureAccess:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.clock, self.monotonic, self.sleep = clock, monotonic, sleep
+        self.budget = ArmBudget()
         self._settings = settings
-        self._made: dict[tuple[str, str], Any] = {}
+        self._made: dict[tuple[object, ...], Any] = {}
         self._open = AsyncExitStack()
+
+    def shared(self, key: tuple[object, ...], make: Callable[[], _T]) -> _T:
+        """What `make` makes, made once and closed with the app's clients."""
+        if key not in self._made:
+            self._made[key] = made = make()
+            self._open.push_async_callback(made.close)  # type: ignore[attr-defined] # every client has it
+        kept: _T = self._made[key]
+        return kept
 
     @property
     def credential(self) -> AsyncTokenCredential:
         """The app's identity."""
-        return self._once(("credential", ""), self._credential)
+        return self.shared(("credential", ""), self._credential)
 
     def api_management(self, subscription_id: str) -> ApiManagementClient:
         """The official client of a subscription."""
         from azure.mgmt.apimanagement.aio import ApiManagementClient
 
-        return self._once(
+        return self.shared(
             ("apim", subscription_id),
             lambda: ApiManagementClient(
                 self.credential,
                 subscription_id,
                 base_url=self._settings.arm_endpoint,
                 credential_scopes=[self._settings.arm_scope],
-                **self._transport(),
+                **self._options(retry_policy=Retry(*BUSY_STATUSES)),
             ),
         )
 
@@ -76,7 +87,7 @@ class AzureAccess:
         from azure.keyvault.secrets.aio import SecretClient
 
         vault = vault.rstrip("/").lower()
-        return self._once(("vault", vault), lambda: SecretClient(vault, self.credential, **self._transport()))
+        return self.shared(("vault", vault), lambda: SecretClient(vault, self.credential, **self._options()))
 
     def blob(self, address: str) -> BlobClient:
         """The official client of a blob, by its address."""
@@ -84,11 +95,10 @@ class AzureAccess:
 
         def make() -> BlobClient:
             # Storage's pipeline works with its own retry policy only.
-            options = {**self._transport(), **_STORAGE_RETRY}
-            del options["retry_policy"]
+            options = self._transport() | _STORAGE_RETRY
             return BlobClient.from_blob_url(address, credential=self.credential, **options)
 
-        return self._once(("blob", address), make)
+        return self.shared(("blob", address), make)
 
     def pipeline(
         self,
@@ -97,45 +107,35 @@ class AzureAccess:
         ca: str | None,
         authentication_policy: AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse],
     ) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
-        """A new REST client with our patience; `ca` is PEM text where the server has an authority of its own."""
-        options = self._transport(ca)
+        """A new REST client, for the caller to close; `ca` is PEM text where the server has an authority of its own."""
         steps = [
             policies.RequestIdPolicy(),
             policies.UserAgentPolicy("gateway-tokens"),
-            options.pop("retry_policy"),
+            Retry(),
             authentication_policy,
+            policies.CustomHookPolicy(raw_response_hook=keep_answer),
         ]
-        client: AsyncPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncPipelineClient(
-            base_url, policies=steps, **options
-        )
-        self._open.push_async_callback(client.close)
-        return client
+        return AsyncPipelineClient(base_url, policies=steps, **self._transport(ca))
 
     async def arm_request(
         self, method: str, path: str, *, api_version: str, action: str, scope: str, body: object = None
     ) -> dict[str, Any] | None:
-        """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError."""
-        client = self._once(("arm", ""), self._arm)
+        """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError.
+
+        `path` begins with /subscriptions/. The call must be one that may be repeated.
+        """
+        client = self.shared(("arm", ""), self._arm)
         request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
-        async with self.translate(f"{method} {path}", action, scope):
-            response = await client.send_request(request)
+        await self.budget.spend(path.split("/")[2], Cost.READ if method == "GET" else Cost.WRITE)
+        async with operation(f"{method} {path}", action=action, scope=scope):
+            response = await client.send_request(request, retry_on_methods=[method])
             response.raise_for_status()
             return object_in(response) if response.content else None
 
-    def translate(self, operation: str, action: str, scope: str) -> AbstractAsyncContextManager[None]:
-        """Within, Azure's exceptions are raised as ours: see `azure_errors.translated`."""
-        return translated(operation, action=action, scope=scope)
-
     async def identity_works(self) -> None:
         """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
-        operation = "Signing in with the app's identity"
-        async with translated(operation, action="", scope=""):
-            try:
-                # The credential has retries of its own, which know nothing of our patience.
-                async with asyncio.timeout(how_patient()):
-                    await self.credential.get_token(self._settings.arm_scope)
-            except (TimeoutError, ServiceRequestError, ServiceResponseError):
-                raise IdentityUnavailable(operation, AzureFacts()) from None
+        async with operation("Signing in with the app's identity", action="", scope=""):
+            await self.credential.get_token(self._settings.arm_scope)
 
     async def close(self) -> None:
         """Close every client."""
@@ -151,27 +151,24 @@ class AzureAccess:
 
         kind, client_id = self._settings.credential, self._settings.client_id or None
         if kind is CredentialKind.AZURE_CLI:
-            return aio.AzureCliCredential()
+            return SharedCredential(aio.AzureCliCredential())
         if kind is CredentialKind.DEFAULT:
-            return aio.DefaultAzureCredential(managed_identity_client_id=client_id)
-        return aio.ManagedIdentityCredential(client_id=client_id)
+            return SharedCredential(aio.DefaultAzureCredential(managed_identity_client_id=client_id))
+        return SharedCredential(
+            aio.ManagedIdentityCredential(client_id=client_id, **IDENTITY_RETRY, **_TIMEOUTS)
+        )
+
+    def _options(self, **more: Any) -> dict[str, Any]:
+        """What a client of the SDK takes."""
+        return {"retry_policy": Retry(), "raw_response_hook": keep_answer, **self._transport(), **more}
 
     def _transport(self, ca: str | None = None) -> dict[str, Any]:
-        timeouts = {"connection_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
-        options = {**timeouts, "retry_policy": PatientRetry(self.monotonic, self.sleep)}
         if ca or self._settings.ca_file:
-            options["transport"] = _trusting(ca, self._settings.ca_file, timeouts)
-        return options
-
-    def _once(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
-        if key not in self._made:
-            self._made[key] = made = make()
-            self._open.push_async_callback(made.close)  # type: ignore[attr-defined] # every client has it
-        kept: _T = self._made[key]
-        return kept
+            return {"transport": _trusting(ca, self._settings.ca_file)}
+        return dict(_TIMEOUTS)
 
 
-def _trusting(ca: str | None, ca_file: str, timeouts: dict[str, float]) -> AioHttpTransport:
+def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
     """A transport that trusts one authority, given as text, else as a file.
 
     The SDK's own option takes a file only, and reads it and connects anew for every request.
@@ -186,4 +183,4 @@ def _trusting(ca: str | None, ca_file: str, timeouts: dict[str, float]) -> AioHt
         auto_decompress=False,
         trust_env=True,
     )
-    return AioHttpTransport(session=session, **timeouts)
+    return AioHttpTransport(session=session, **_TIMEOUTS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 from azure.core import exceptions as azure
 
 from .errors import (
@@ -23,18 +24,21 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from azure.core.rest import AsyncHttpResponse
 
 _LONGEST_TEXT = 500
 _SOMETHING_ELSE = "The answer is not what this operation gives: a proxy may have answered instead."
+_NOT_TRUSTED = (
+    "The server's certificate is not trusted. Name its authority: CA_FILE, or the row's certificateAuthority."
+)
+# API Management's words for "another change is under way", with a status that elsewhere means something else.
+_BUSY = frozenset({"PessimisticConcurrencyConflict", "ManagementApiRequestFailed"})
 _BY_STATUS: dict[int, type[AzureError]] = {
     HTTPStatus.BAD_REQUEST: AzureRejected,
     HTTPStatus.NOT_FOUND: AzureNotFound,
     HTTPStatus.REQUEST_TIMEOUT: AzureUnavailable,
-    HTTPStatus.CONFLICT: AzureRejected,
-    HTTPStatus.PRECONDITION_FAILED: AzureRejected,
     HTTPStatus.UNPROCESSABLE_ENTITY: AzureRejected,
     HTTPStatus.TOO_MANY_REQUESTS: AzureThrottled,
 }
@@ -50,10 +54,34 @@ async def translated(operation: str, *, action: str, scope: str) -> AsyncIterato
         yield
     except GatewayTokensError:
         raise
+    except azure.IncompleteReadError:
+        # To the SDK an answer with bad content; it is a connection that broke within the answer.
+        raise AzureUnavailable(operation, AzureFacts()) from None
     except azure.HttpResponseError as error:
         raise _from_response(operation, error, action, scope) from None
-    except azure.AzureError:
-        raise AzureUnavailable(operation, AzureFacts()) from None
+    except azure.AzureError as error:
+        raise AzureUnavailable(
+            operation, AzureFacts(), _NOT_TRUSTED if certificate_refused(error) else ""
+        ) from None
+
+
+def cut_off(operation: str, answers: Sequence[AsyncHttpResponse], *, action: str, scope: str) -> AzureError:
+    """The error of an operation whose time was over: what Azure answered last, if it answered at all."""
+    refusals = [answer for answer in answers if answer.status_code >= HTTPStatus.BAD_REQUEST]
+    if not refusals:
+        return AzureUnavailable(operation, AzureFacts())
+    return _from_response(operation, azure.HttpResponseError(response=refusals[-1]), action, scope)
+
+
+def certificate_refused(error: Exception | None) -> bool:
+    """Whether a connection failed because the server's certificate is not trusted: no repeat cures that."""
+    inner = getattr(error, "inner_exception", None)
+    return isinstance(inner, aiohttp.ClientConnectorCertificateError)
+
+
+def code_in(response: AsyncHttpResponse) -> str:
+    """Azure's own code in an error's answer; empty when there is none, or when the answer was not read."""
+    return facts_of(azure.HttpResponseError(response=response)).code
 
 
 def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
@@ -94,8 +122,8 @@ def _from_response(operation: str, error: azure.HttpResponseError, action: str, 
         return AzureForbidden(operation, _without_words(facts), action, scope)
     if facts.status == HTTPStatus.OK:
         return AzureError(operation, _without_words(facts), _SOMETHING_ELSE)
-    failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    kind = _BY_STATUS.get(facts.status, AzureUnavailable if failing else AzureError)
+    failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR or facts.code in _BUSY
+    kind = AzureUnavailable if failing else _BY_STATUS.get(facts.status, AzureError)
     return kind(operation, facts if kind is AzureRejected else _without_words(facts))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .errors import EventInvalid, SweepFailed
 from .events import read_events
 from .log_lines import correlation, log_line
-from .patience import SWEEP_PATIENCE, patience
 from .reacting import Reactions
 from .sweeping import sweep
 
@@ -29,8 +28,7 @@ class Background:
     async def sweep(self) -> None:
         """Sweep the whole estate. Raises SweepFailed after the last row when any failed, so that the run turns red."""
         correlation.set(str(uuid.uuid4()))
-        with patience(SWEEP_PATIENCE):
-            report = await sweep(self._open_world())
+        report = await sweep(self._open_world())
         if report.failed:
             raise SweepFailed(report.failed, report.total)
 
@@ -46,6 +44,5 @@ class Background:
         except EventInvalid as error:
             log_line("event.rejected", logging.ERROR, reason=error.reason, dequeueCount=dequeue_count)
             raise
-        with patience(SWEEP_PATIENCE):
-            for event in events:
-                await self._reactions.react(world, event)
+        for event in events:
+            await self._reactions.react(world, event)

@@ -14,7 +14,7 @@ from .report import Outcome, Row, failure_of
 from .units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from .ports import World
     from .report import SweepReport
@@ -44,37 +44,43 @@ class Everywhere:
         return True
 
 
-_AHEAD = 32
+# Gateways worked on at the same time.
+CONCURRENCY = 16
 
 
-async def discover(world: World, reach: Reach, troubles: Mapping[str, Trouble]) -> AsyncGenerator[Unit | Row]:
-    """Every gateway within reach that is to be kept, services side by side; and a finished row for what needs none.
+class Turns:
+    """Runs work in a task group, so many at a time; whoever adds more waits until there is a turn for it."""
 
-    When a service cannot be listed that is a failed row, and the gateways that the settings name one by one are
-    kept all the same.
+    def __init__(
+        self, group: asyncio.TaskGroup, work: Callable[[Unit | Row], Coroutine[None, None, None]]
+    ) -> None:
+        self._group, self._work = group, work
+        self._free = asyncio.Semaphore(CONCURRENCY)
+
+    async def add(self, item: Unit | Row) -> None:
+        """Begin to work on the item as soon as there is a turn."""
+        await self._free.acquire()
+        self._group.create_task(self._work(item)).add_done_callback(lambda _: self._free.release())
+
+
+async def for_each_gateway(
+    world: World,
+    reach: Reach,
+    troubles: Mapping[str, Trouble],
+    work: Callable[[Unit | Row], Coroutine[None, None, None]],
+) -> None:
+    """Work on every gateway within reach that is to be kept, and on a finished row for what needs no work.
+
+    Services are listed side by side. When one cannot be listed that is a failed row, and the gateways that the
+    settings name one by one are kept all the same.
     """
-    found: asyncio.Queue[Unit | Row | None] = asyncio.Queue(_AHEAD)
-
-    async def search() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for name, service in world.settings.estate.services.items():
-                    if service.delivers and reach.service(name):
-                        group.create_task(
-                            _search_service(world, name, service, reach, troubles=troubles, found=found)
-                        )
-        finally:
-            await found.put(None)
-
-    searching = asyncio.create_task(search())
-    try:
-        while (item := await found.get()) is not None:
-            yield item
-        await searching
-    finally:
-        searching.cancel()
-        while not found.empty():  # or it would wait for room for ever
-            found.get_nowait()
+    async with asyncio.TaskGroup() as group:
+        turns = Turns(group, work)
+        for name, service in world.settings.estate.services.items():
+            if service.delivers and reach.service(name):
+                group.create_task(
+                    _search_service(world, name, service, reach, troubles=troubles, turns=turns)
+                )
 
 
 def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
@@ -92,7 +98,7 @@ async def _search_service(
     reach: Reach,
     *,
     troubles: Mapping[str, Trouble],
-    found: asyncio.Queue[Unit | Row | None],
+    turns: Turns,
 ) -> None:
     listed: set[str] = set()
     try:
@@ -100,18 +106,18 @@ async def _search_service(
             listed.add(gateway.casefold())
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
             if unit is not None and reach.gateway(unit.ref):
-                await found.put(unit)
+                await turns.add(unit)
     except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
         code, said = failure_of(error)
         log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
-        await found.put(_not_listed(name, service, error, world, troubles))
+        await turns.add(_not_listed(name, service, error, world, troubles))
         for unit in _named_one_by_one(name, service, listed):
             if reach.gateway(unit.ref):
-                await found.put(unit)
+                await turns.add(unit)
         return
     for unit in _named_one_by_one(name, service, listed):
         if reach.gateway(unit.ref):
-            await found.put(_gone(unit))
+            await turns.add(_gone(unit))
 
 
 def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator[Unit]:

@@ -9,6 +9,7 @@ GatewayTokensError
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
 ├── EventInvalid                event_invalid               a queue message is no event that we know how to read
 ├── SweepFailed                 sweep_failed                a sweep finished, and some of its rows failed
+├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
 ├── AzureError                  azure_error                 Azure answered with an error
 │   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
@@ -29,6 +30,7 @@ No message, attribute or cause holds a token or a response body: exception text 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -140,6 +142,19 @@ class SweepFailed(GatewayTokensError):
         )
 
 
+class TooManyRequests(GatewayTokensError):
+    """Callers ask for more than their share of Azure's budget; `retry_after` is in seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(
+            "Too many requests for gateways of this subscription are waiting. "
+            f"Try again after {math.ceil(retry_after)} seconds."
+        )
+
+
 class TokenUnusable(GatewayTokensError):
     """Azure's answer is not the token asked for; `reason` says in which way."""
 
@@ -217,10 +232,10 @@ class AzureNotFound(AzureError):
 
 
 class AzureThrottled(AzureError):
-    """Azure asked for patience beyond what one call may wait; `facts.retry_after` says how long."""
+    """Azure throttles for longer than one operation may take; `facts.retry_after` says for how long."""
 
     code = "azure_throttled"
-    advice = "Azure is limiting requests. Try again later; the next sweep does so by itself."
+    advice = "Azure is throttling requests. Try again later; the next sweep does so by itself."
 
 
 class AzureUnavailable(AzureError):

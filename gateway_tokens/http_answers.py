@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import re
 import uuid
 from functools import wraps
@@ -28,6 +29,7 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.AccessDenied: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.NotManaged: HTTPStatus.CONFLICT,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.AzureRejected: HTTPStatus.BAD_REQUEST,
     errors.AzureThrottled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.AzureUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -35,8 +37,8 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     # Azure, or a place in it, is not as it should be: the caller's request was fine.
     errors.GatewayTokensError: HTTPStatus.BAD_GATEWAY,
 }
-# Seconds; the platform's load balancer cuts a caller off at 230.
-LONGEST_ANSWER = 210.0
+# Seconds within which every caller has an answer.
+LONGEST_ANSWER = 55.0
 _CORRELATION_HEADER = "x-correlation-id"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _T = TypeVar("_T")
@@ -109,10 +111,12 @@ def problem(error: errors.GatewayTokensError, **members: object) -> func.HttpRes
     headers: dict[str, str] = {}
     if isinstance(error, errors.RequestInvalid):
         more["faults"] = [{"path": fault.path, "message": fault.message} for fault in error.faults]
+    if isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, errors.AzureError):
         more["azure"] = _azure(error)
         if error.facts.retry_after:
-            headers["Retry-After"] = str(int(error.facts.retry_after + 1))
+            headers["Retry-After"] = str(math.ceil(error.facts.retry_after))
     if isinstance(error, errors.SignInRequired):
         headers["WWW-Authenticate"] = "Bearer"
     return _problem_document(error.code, status_of(error), str(error), more, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import asdict
 from http import HTTPStatus
@@ -15,13 +16,13 @@ from .errors import (
     RequestInvalid,
     SettingsInvalid,
     SignInRequired,
+    TooManyRequests,
 )
 from .forms import Form, env_file, kubernetes_secret
 from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
-from .issuing import Issued, issue_for
+from .issuing import Issued, issue_for, log_issued
 from .log_lines import log_line
-from .patience import patience
 from .requests import TokenRequest, read_token_request
 from .timestamps import written
 
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
     from .ports import World
     from .sweep_record import SweepRecord
 
-_PROBE_PATIENCE = 15.0  # seconds for each thing that health looks at: a monitor waits for its answer
+
+_CALLERS_FAULT = (AccessDenied, NotFound, TooManyRequests)
 
 
 class HttpApi:
     """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World], probe_patience: float = _PROBE_PATIENCE) -> None:
-        self._open_world, self._probe_patience = open_world, probe_patience
+    def __init__(self, open_world: Callable[[], World]) -> None:
+        self._open_world = open_world
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -60,12 +62,14 @@ class HttpApi:
             log_line("token.refused", logging.WARNING, caller=caller, code=error.code)
             raise
         try:
-            issued = await issue_for(caller, asked, world.settings.estate, world.gateways, world.clock())
+            issued = await issue_for(
+                caller, asked, world.settings.estate, world.callers_gateways, world.clock()
+            )
         except GatewayTokensError as error:
-            level = logging.WARNING if isinstance(error, (AccessDenied, NotFound)) else logging.ERROR
+            level = logging.WARNING if isinstance(error, _CALLERS_FAULT) else logging.ERROR
             log_line("token.refused", level, caller=caller, **_asked(asked), code=error.code)
             raise
-        issued.leave_line(caller)
+        log_issued(issued, caller)
         return _in_form(issued, asked)
 
     @answered
@@ -74,10 +78,7 @@ class HttpApi:
         record = None
         try:
             world = self._open_world()
-            with patience(self._probe_patience):
-                await world.identity_works()
-                managing = world.settings.estate.manages_something
-                record = await world.sweeps.load() if managing else None
+            record = await _probed(world)
             problems = problems_of(record, world.interval, world.clock()) if record else []
         except SettingsInvalid as error:
             return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
@@ -99,6 +100,21 @@ def caller_of(world: World, request: func.HttpRequest) -> Caller:
     return who_is_calling(
         request.headers, settings.sign_in, signed_in_by_platform=settings.signed_in_by_platform
     )
+
+
+async def _probed(world: World) -> SweepRecord | None:
+    """The record of the last sweep, once the identity works; both at the same time, since a monitor waits."""
+    load = world.sweeps.load if world.settings.estate.manages_something else _nothing
+    loading = asyncio.ensure_future(load())
+    try:
+        await world.identity_works()
+        return await loading
+    finally:
+        loading.cancel()
+
+
+async def _nothing() -> None:
+    """What is remembered of an estate that delivers no token anywhere."""
 
 
 def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpResponse:

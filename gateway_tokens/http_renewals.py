@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from .access import Permission, Reach, lifetime_ceiling, require_some
-from .discovery import unit_of
+from .arm_budget import Cost
+from .discovery import Turns, unit_of
 from .errors import NotFound, NotManaged
 from .http_answers import answered, json_answer
 from .http_api import caller_of
 from .http_reports import report_answer, shown_row, summary
 from .model import GatewayRef
-from .patience import SWEEP_PATIENCE, patience
 from .renewing import look
 from .report import MOST_ROWS_KEPT, Row, SweepReport
 from .requests import read_gateway, read_service
-from .sweeping import plan, remembered, renew_now, spread, sweep, terms_of
+from .sweeping import plan, remembered, renew_now, sweep, terms_of
 from .units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     import azure.functions as func
 
     from .ports import World
 
-# Seconds until a caller of POST renewals is told that the sweep goes on without it; the platform cuts at 230.
-_ANSWER_WITHIN = 200.0
+# Seconds until a caller is told that the work goes on without it: less than any caller waits for an answer.
+_ANSWER_WITHIN = 45.0
 
 
 class RenewalApi:
@@ -52,7 +52,7 @@ class RenewalApi:
         if found is None:
             raise NotFound(wanted)
         name, service = found
-        refs = [GatewayRef(name, gateway) async for gateway in world.gateways.names(service.id)]
+        refs = [GatewayRef(name, gateway) async for gateway in world.callers_gateways.names(service.id)]
         seen = [ref for ref in refs if reach.gateway(ref)]
         shown = await _looked_at(world, seen)
         gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
@@ -63,13 +63,16 @@ class RenewalApi:
         """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
         world = self._open_world()
         reach = _reach(world, request, Permission.READ)
+        await _spend(world, reach)
         report = SweepReport(world.clock())
-        async with aclosing(plan(world, reach)) as rows:
-            async for row in rows:
-                report.counts[row.action or "unknown"] += 1
-                report.at_risk += row.at_risk(world.clock())
-                if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
-                    report.rows.append(row)
+
+        def show(row: Row) -> None:
+            report.counts[row.action or "unknown"] += 1
+            report.at_risk += row.at_risk(world.clock())
+            if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
+                report.rows.append(row)
+
+        await plan(world, reach, show)
         return json_answer(summary(report, world.clock()))
 
     @answered
@@ -77,10 +80,10 @@ class RenewalApi:
         """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
         world = self._open_world()
         reach = _reach(world, request, Permission.RENEW)
+        await _spend(world, reach)
         everything = all(reach.whole(name) for name in world.settings.estate.services)
-        with patience(SWEEP_PATIENCE):
-            work = sweep(world, reach, complete=everything, caller=str(reach.caller))
-            return await self._in_time(work, world)
+        work = sweep(world, reach, complete=everything, caller=str(reach.caller))
+        return await self._in_time(work, world)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -104,7 +107,9 @@ class RenewalApi:
 
 
 async def _renewed(world: World, asked: GatewayRef, caller: str) -> SweepReport:
-    return await renew_now(world, await _unit(world, asked), caller)
+    unit = await _unit(world, asked)
+    await world.callers_budget.spend(unit.service.subscription_id, Cost.WRITE)
+    return await renew_now(world, unit, caller)
 
 
 async def _unit(world: World, asked: GatewayRef) -> Unit:
@@ -113,7 +118,7 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
     if found is None:
         raise NotFound(str(asked))
     name, service = found
-    async for gateway in world.gateways.names(service.id):
+    async for gateway in world.callers_gateways.names(service.id):
         if gateway.casefold() == asked.gateway.casefold():
             unit = unit_of(name, service, gateway)
             if unit is None:
@@ -129,19 +134,26 @@ def _reach(world: World, request: func.HttpRequest, permission: Permission) -> R
     return Reach(rules, caller, permission)
 
 
+async def _spend(world: World, reach: Reach) -> None:
+    """Take a turn for each service that will be listed. Raises TooManyRequests."""
+    services = world.settings.estate.services.items()
+    listed = Counter(service.id.subscription_id for name, service in services if reach.service(name))
+    for subscription_id, count in listed.items():
+        await world.callers_budget.spend(subscription_id, Cost.READ, count)
+
+
 async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:
     terms = terms_of(world, await remembered(world))
     shown: dict[GatewayRef, list[dict[str, Any]]] = {}
-
-    async def units() -> AsyncGenerator[Unit | Row]:
-        for ref in refs:
-            unit = unit_of(ref.service, world.settings.estate.services[ref.service], ref.gateway)
-            if unit is not None:
-                yield unit
 
     async def one(unit: Unit | Row) -> None:
         if isinstance(unit, Unit):
             shown[unit.ref] = [shown_row(row, world.clock()) for row in await look(unit, terms)]
 
-    await spread(units(), one)
+    async with asyncio.TaskGroup() as group:
+        turns = Turns(group, one)
+        for ref in refs:
+            unit = unit_of(ref.service, world.settings.estate.services[ref.service], ref.gateway)
+            if unit is not None:
+                await turns.add(unit)
     return shown

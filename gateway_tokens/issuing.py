@@ -32,17 +32,18 @@ class Issued:
     label: Label
     token: GatewayToken
 
-    def leave_line(self, caller: object) -> None:
-        """The audit line: whoever a token was issued for, there is one."""
-        log_line(
-            "token.issued",
-            caller=caller,
-            service=self.ref.service,
-            gateway=self.ref.gateway,
-            keyType=self.label.key_type,
-            expiry=self.token.expiry,
-            fingerprint=self.token.fingerprint,
-        )
+
+def log_issued(issued: Issued, caller: object) -> None:
+    """Write the audit line that every issued token has."""
+    log_line(
+        "token.issued",
+        caller=caller,
+        service=issued.ref.service,
+        gateway=issued.ref.gateway,
+        keyType=issued.label.key_type,
+        expiry=issued.token.expiry,
+        fingerprint=issued.token.fingerprint,
+    )
 
 
 async def issue_for(

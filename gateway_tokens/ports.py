@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from .app_settings import AppSettings
+    from .arm_budget import CallersBudget
     from .destination_settings import Destination as DestinationSettings
     from .ledger import Held, Label
     from .model import GatewayRef, GatewayToken, KeyType, ServiceId
@@ -42,7 +43,7 @@ class Destination(Protocol):
     """One place where a gateway reads its token.
 
     Every method raises AzureError when the place cannot be reached or refuses, and DestinationError when what is
-    there forbids the operation. None of them retries beyond its transport's own patience.
+    there forbids the operation. None of them repeats what the client's own retry policy gave up.
     """
 
     @property
@@ -87,6 +88,8 @@ class World:
     settings: AppSettings
     clock: Clock
     gateways: Gateways
+    callers_gateways: Gateways  # the same, within the callers' share of ARM's budget
+    callers_budget: CallersBudget
     destination: Callable[[DestinationSettings, GatewayRef], Destination]
     sweeps: SweepStore
     interval: timedelta  # the longest pause between two scheduled sweeps

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .delivery import Delivery
 from .errors import AzureNotFound
-from .issuing import Issued, gateway_missing, issue_checked
+from .issuing import Issued, gateway_missing, issue_checked, log_issued
 from .ledger import Label
 from .policy import expiry_after
 
@@ -49,7 +49,7 @@ async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
         )
     except AzureNotFound as error:
         raise gateway_missing(error, unit.ref) from None
-    Issued(unit.ref, Label(unit.owner, unit.rule.key_type, now), token).leave_line(terms.caller)
+    log_issued(Issued(unit.ref, Label(unit.owner, unit.rule.key_type, now), token), terms.caller)
     return token
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
-from .azure_errors import translated
+from .azure_calls import operation
 from .errors import AzureFacts, AzureUnavailable
 from .log_lines import log_line
-from .patience import how_patient
 from .sweep_record import SweepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from .azure_access import AzureAccess
 
@@ -48,7 +46,7 @@ class BlobSweepStore:
         raise AzureUnavailable("Writing the sweep record", AzureFacts(code="WrittenByOthersAllTheTime"))
 
     async def _read(self) -> tuple[SweepRecord, str]:
-        async with self._speaking("Reading the sweep record", _READ):
+        async with operation("Reading the sweep record", action=_READ, scope=self._container):
             try:
                 blob = await self._azure.blob(self._address).download_blob()
                 text = await blob.readall()
@@ -69,22 +67,12 @@ class BlobSweepStore:
         )
         if etag:
             guard["overwrite"] = True
-        async with self._speaking("Writing the sweep record", _WRITE):
+        async with operation("Writing the sweep record", action=_WRITE, scope=self._container):
             try:
                 await self._azure.blob(self._address).upload_blob(json.dumps(record.as_json()), **guard)
             except (ResourceExistsError, ResourceModifiedError):
                 return False
         return True
-
-    @asynccontextmanager
-    async def _speaking(self, operation: str, action: str) -> AsyncIterator[None]:
-        """Around every call: storage's own retries know nothing of our patience."""
-        async with translated(operation, action=action, scope=self._container):
-            try:
-                async with asyncio.timeout(how_patient()):
-                    yield
-            except TimeoutError:
-                raise AzureUnavailable(operation, AzureFacts()) from None
 
     @property
     def _address(self) -> str:

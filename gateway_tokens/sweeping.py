@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .discovery import Everywhere, discover, gone_since
+from .discovery import Everywhere, for_each_gateway, gone_since
 from .errors import AzureError
 from .log_lines import log_line
 from .renewing import keep, look
@@ -20,15 +18,10 @@ from .sweep_record import SweepRecord
 from .units import SCHEDULE, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
-
     from .discovery import Reach
     from .ports import World
     from .units import Unit
 
-# Gateways kept at the same time. Azure allows a subscription 25 reads and 10 writes a second for long:
-# https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
-CONCURRENCY = 16
 _PROGRESS_EVERY = 100
 _EVERYWHERE = Everywhere()
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
@@ -57,8 +50,7 @@ async def sweep(
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
-    async with aclosing(discover(world, reach, terms.troubles)) as found:
-        await spread(found, one)
+    await for_each_gateway(world, reach, terms.troubles, one)
     for row in gone_since(world, record.gateways, report) if complete else ():
         done(row)
     log_sum(report, world.clock(), complete=complete)
@@ -66,31 +58,15 @@ async def sweep(
     return report
 
 
-async def plan(world: World, reach: Reach) -> AsyncGenerator[Row]:
-    """Every row within reach as a sweep would find it, with what it would do and why; nothing is executed."""
+async def plan(world: World, reach: Reach, show: Callable[[Row], None]) -> None:
+    """Show every row within reach as a sweep would find it, with what it would do and why; execute nothing."""
     terms = terms_of(world, await remembered(world))
-    rows: asyncio.Queue[Row | None] = asyncio.Queue(CONCURRENCY)
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await look(found, terms):
-            await rows.put(row)
+            show(row)
 
-    async def all_of_them() -> None:
-        try:
-            async with aclosing(discover(world, reach, terms.troubles)) as found:
-                await spread(found, one)
-        finally:
-            await rows.put(None)
-
-    looking = asyncio.create_task(all_of_them())
-    try:
-        while (row := await rows.get()) is not None:
-            yield row
-        await looking
-    finally:
-        looking.cancel()
-        while not rows.empty():  # or it would wait for room for ever
-            rows.get_nowait()
+    await for_each_gateway(world, reach, terms.troubles, one)
 
 
 async def renew_now(world: World, unit: Unit, caller: str) -> SweepReport:
@@ -152,23 +128,3 @@ def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complet
 def _service(name: str) -> str:
     """The service in the name of a gateway or a row, whose case does not matter."""
     return name.partition("/")[0].casefold()
-
-
-async def spread(
-    items: AsyncGenerator[Unit | Row], work: Callable[[Unit | Row], Awaitable[None]], most: int = CONCURRENCY
-) -> None:
-    """Work through the items, so many at a time; the next one is fetched only when somebody is free for it."""
-    turn = asyncio.Lock()
-
-    async def worker() -> None:
-        while True:
-            async with turn:
-                try:
-                    item = await anext(items)
-                except StopAsyncIteration:
-                    return
-            await work(item)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(most):
-            group.create_task(worker())

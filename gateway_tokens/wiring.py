@@ -69,6 +69,7 @@ async def forget() -> None:
 def _put_together() -> tuple[World, AzureAccess]:
     from .app_settings import read_settings, schedule_interval
     from .arm import ArmGateways
+    from .arm_budget import CallersBudget
     from .azure_access import AzureAccess
     from .destinations import open_destination
     from .ports import World
@@ -80,11 +81,13 @@ def _put_together() -> tuple[World, AzureAccess]:
     logging.getLogger("azure").setLevel(logging.WARNING)
     # Its warnings quote what the identity endpoint answered, which may hold an access token.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
-    azure = AzureAccess(settings)
+    azure, callers = AzureAccess(settings), CallersBudget()
     made = World(
         settings=settings,
         clock=azure.clock,
-        gateways=ArmGateways(azure),
+        gateways=ArmGateways(azure, azure.budget),
+        callers_gateways=ArmGateways(azure, callers),
+        callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, azure),
         sweeps=BlobSweepStore(azure, container) if container else NoSweepStore(),
         interval=schedule_interval(settings.schedule),

@@ -3,9 +3,30 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ManagedIdentityCredential
 
 from emulator.server import Emulator
+from gateway_tokens import azure_calls, identity
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of the SDK's clients before they repeat a request, in seconds; none of them passes real time."""
+    made: list[float] = []
+
+    async def sleep(_: AioHttpTransport, seconds: float) -> None:
+        made.append(seconds)
+
+    monkeypatch.setattr(AioHttpTransport, "sleep", sleep, raising=False)
+    return made
+
+
+@pytest.fixture
+def short_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits on one operation that a test can wait for."""
+    monkeypatch.setattr(azure_calls, "OPERATION_SECONDS", 0.2)
+    monkeypatch.setattr(identity, "IDENTITY_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.app_settings import read_settings
+from gateway_tokens.arm_budget import CallersBudget
 from gateway_tokens.destination_settings import Destination as DestinationSettings
 from gateway_tokens.discovery import unit_of
 from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensError
@@ -133,7 +134,15 @@ class Estate:
         self.sweeps = MemorySweeps()
         self.places: defaultdict[str, MemoryDestination] = defaultdict(MemoryDestination)
         self.world = World(
-            read_settings(environ), self.clock, self.gateways, self._open, self.sweeps, HOUR, self._signed_in
+            settings=read_settings(environ),
+            clock=self.clock,
+            gateways=self.gateways,
+            callers_gateways=self.gateways,
+            callers_budget=CallersBudget(),
+            destination=self._open,
+            sweeps=self.sweeps,
+            interval=HOUR,
+            identity_works=self._signed_in,
         )
 
     def place(self, name: str, *, restartable: bool = False) -> MemoryDestination:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from gateway_tokens.azure_calls import operation
 from gateway_tokens.destination_settings import filled_in
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
 from gateway_tokens.ledger import Held, Label
@@ -88,7 +89,7 @@ class KeyVaultDestination:
     @asynccontextmanager
     async def _speaking(self, doing: str, action: str) -> AsyncIterator[None]:
         """Around every call: the vault's refusals in this app's words."""
-        async with self._azure.translate(f"{doing} {self.place}", f"{_ACTIONS}/{action}/action", self.place):
+        async with operation(f"{doing} {self.place}", action=f"{_ACTIONS}/{action}/action", scope=self.place):
             try:
                 yield
             except HttpResponseError as error:

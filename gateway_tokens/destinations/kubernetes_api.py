@@ -7,12 +7,12 @@ import json
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, proxy
 
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
+from gateway_tokens.azure_calls import operation
 from gateway_tokens.azure_errors import object_in
 from gateway_tokens.errors import DestinationBlocked
 
@@ -29,17 +29,11 @@ if TYPE_CHECKING:
 
     Client = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
 
-_clusters: WeakKeyDictionary[AzureAccess, dict[object, ClusterApi]] = WeakKeyDictionary()
-
 
 def cluster_api(spec: KubernetesSecret, azure: AzureAccess) -> ClusterApi:
     """The API of the cluster that a row names: one connection for all rows that name it alike."""
-    known = _clusters.setdefault(azure, {})
-    key = (spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
-    if key not in known:
-        # A strong reference from the value would keep the key, and so both, for ever.
-        known[key] = ClusterApi(spec, proxy(azure))
-    return known[key]
+    key = ("cluster", spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
+    return azure.shared(key, lambda: ClusterApi(spec, azure))
 
 
 class _Status(ODataV4Format):
@@ -74,7 +68,7 @@ class ClusterApi:
         `action` is what the cluster's RBAC must allow, such as `get secrets`. Raises AzureError, and
         DestinationBlocked when the server does not accept the sign-in.
         """
-        async with self._azure.translate(f"{method} {place}", action, place):
+        async with operation(f"{method} {place}", action=action, scope=place):
             response = await self._send(method, path, body)
             if response.status_code in expected:
                 return None
@@ -86,10 +80,15 @@ class ClusterApi:
                 raise HttpResponseError(response=response, error_format=_Status)
             return object_in(response)
 
+    async def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.close()
+
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
         client = await self._connected()
         try:
-            return await client.send_request(_request(client, method, path, body))
+            return await _sent(client, method, path, body)
         except ServiceRequestError:
             if self._spec.cluster is None:
                 raise
@@ -98,7 +97,7 @@ class ClusterApi:
             again = await self._connected()
             if again is client:
                 raise
-            return await again.send_request(_request(again, method, path, body))
+            return await _sent(again, method, path, body)
 
     async def _connected(self) -> Client:
         async with self._connecting:
@@ -133,9 +132,11 @@ def _sign_in(
     return ServiceAccountPolicy(token, azure)
 
 
-def _request(client: Client, method: str, path: str, body: dict[str, Any] | None) -> HttpRequest:
+async def _sent(client: Client, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
+    """Send a request. All may be repeated: a write names the version that it changes, or creates what is not there."""
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     headers = {"Accept": "application/json"} | ({"Content-Type": kind} if body else {})
-    return HttpRequest(
+    request = HttpRequest(
         method, client.format_url(path), headers=headers, content=json.dumps(body) if body else None
     )
+    return await client.send_request(request, retry_on_methods=[method])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 
+from gateway_tokens.azure_calls import operation
 from gateway_tokens.errors import DestinationBlocked
 from gateway_tokens.model import Secret
 
@@ -48,7 +49,7 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     async def _read(self) -> Secret:
         place = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
         action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
-        async with self._azure.translate(f"Reading {place}", action, place):
+        async with operation(f"Reading {place}", action=action, scope=place):
             found = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
         token = (found.value or "").strip()
         if not token or not token.isascii() or not token.isprintable():

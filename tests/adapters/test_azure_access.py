@@ -10,7 +10,7 @@ from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
 from gateway_tokens.errors import AzureError, IdentityUnavailable
-from gateway_tokens.patience import patience
+from gateway_tokens.identity import SharedCredential
 from tests import estate
 
 Opens = Callable[..., AzureAccess]
@@ -44,7 +44,9 @@ async def opens(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_another(
     opens: Opens, setting: str, kind: type
 ) -> None:
-    assert type(opens(AZURE_CREDENTIAL=setting).credential) is kind
+    shared = opens(AZURE_CREDENTIAL=setting).credential
+    assert isinstance(shared, SharedCredential)
+    assert type(shared._credential) is kind
 
 
 async def test_without_a_client_id_the_system_assigned_identity_signs_in(
@@ -88,6 +90,7 @@ async def test_an_identity_that_refuses_is_unavailable(emulator: Emulator, opens
     assert refused.value.__suppress_context__
 
 
+@pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -96,11 +99,11 @@ async def test_an_identity_that_refuses_is_unavailable(emulator: Emulator, opens
     ],
     ids=["drops the connection", "never answers"],
 )
-async def test_an_identity_without_an_answer_is_unavailable_once_patience_ends(
+async def test_an_identity_without_an_answer_is_unavailable_once_its_time_is_over(
     emulator: Emulator, opens: Opens, fault: Fault
 ) -> None:
     emulator.azure.faults.add(fault)
-    with patience(0.05), pytest.raises(IdentityUnavailable):
+    with pytest.raises(IdentityUnavailable):
         await opens().identity_works()
 
 
@@ -108,9 +111,10 @@ async def test_an_identity_that_failed_works_again_once_it_is_repaired(
     emulator: Emulator, opens: Opens
 ) -> None:
     access = opens()
-    emulator.azure.faults.add(Fault(host="identity", times=1, status=403, body="no"))
+    refusing = emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
     with pytest.raises(IdentityUnavailable):
         await access.identity_works()
+    emulator.azure.faults.remove(refusing)
     await access.identity_works()
 
 

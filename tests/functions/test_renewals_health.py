@@ -38,13 +38,14 @@ async def test_is_green_after_a_sweep_and_tells_of_it(app: RenewalApp) -> None:
     assert body["lastSweep"]["rows"] == {"renewed": 3}
 
 
+@pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize("silent", ["blob", "identity"])
 async def test_is_red_soon_enough_for_a_probe_when_something_does_not_answer(
     app: RenewalApp, silent: str
 ) -> None:
     never = asyncio.Event()
     app.emulator.azure.faults.add(Fault(host=silent, kind="call", times=None, action=never.wait))
-    api = HttpApi(wiring.world, probe_patience=0.2)
+    api = HttpApi(wiring.world)
     answer = await asyncio.wait_for(api.health(asked("GET", "health")), 5)
     never.set()
     assert answer.status_code == 503

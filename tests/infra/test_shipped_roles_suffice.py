@@ -15,6 +15,7 @@ import pytest
 from gateway_tokens.access import Caller
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.arm import ArmGateways
+from gateway_tokens.arm_budget import CallersBudget
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.discovery import unit_of
 from gateway_tokens.errors import AzureError, SweepFailed
@@ -78,11 +79,13 @@ def world_of(places: Places) -> World:
             "RENEWAL_SCHEDULE": "0 0 * * * *",
         }
     )
-    minutes = count()
+    minutes, callers = count(), CallersBudget()
     return World(
         settings=settings,
         clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)),
-        gateways=ArmGateways(places.azure),
+        gateways=ArmGateways(places.azure, places.azure.budget),
+        callers_gateways=ArmGateways(places.azure, callers),
+        callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, places.azure),
         sweeps=BlobSweepStore(places.azure, settings.state_container_url),
         interval=timedelta(hours=1),

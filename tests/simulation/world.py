@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 from emulator.gateways import Gateway
+from gateway_tokens.arm_budget import CallersBudget
 from gateway_tokens.destination_settings import Destination as DestinationSettings
 from gateway_tokens.errors import (
     AzureFacts,
@@ -109,13 +110,15 @@ class Sky:
             """The identity is not simulated."""
 
         return World(
-            self.estate.settings,
-            lambda: self.now,
-            self,
-            self._destination,
-            self,
-            timedelta(hours=1),
-            identity_works,
+            settings=self.estate.settings,
+            clock=lambda: self.now,
+            gateways=self,
+            callers_gateways=self,
+            callers_budget=CallersBudget(),
+            destination=self._destination,
+            sweeps=self,
+            interval=timedelta(hours=1),
+            identity_works=identity_works,
         )
 
     def failing(self, error: Exception, fault: str) -> Exception:

@@ -7,7 +7,14 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway_tokens import http_renewals, patience, policy, requests, sweeping, timing
+from gateway_tokens import (
+    azure_calls,
+    discovery,
+    http_renewals,
+    policy,
+    requests,
+    timing,
+)
 from gateway_tokens.checks import CHECKS
 from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import SettingsInvalid
@@ -134,15 +141,13 @@ def that_queries_ask_for_fields_that_exist(documents: Mapping[str, str]) -> list
 def that_numbers_are_those_of_the_code(documents: Mapping[str, str]) -> list[str]:
     *pauses, last = (pause.total_seconds() / 3600 for pause in timing.BACK_OFF)
     steps = f"after {', '.join(f'{pause:.0f}' for pause in pauses)} and then every {last:.0f} hours"
-    patient = (
-        f"within {patience.SWEEP_PATIENCE:.0f} seconds ({patience.INTERACTIVE_PATIENCE:.0f} for a caller"
-    )
+    bounded = f"within {azure_calls.OPERATION_SECONDS:.0f} seconds"
     margin = f"{policy.CLOCK_MARGIN.total_seconds() / 60:.0f} minutes"
     phrases = {
         "docs/renewal.md": [
             steps,
-            patient,
-            f"{sweeping.CONCURRENCY} gateways are kept at a time",
+            bounded,
+            f"{discovery.CONCURRENCY} gateways are kept at a time",
             f"expiry - {timing.FEW_SWEEPS} sweep intervals",
         ],
         "docs/settings.md": [f"asked for {margin} less than 30 days"],

@@ -1,0 +1,136 @@
+"""The app's identity on the wire: what is repeated, what is shared, and how a failure is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+from gateway_tokens.app_settings import read_settings
+from gateway_tokens.azure_access import AzureAccess
+from tests import estate
+
+ARM, OTHER = "https://management.azure.com/.default", "https://vault.azure.net/.default"
+TRIES = 5
+STATUSES = (403, 404, 410, 429, 500, 502, 503)
+
+
+@pytest.fixture
+async def azure(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureAccess]:
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.setenv(name, emulator.settings()[name])
+    access = AzureAccess(read_settings(estate.environment(emulator)))
+    yield access
+    await access.close()
+
+
+def visits(emulator: Emulator) -> int:
+    return len(emulator.azure.called("identity"))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_what_a_waking_instance_answers_is_repeated(
+    emulator: Emulator, azure: AzureAccess, status: int
+) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=TRIES - 1, status=status))
+    assert (await azure.credential.get_token(ARM)).token
+    assert visits(emulator) == TRIES
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_what_it_goes_on_answering_is_final_after_the_last_try(
+    emulator: Emulator, azure: AzureAccess, status: int
+) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=TRIES, status=status))
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(ARM)
+    assert visits(emulator) == TRIES
+
+
+@pytest.mark.parametrize("kind", ["drop", "truncate"])
+async def test_a_broken_connection_is_repeated(emulator: Emulator, azure: AzureAccess, kind: str) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=TRIES - 1, kind=kind))  # type: ignore[arg-type] # both are
+    assert (await azure.credential.get_token(ARM)).token
+
+
+async def test_a_request_that_is_wrong_is_not_repeated(emulator: Emulator, azure: AzureAccess) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=400))
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(ARM)
+    assert visits(emulator) == 1
+
+
+async def test_the_repeats_take_less_time_than_one_operation_may(
+    emulator: Emulator, azure: AzureAccess, pauses: list[float]
+) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=500))
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(ARM)
+    assert pauses == [1.6, 3.2, 6.4]
+
+
+async def test_twenty_who_ask_at_once_make_one_request(emulator: Emulator, azure: AzureAccess) -> None:
+    tokens = await asyncio.gather(*(azure.credential.get_token(ARM) for _ in range(20)))
+    assert (len({token.token for token in tokens}), visits(emulator)) == (1, 1)
+
+
+async def test_twenty_who_ask_while_it_fails_share_its_tries(emulator: Emulator, azure: AzureAccess) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=500))
+    asked = (azure.credential.get_token(ARM) for _ in range(20))
+    failures = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {ClientAuthenticationError}
+    assert visits(emulator) == TRIES
+
+
+async def test_each_audience_is_asked_for_by_itself(emulator: Emulator, azure: AzureAccess) -> None:
+    await asyncio.gather(azure.credential.get_token(ARM), azure.credential.get_token(OTHER))
+    assert visits(emulator) == 2
+
+
+async def test_whoever_leaves_takes_the_request_from_nobody(emulator: Emulator, azure: AzureAccess) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    emulator.azure.faults.add(Fault(host="identity", kind="call", action=hold))
+    leaving = asyncio.create_task(azure.credential.get_token(ARM))
+    staying = asyncio.create_task(azure.credential.get_token(ARM))
+    await arrived.wait()
+    leaving.cancel()
+    go_on.set()
+    assert (await staying).token
+    assert visits(emulator) == 1
+
+
+@pytest.mark.usefixtures("short_operations")
+async def test_an_endpoint_that_never_answers_fails_within_its_time(
+    emulator: Emulator, azure: AzureAccess
+) -> None:
+    never = asyncio.Event()
+    emulator.azure.faults.add(Fault(host="identity", times=None, kind="call", action=never.wait))
+    with pytest.raises(ClientAuthenticationError, match="gave no access token"):
+        await asyncio.wait_for(azure.credential.get_token(ARM), 5)
+    never.set()
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>", "[]", "{}", "null", '{"access_token": "x", "expires_on": "soon"}', "5"]
+)
+async def test_an_odd_answer_is_a_failed_sign_in_that_is_not_quoted(
+    emulator: Emulator, azure: AzureAccess, body: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    emulator.azure.faults.add(Fault(host="identity", times=None, status=200, body=body, headers=headers))
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(ARM)
+
+
+async def test_after_a_failure_the_next_who_asks_tries_again(emulator: Emulator, azure: AzureAccess) -> None:
+    emulator.azure.faults.add(Fault(host="identity", times=TRIES, status=500))
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(ARM)
+    assert (await azure.credential.get_token(ARM)).token
