@@ -34,7 +34,7 @@ async def seconds_for(budget: ArmBudget, cost: Cost, count: int) -> float:
 
 @pytest.mark.parametrize(
     ("cost", "count", "seconds"),
-    [(Cost.WRITE, 200, 0), (Cost.WRITE, 210, 1), (Cost.READ, 250, 0), (Cost.READ, 275, 1)],
+    [(Cost.WRITE, 190, 0), (Cost.WRITE, 200, 10 / 9.5), (Cost.READ, 237, 0), (Cost.READ, 261, 23.5 / 23.75)],
 )
 @pytest.mark.usefixtures("moments")
 async def test_a_run_waits_only_for_what_arm_would_refuse(cost: Cost, count: int, seconds: float) -> None:
@@ -43,14 +43,14 @@ async def test_a_run_waits_only_for_what_arm_would_refuse(cost: Cost, count: int
 
 async def test_each_subscription_has_a_budget_of_its_own_in_whatever_case_it_is_written() -> None:
     budget = ArmBudget()
-    await seconds_for(budget, Cost.WRITE, 200)
+    await seconds_for(budget, Cost.WRITE, 190)
     assert budget.bucket(OTHER, Cost.WRITE).has_capacity()
     assert not budget.bucket(ONE.upper(), Cost.WRITE).has_capacity()
 
 
 async def test_reads_do_not_wait_for_writes() -> None:
     budget = ArmBudget()
-    await seconds_for(budget, Cost.WRITE, 200)
+    await seconds_for(budget, Cost.WRITE, 190)
     assert budget.bucket(ONE, Cost.READ).has_capacity()
 
 
