@@ -10,12 +10,16 @@ from .errors import EventInvalid, SweepFailed
 from .events import read_events
 from .log_lines import correlation, log_line
 from .reacting import Reactions
+from .report import failure_of
 from .sweeping import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .ports import World
+
+# After so many tries the host moves a message to the poison queue: `maxDequeueCount` in host.json.
+MOST_DEQUEUES = 5
 
 
 class Background:
@@ -38,6 +42,15 @@ class Background:
         Raises EventInvalid for one that cannot be read: the host moves it to the poison queue after so many tries.
         """
         correlation.set(str(uuid.uuid4()))
+        try:
+            await self._react(message, dequeue_count)
+        except Exception as error:
+            if dequeue_count >= MOST_DEQUEUES:
+                code, said = failure_of(error)
+                log_line("event.poisoned", logging.ERROR, code=code, error=said, dequeueCount=dequeue_count)
+            raise
+
+    async def _react(self, message: bytes, dequeue_count: int) -> None:
         world = self._open_world()
         try:
             events = read_events(message)

@@ -13,7 +13,7 @@ from .errors import AzureError
 from .log_lines import log_line
 from .renewing import keep, look
 from .report import Row, SweepReport
-from .sweep_lines import log_row, log_sum
+from .sweep_lines import log_row, log_subscriptions, log_sum
 from .sweep_record import SweepRecord
 from .units import SCHEDULE, Terms
 
@@ -42,7 +42,7 @@ async def sweep(
 
     def done(row: Row) -> None:
         report.add(row, world.clock())
-        log_row(row)
+        log_row(row, world.clock())
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await keep(found, terms):
@@ -54,6 +54,8 @@ async def sweep(
     for row in gone_since(world, record.gateways, report) if complete else ():
         done(row)
     log_sum(report, world.clock(), complete=complete)
+    if complete:
+        log_subscriptions(world.settings.estate, report)
     await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
     return report
 
@@ -83,7 +85,7 @@ async def keep_and_remember(
     report = SweepReport(world.clock(), known=frozenset(record.troubles))
     for row in await keep(unit, terms):
         report.add(row, world.clock())
-        log_row(row)
+        log_row(row, world.clock())
     await world.sweeps.update(lambda before: also(remember(before, report, world.clock(), complete=False)))
     return report
 

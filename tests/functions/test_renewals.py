@@ -412,11 +412,12 @@ class TestSweep:
             "destination",
             "reason",
             "outcome",
+            "atRisk",
             "consecutiveFailures",
             "level",
         }
         assert {row["outcome"]: set(row) - always for row in rows} == {
-            "renewed": {"keyType", "newExpiry"},
+            "renewed": {"keyType", "newExpiry", "hoursLeft"},
             "failed": {"code", "error"},
         }
         (summary,) = lines(caplog, "sweep.completed")

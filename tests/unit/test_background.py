@@ -3,10 +3,11 @@
 import base64
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
-from gateway_tokens.background import Background
+from gateway_tokens.background import MOST_DEQUEUES, Background
 from gateway_tokens.errors import AzureUnavailable, EventInvalid, SettingsInvalid, SweepFailed
 from gateway_tokens.ports import World
 from tests.renewal_estate import CONTOSO, DAY, NOW, OUTAGE, Estate, a_token, contoso, lines
@@ -63,9 +64,9 @@ class TestTheTimer:
         with caplog.at_level(logging.INFO):
             await timer.sweep()
             await timer.sweep()
-        # The first run issues the token, row by row and in sum; the second one finds it fresh.
+        # The first run issues the token, row by row, in sum and by subscription; the second one finds it fresh.
         found = [line["correlationId"] for line in lines(caplog)]
-        assert (len(found), len(set(found))) == (5, 2)
+        assert (len(found), len(set(found))) == (7, 2)
 
     async def test_says_what_is_wrong_with_the_settings(self) -> None:
         def broken() -> World:
@@ -106,6 +107,23 @@ class TestTheQueue:
             "reason": "it has no type",
             "dequeueCount": 4,
         }
+
+    @pytest.mark.parametrize("body", [b"{}", None], ids=["unreadable", "its work fails"])
+    @pytest.mark.parametrize(("dequeued", "poisoned"), [(4, 0), (5, 1)])
+    async def test_the_last_try_of_a_message_that_fails_has_a_line_that_says_so(
+        self, caplog: pytest.LogCaptureFixture, body: bytes | None, dequeued: int, poisoned: int
+    ) -> None:
+        estate = contoso()
+        estate.sweeps.failing = {"update": OUTAGE}
+        with pytest.raises((EventInvalid, AzureUnavailable)):
+            await background(estate).take(body or json.dumps(an_event()).encode(), dequeued)
+        found = lines(caplog, "event.poisoned")
+        assert len(found) == poisoned
+        assert all(line["error"] and line["code"] and line["level"] == "ERROR" for line in found)
+
+    def test_the_last_try_is_the_hosts(self) -> None:
+        host = json.loads((Path(__file__).parents[2] / "host.json").read_text())
+        assert host["extensions"]["queues"]["maxDequeueCount"] == MOST_DEQUEUES
 
     async def test_does_not_repeat_a_message_because_a_row_failed(self) -> None:
         estate = contoso()

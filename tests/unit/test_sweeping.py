@@ -318,6 +318,8 @@ class TestLines:
             "keyType": "primary",
             "oldExpiry": "2026-03-09T12:00:00Z",
             "newExpiry": "2026-03-31T11:55:00Z",
+            "atRisk": False,
+            "hoursLeft": 719.9,
             "consecutiveFailures": 0,
         }
 
@@ -328,7 +330,33 @@ class TestLines:
             await sweep(estate.world)
         (line,) = lines(caplog, "sweep.row")
         assert (line["level"], line["code"], line["error"]) == ("ERROR", "azure_unavailable", str(OUTAGE))
+        assert (line["atRisk"], "hoursLeft" in line) == (True, False)
         assert (line["outcome"], line["consecutiveFailures"]) == ("failed", 1)
+
+    async def test_a_failing_row_tells_the_hours_left_of_the_token_that_is_still_there(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        estate = contoso()
+        estate.deliver("/contoso/edge-01", a_token(NOW + 26 * HOUR)).failing = {"write": OUTAGE}
+        await sweep(estate.world)
+        (line,) = lines(caplog, "sweep.row")
+        assert (line["atRisk"], line["hoursLeft"]) == (True, 26)
+
+    async def test_a_complete_sweep_has_a_line_for_each_subscription(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        estate = two_services()
+        with caplog.at_level(logging.INFO):
+            await sweep(estate.world)
+        found = [(line["subscription"], line["rows"]) for line in lines(caplog, "sweep.subscription")]
+        assert found == [(CONTOSO.subscription_id, 3), (FABRIKAM.subscription_id, 3)]
+
+    async def test_a_sweep_of_a_part_has_no_line_for_any_subscription(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            await sweep(two_services().world, complete=False)
+        assert lines(caplog, "sweep.subscription") == []
 
     async def test_a_sweep_has_stable_names(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = two_services()
