@@ -74,7 +74,7 @@ def check_group(azure: Azure, request: web.Request) -> tuple[str, str]:
 
 
 def resource_not_found(kind: str, name: str, group: str) -> RefusedError:
-    """Return ARM's answer for a resource of `kind` (such as `Microsoft.App/containerApps`) that is not there."""
+    """Return ARM's answer for a resource of `kind` (such as `Microsoft.ApiManagement/service`) that is not there."""
     return RefusedError(
         404,
         "ResourceNotFound",

@@ -147,27 +147,6 @@ class KubernetesSecret(_Destination):
         return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
-class ContainerAppSecret(_Destination):
-    """A Container App's own secret, and a new revision so that it takes effect."""
-
-    kind: Literal["containerApp"]
-    resource_id: Annotated[
-        Template,
-        StringConstraints(
-            pattern=r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().{}-]+"
-            r"/providers/Microsoft\.App/containerApps/[a-z0-9{}-]{1,64}$",
-            max_length=_LONGEST_ID,
-        ),
-    ] = Field(description="The Container App's resource id; may hold {service} and {gateway}.")
-    secret: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = "gateway-token"
-    form: Form = Form.HEADER
-    timeout: Duration = Field(default=timedelta(minutes=3), description="How long to wait for the revision.")
-
-    def place(self, ref: GatewayRef) -> str:
-        """The app's resource id and the secret's name."""
-        return f"{filled_in(self.resource_id, ref).lower()}/secrets/{filled_in(self.secret, ref).lower()}"
-
-
 class EnvFile(_Destination):
     """A file for Docker's --env-file, on a disk that the app can write."""
 
@@ -181,7 +160,7 @@ class EnvFile(_Destination):
         return filled_in(self.path, ref)
 
 
-Destination = Annotated[
-    KeyVaultSecret | KubernetesSecret | ContainerAppSecret | EnvFile, Field(discriminator="kind")
-]
-KINDS = ("keyVault", "kubernetes", "containerApp", "file")
+Destination = Annotated[KeyVaultSecret | KubernetesSecret | EnvFile, Field(discriminator="kind")]
+KINDS = ("keyVault", "kubernetes", "file")
+# Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
+GONE = {"containerApp": "Container Apps with a Key Vault reference"}

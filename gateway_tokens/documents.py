@@ -13,7 +13,9 @@ from pydantic.alias_generators import to_camel
 from .errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+_NOTHING: Mapping[str, str] = {}
 
 # Years and months have no fixed length, so they are not among the units.
 _DURATION = (
@@ -113,23 +115,30 @@ def _no_constant(name: str) -> None:
 
 
 def read_part(
-    kind: type[_P], document: object, *, context: dict[str, Any] | None = None, tags: Iterable[str] = ()
+    kind: type[_P],
+    document: object,
+    *,
+    context: dict[str, Any] | None = None,
+    tags: Iterable[str] = (),
+    gone: Mapping[str, str] = _NOTHING,
 ) -> tuple[_P | None, list[Fault]]:
-    """The document as that kind of part and no faults, or None and every fault."""
+    """The document as that kind of part and no faults, or None and every fault.
+
+    `tags` are the union tags, which are not part of a path; `gone` are former ones, with the recipe to follow instead.
+    """
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
         return kind.model_validate_json(json.dumps(document), context=context), []
     except ValidationError as error:
-        return None, _faults_of(error, tags)
+        return None, _faults_of(error, tags, gone)
 
 
-def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
-    """Every fault of a validation, as path and message. `tags` are union tags, which are no part of a path."""
+def _faults_of(error: ValidationError, tags: Iterable[str], gone: Mapping[str, str]) -> list[Fault]:
     hidden = set(tags)
-    every = error.errors(include_url=False, include_context=False, include_input=False)
+    every = error.errors(include_url=False, include_input=False)
     holders = {found["loc"][:-1] for found in every}
     return [
-        Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
+        Fault(_path(found["loc"], hidden) or "(document)", _message(found, gone))
         for found in every
         # An array whose only entries are faulty counts as too short as well: that is no fault of its own.
         if not (found["type"] == "too_short" and found["loc"] in holders)
@@ -150,9 +159,13 @@ def shown_name(part: str) -> str:
     return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 
-def _message(kind: str, said: str) -> str:
+def _message(found: Mapping[str, Any], gone: Mapping[str, str]) -> str:
+    kind, said = str(found["type"]), str(found["msg"])
     if kind == "value_error":
         return said.removeprefix("Value error, ")
     if kind == "union_tag_invalid":  # pydantic's own words quote the value
+        tag = str(found["ctx"]["tag"])
+        if tag in gone:
+            return f"the kind {tag} is not supported any more: see '{gone[tag]}' in docs/recipes.md"
         return f"kind must be one of {said.rpartition(': ')[2]}"
     return _SAID_BETTER.get(kind) or said[0].lower() + said[1:]

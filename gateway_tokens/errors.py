@@ -194,7 +194,6 @@ class AzureError(GatewayTokensError):
 _ROLES = {
     "Microsoft.ApiManagement/": "Gateway token issuer",
     "Microsoft.KeyVault/": "Gateway token secret writer",
-    "Microsoft.App/": "Gateway token Container App writer",
     "Microsoft.Storage/": "Storage Blob Data Owner",
     "Microsoft.ContainerService/": "Azure Kubernetes Service Cluster User Role",
 }

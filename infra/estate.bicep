@@ -63,7 +63,7 @@ type gatewayRuleType = {
 @export()
 @discriminator('kind')
 @description('A place where a gateway reads its token.')
-type destinationType = keyVaultSecretType | kubernetesSecretType | containerAppSecretType | envFileType
+type destinationType = keyVaultSecretType | kubernetesSecretType | envFileType
 
 @sealed()
 @description('A Key Vault secret.')
@@ -138,28 +138,6 @@ type workloadType = {
   name: string
 
   @description('Optional. How long to wait for the rollout, as an ISO 8601 duration. Default: PT3M.')
-  timeout: string?
-}
-
-@sealed()
-@description('A Container App\'s own secret.')
-type containerAppSecretType = {
-  @description('Required. The kind of destination.')
-  kind: 'containerApp'
-
-  @description('Optional. Take over a value that this app did not write. Default: false.')
-  adopt: bool?
-
-  @description('Required. The resource id of the Container App; its name may hold {service} and {gateway}.')
-  resourceId: string
-
-  @description('Optional. The secret\'s name; may hold {service} and {gateway}. Default: gateway-token.')
-  secret: string?
-
-  @description('Optional. What is stored: `GatewayKey <token>` (header) or the bare token. Default: header.')
-  form: ('header' | 'token')?
-
-  @description('Optional. How long to wait for the new revision, as an ISO 8601 duration. Default: PT3M.')
   timeout: string?
 }
 
@@ -285,14 +263,6 @@ func signInSecretIds(estate object) string[] =>
   ))
 
 @export()
-@description('The resource ids of the Container Apps. A name that depends on gateways found later keeps its braces.')
-func containerAppIds(estate object) string[] =>
-  distinct(map(
-    deliveries(estate, 'containerApp'),
-    delivery => toLower(filledIn(delivery.destination.resourceId, delivery.service, delivery.pattern))
-  ))
-
-@export()
 @description('The resource groups of resource ids.')
 func resourceGroupsOf(ids string[]) string[] => distinct(map(ids, id => resourceGroupOf(id)))
 
@@ -328,12 +298,5 @@ func deliveries(estate object, kind string) object[] =>
           )
       ))
   ))
-
-func filledIn(template string, service string, pattern string) string =>
-  replace(
-    contains(pattern, '*') ? template : replace(template, '{gateway}', pattern),
-    '{service}',
-    service
-  )
 
 func distinct(values string[]) string[] => union(values, values)

@@ -3,7 +3,7 @@ metadata description = 'The function app, its rights on every API Management ser
 
 targetScope = 'subscription'
 
-import { estateType, settingsDocument, apiManagementIds, vaultIds, clusterIds, signInSecretIds, containerAppIds, resourceGroupsOf, namesIn, nameOf, secretsIn } from 'estate.bicep'
+import { estateType, settingsDocument, apiManagementIds, vaultIds, clusterIds, signInSecretIds, resourceGroupsOf, namesIn, nameOf, secretsIn } from 'estate.bicep'
 import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
 @description('Required. The API Management services, how their gateways are kept, and who may do what.')
@@ -91,7 +91,6 @@ var services = apiManagementIds(estate)
 var vaults = vaultIds(estate)
 var clusters = clusterIds(estate)
 var signInSecrets = signInSecretIds(estate)
-var containerApps = containerAppIds(estate)
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: resourceGroupName
@@ -206,15 +205,6 @@ module clusterAccess 'modules/clusterAccess.bicep' = [for place in resourceGroup
   params: {
     clusterNames: namesIn(place, clusters)
     principalId: identity.outputs.principalId
-  }
-}]
-
-module containerAppAccess 'modules/containerAppAccess.bicep' = [for place in resourceGroupsOf(containerApps): {
-  scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
-  params: {
-    appNames: namesIn(place, containerApps)
-    principalId: identity.outputs.principalId
-    writerRoleId: existingRoles.?containerAppWriter
   }
 }]
 

@@ -62,16 +62,6 @@ param estate = {
             }
           ]
         }
-        // A Container App.
-        web: {
-          destinations: [
-            {
-              kind: 'containerApp'
-              resourceId: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-web/providers/Microsoft.App/containerApps/{gateway}-gateway'
-              secret: 'gateway-token'
-            }
-          ]
-        }
         // Left alone.
         'lab-*': {
           renew: false

@@ -57,9 +57,6 @@ type existingRolesType = {
 
   @description('Optional. May set and read secrets, such as Key Vault Secrets Officer.')
   secretWriter: string?
-
-  @description('Optional. May read and write Container Apps and list their secrets.')
-  containerAppWriter: string?
 }
 
 @export()

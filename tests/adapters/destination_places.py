@@ -14,13 +14,12 @@ import pytest
 
 from emulator.aks import ManagedClusters
 from emulator.azure import Azure
-from emulator.container_apps import ContainerApps
 from emulator.faults import Fault
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.destination_settings import ContainerAppSecret, EnvFile, KeyVaultSecret, KubernetesSecret
+from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret, KubernetesSecret
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable, DestinationBlocked
 from gateway_tokens.ledger import Label
@@ -60,7 +59,6 @@ class World:
 
     emulator: Emulator
     cluster: Cluster
-    apps: ContainerApps
     folder: Path
     time: SteppingTime
     azure: AzureAccess
@@ -68,9 +66,9 @@ class World:
 
 @asynccontextmanager
 async def a_world(folder: Path) -> AsyncIterator[World]:
-    """An emulated Azure with a cluster and a container app, and the app's access to it."""
-    time, cluster, apps = SteppingTime(), Cluster("edge"), ContainerApps()
-    routes = [*apps.routes(), *ManagedClusters({"edge": cluster}).routes()]
+    """An emulated Azure with a cluster, and the app's access to it."""
+    time, cluster = SteppingTime(), Cluster("edge")
+    routes = ManagedClusters({"edge": cluster}).routes()
     running = Emulator(vaults=("contoso", "fabrikam"), arm_routes=routes, endpoints=[cluster])
     with pytest.MonkeyPatch.context() as environment:
         async with running as emulator:
@@ -85,7 +83,7 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
             azure = AzureAccess(
                 read_settings(settings), clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep
             )
-            yield World(emulator, cluster, apps, folder, time, azure)
+            yield World(emulator, cluster, folder, time, azure)
             await azure.close()
 
 
@@ -181,28 +179,6 @@ def a_kubernetes_spec(world: World, **more: object) -> KubernetesSecret:
     return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
 
 
-def container_app(world: World) -> Place:
-    azure, app = world.emulator.azure, world.apps.add("edge-01")
-    app.put("other", value="somebody else's")
-    return Place(
-        open_destination(a_container_app_spec(), REF, world.azure),
-        lambda: app.secret("gateway-token"),
-        lambda value: app.put("gateway-token", value=value),
-        lambda: setattr(azure, "granted", set()),
-        lambda: azure.faults.add(Fault(host="arm", kind="drop", times=None)),
-        lambda: struck_by(azure, Fault(host="arm", method="PATCH", kind="drop", times=None)),
-        said_when_forbidden="Microsoft.App/containerApps/read",
-    )
-
-
-def a_container_app_spec(**more: object) -> ContainerAppSecret:
-    """A row of settings for the emulated app that is named after the gateway."""
-    resource_id = (
-        f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.App/containerApps/{{gateway}}"
-    )
-    return ContainerAppSecret.model_validate({"kind": "containerApp", "resource_id": resource_id, **more})
-
-
 @contextmanager
 def a_full_disk() -> Iterator[None]:
     """Files of this process stop growing after a few bytes."""
@@ -250,6 +226,5 @@ PLACES: dict[str, MakePlace] = {
     "memory": memory,
     "keyVault": key_vault,
     "kubernetes": kubernetes,
-    "containerApp": container_app,
     "file": env_file,
 }

@@ -154,11 +154,11 @@ def _names_its_role(name: str, role: str) -> bool:
 
 
 def that_nothing_is_granted_beyond_one_resource(sources: Sources) -> list[str]:
-    """Every assignment names its scope, but for Container Apps whose names nobody knows yet."""
+    """Every assignment names its scope."""
     return [
         d.place
         for d in _of_type(sources, "Microsoft.Authorization/roleAssignments")
-        if at(d.body, "scope") is None and d.name != "groupWriter"
+        if at(d.body, "scope") is None
     ]
 
 
@@ -203,10 +203,9 @@ def that_resources_are_hardened(sources: Sources) -> list[str]:
 
 
 def that_nothing_existing_is_created(sources: Sources) -> list[str]:
-    """API Management, clusters, Container Apps and networks are referenced, never made."""
+    """API Management, clusters and networks are referenced, never made."""
     foreign = (
         "Microsoft.ApiManagement/",
-        "Microsoft.App/",
         "Microsoft.ContainerService/",
         "Microsoft.Network/privateDnsZones",
         "Microsoft.Network/virtualNetworks",

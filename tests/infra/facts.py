@@ -5,7 +5,6 @@ from __future__ import annotations
 # The newest stable versions known when this was written. A newer date passes, an older one or a preview does not.
 OLDEST_API_VERSIONS = {
     "Microsoft.ApiManagement/service": "2024-05-01",
-    "Microsoft.App/containerApps": "2025-01-01",
     "Microsoft.Authorization/roleAssignments": "2022-04-01",
     "Microsoft.Authorization/roleDefinitions": "2022-04-01",
     "Microsoft.ContainerService/managedClusters": "2025-05-01",
@@ -49,13 +48,6 @@ SHIPPED_ROLES = {
     "gateway-token-secret-writer": {
         "Microsoft.KeyVault/vaults/secrets/setSecret/action",
         "Microsoft.KeyVault/vaults/secrets/getSecret/action",
-    },
-    "gateway-token-container-app-writer": {
-        "Microsoft.App/containerApps/read",
-        "Microsoft.App/containerApps/write",
-        "Microsoft.App/containerApps/listSecrets/action",
-        "Microsoft.App/containerApps/revisions/read",
-        "Microsoft.App/containerApps/revisions/restart/action",
     },
 }
 # Type of resource, path of a property, what it must say.

@@ -123,8 +123,8 @@ DEFECTS = (
     ),
     Defect(
         "that_custom_roles_grant_exactly_what_is_needed",
-        "modules/containerAppAccess.bicep",
-        "'gateway-token-container-app-writer')\n  properties: {\n    roleName",
+        "modules/vaultAccess.bicep",
+        "'gateway-token-secret-writer')\n  properties: {\n    roleName",
         "'another')\n  properties: {\n    roleName",
     ),
     Defect(
@@ -135,7 +135,7 @@ DEFECTS = (
     ),
     Defect(
         "that_assignments_are_deterministic",
-        "modules/containerAppAccess.bicep",
+        "modules/vaultAccess.bicep",
         "principalId, writerRoleId ?? 'gateway-token",
         "principalId, 'gateway-token",
     ),

@@ -36,10 +36,6 @@ def kubernetes(**more: object) -> dict[str, Any]:
     return {"kind": "kubernetes", **more}
 
 
-def container_app(name: str, group: str = ONE) -> dict[str, Any]:
-    return {"kind": "containerApp", "resourceId": f"{group}/providers/Microsoft.App/containerApps/{name}"}
-
-
 def test_the_estate_type_has_the_properties_of_the_settings_document() -> None:
     in_bicep = shape_of_type(SOURCES, "estate.bicep", "estateType")
 
@@ -74,7 +70,7 @@ def test_the_example_becomes_a_settings_document_that_the_app_accepts() -> None:
     accepted = read_estate(json.dumps(document))
     assert accepted.services.keys() == example["services"].keys()
     kinds = {d.kind for s in accepted.services.values() for r in s.gateways.values() for d in r.destinations}
-    assert kinds == {"keyVault", "kubernetes", "containerApp"}
+    assert kinds == {"keyVault", "kubernetes"}
 
 
 def test_a_defect_in_the_example_is_not_accepted() -> None:
@@ -100,7 +96,10 @@ def test_the_document_gets_the_address_of_each_vault_in_the_cloud_of_the_deploym
 
 
 def test_the_document_is_otherwise_the_estate() -> None:
-    given = {**estate(container_app("web"), renew=True, lifetime="P7D"), "access": [{"allow": ["issue"]}]}
+    given = {
+        **estate(kubernetes(server="https://k8s"), renew=True, lifetime="P7D"),
+        "access": [{"allow": ["issue"]}],
+    }
 
     assert call(SCOPE, "settingsDocument", given, ".vault.azure.net") == given
 
@@ -133,22 +132,6 @@ def test_a_cluster_is_asked_only_where_the_document_names_one() -> None:
     assert call(SCOPE, "clusterIds", estate(kubernetes(server="https://k8s"))) == []
 
 
-@pytest.mark.parametrize(
-    ("template", "pattern", "granted"),
-    [
-        ("{gateway}-app", "edge-01", "edge-01-app"),
-        ("{service}-app", "edge-*", "contoso-app"),
-        ("{gateway}-app", "edge-*", "{gateway}-app"),
-    ],
-)
-def test_a_container_app_is_named_as_far_as_the_pattern_tells(
-    template: str, pattern: str, granted: str
-) -> None:
-    found = call(SCOPE, "containerAppIds", estate(container_app(template), pattern=pattern))
-
-    assert found == [f"{ONE}/providers/Microsoft.App/containerApps/{granted}".lower()]
-
-
 def test_rights_are_given_group_by_group_across_subscriptions() -> None:
     ids = [
         f"{ONE}/providers/p/t/a".lower(),
@@ -174,7 +157,7 @@ def grants() -> dict[str, list[tuple[str, Any]]]:
     main = {"main.bicep": SOURCES["main.bicep"]}
     values = {"estate": example_parameters()["estate"]}
     for variable in declarations(main, "var"):
-        if variable.name in {"services", "vaults", "clusters", "signInSecrets", "containerApps"}:
+        if variable.name in {"services", "vaults", "clusters", "signInSecrets"}:
             values[variable.name] = value_of(variable.value, SCOPE.with_values(**values))
     modules = {m.name: m for m in declarations(main, "module") if m.name.endswith("Access")}
     return {name: _places(module.node, module.body, values) for name, module in modules.items()}
@@ -200,7 +183,6 @@ def test_every_right_of_the_example_follows_from_its_estate() -> None:
         "vaultAccess": [("1/rg-vaults", ["contoso-gateways"])],
         "secretAccess": [("1/rg-vaults", [{"vault": "contoso-clusters", "secret": "plant-service-account"}])],
         "clusterAccess": [("2/rg-edge", ["edge-aks"])],
-        "containerAppAccess": [("1/rg-web", ["web-gateway"])],
     }
 
 

@@ -35,12 +35,6 @@ def named_in(module: str, pattern: str, form: str) -> set[str]:
             r'_speaking\("\w+", "(\w+)"\)',
             "Microsoft.KeyVault/vaults/secrets/{}/action",
         ),
-        (
-            "gateway-token-container-app-writer",
-            "destinations/container_app.py",
-            r'_call\("[A-Z]+", "([\w/]+)"',
-            "Microsoft.App/containerApps/{}",
-        ),
     ],
 )
 def test_a_role_grants_what_the_code_calls_and_nothing_more(

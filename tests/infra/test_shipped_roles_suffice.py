@@ -31,7 +31,7 @@ from tests.adapters.destination_places import World as Places
 from tests.infra.shipped_roles import actions_of_shipped_roles
 
 ROLES = actions_of_shipped_roles()
-USED = ("gateway-token-issuer", "gateway-token-secret-writer", "gateway-token-container-app-writer")
+USED = ("gateway-token-issuer", "gateway-token-secret-writer")
 SHIPPED = sorted(set().union(*(ROLES[name].actions | ROLES[name].data_actions for name in USED)))
 # What Azure's own roles and infra/kubernetes-rbac.yaml grant beside them.
 BUILT_IN = {
@@ -52,7 +52,6 @@ def document(places: Places) -> str:
             "cluster": f"{azure}/Microsoft.ContainerService/managedClusters/edge",
             "restart": {"name": "{gateway}-gateway"},
         },
-        {"kind": "containerApp", "resourceId": f"{azure}/Microsoft.App/containerApps/{{gateway}}"},
     ]
     access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
     contoso = {"resourceId": SERVICE, "gateways": {"edge-01": {"destinations": destinations}}}
@@ -61,12 +60,11 @@ def document(places: Places) -> str:
 
 @pytest.fixture
 async def places(tmp_path: Path) -> AsyncIterator[Places]:
-    """An API Management service, a vault, a cluster and a container app, all of them refusing what is not granted."""
+    """An API Management service, a vault and a cluster, all of them refusing what is not granted."""
     async with a_world(tmp_path) as made:
         made.emulator.azure.clock = lambda: NOW
         made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
         made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
-        made.apps.add("edge-01").put("other", value="somebody else's")
         made.emulator.azure.granted = {*SHIPPED, *BUILT_IN, *IN_CLUSTER}
         yield made
 

@@ -25,7 +25,6 @@ _PARTS: dict[str, type[Part]] = {
     "A gateway rule": settings.GatewayRule,
     "`keyVault`": destination_settings.KeyVaultSecret,
     "`kubernetes`": destination_settings.KubernetesSecret,
-    "`containerApp`": destination_settings.ContainerAppSecret,
     "`file`": destination_settings.EnvFile,
     "An access rule": settings.AccessRule,
 }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from gateway_tokens.destination_settings import (
-    ContainerAppSecret,
     EnvFile,
     KeyVaultSecret,
     KubernetesSecret,
@@ -32,7 +31,7 @@ _SERVICE = (
 
 
 class Place(NamedTuple):
-    """A value's place: a Secret and its key, a secret in a vault, a secret of a Container App."""
+    """A value's place: a Secret and its key, a secret in a vault."""
 
     kind: str
     name: str
@@ -66,8 +65,6 @@ def written(destination: Destination) -> tuple[Place, str]:
             return Place("secret", name, destination.layout.key), workload or ""
         case KeyVaultSecret():
             return Place("vault", destination.place(REF)), ""
-        case ContainerAppSecret():
-            return Place("app", filled_in(destination.secret, REF).lower()), ""
         case EnvFile():
             return Place("file", AUTH_SETTING), ""
 

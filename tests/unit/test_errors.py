@@ -164,7 +164,6 @@ def test_a_forbidden_operation_names_the_action_and_scope_that_the_identity_lack
     [
         ("Microsoft.ApiManagement/service/gateways/read", "Gateway token issuer"),
         ("Microsoft.KeyVault/vaults/secrets/setSecret/action", "Gateway token secret writer"),
-        ("Microsoft.App/containerApps/write", "Gateway token Container App writer"),
         ("get secrets", ""),
     ],
 )

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from gateway_tokens.destination_settings import (
-    ContainerAppSecret,
     EnvFile,
     Form,
     KeyVaultSecret,
@@ -22,7 +21,6 @@ EDGE = GatewayRef("contoso", "edge-01")
 CLUSTER = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.ContainerService/managedClusters/c"
 )
-APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.App/containerApps/{{gateway}}"
 
 
 def test_the_designs_example_reads() -> None:
@@ -136,22 +134,19 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
                 "destinations": [
                     {"kind": "keyVault", "vault": VAULT},
                     {"kind": "kubernetes", "cluster": CLUSTER, "restart": {"name": "{gateway}"}},
-                    {"kind": "containerApp", "resourceId": APP},
                     {"kind": "file", "path": "/run/{service}/{gateway}.env"},
                 ]
             }
         )
     ).rule_for(EDGE)
     assert rule is not None
-    vault, kubernetes, app, file = rule.destinations
+    vault, kubernetes, file = rule.destinations
     assert isinstance(vault, KeyVaultSecret)
     assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", Form.HEADER, False)
     assert isinstance(kubernetes, KubernetesSecret)
     assert (kubernetes.namespace, kubernetes.layout, kubernetes.sign_in) == ("default", Layout.HELM, None)
     assert kubernetes.restart is not None
     assert (kubernetes.restart.kind, kubernetes.restart.timeout) == ("Deployment", timedelta(minutes=3))
-    assert isinstance(app, ContainerAppSecret)
-    assert (app.secret, app.form, app.timeout) == ("gateway-token", Form.HEADER, timedelta(minutes=3))
     assert isinstance(file, EnvFile)
 
 
@@ -172,15 +167,11 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
             KubernetesSecret(kind="kubernetes", cluster=CLUSTER, namespace="apim"),
             f"{CLUSTER.lower()}/namespaces/apim/secrets/edge-01-token",
         ),
-        (
-            ContainerAppSecret(kind="containerApp", resource_id=APP),
-            f"{APP.replace('{gateway}', 'edge-01').lower()}/secrets/gateway-token",
-        ),
         (EnvFile(kind="file", path="/Run/{service}/{gateway}.env"), "/Run/contoso/edge-01.env"),
     ],
 )
 def test_a_destinations_place_is_where_it_writes(
-    destination: KeyVaultSecret | KubernetesSecret | ContainerAppSecret | EnvFile, place: str
+    destination: KeyVaultSecret | KubernetesSecret | EnvFile, place: str
 ) -> None:
     assert destination.place(EDGE) == place
 

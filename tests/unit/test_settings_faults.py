@@ -12,7 +12,6 @@ OTHER_SERVICE = SERVICE.replace("contoso-apim", "fabrikam-apim")
 CLUSTER = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.ContainerService/managedClusters/c"
 )
-APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.App/containerApps/a"
 DURATION = "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
 MANAGED = "must be between one day (P1D) and 30 days (P30D)"
 GRANTED = "must be between one minute (PT1M) and 30 days (P30D)"
@@ -146,7 +145,7 @@ def test_lifetime_window_and_margin_at_their_boundaries_are_sound(rule: dict[str
     ("fields", "at", "said"),
     [
         ({}, "", "kind: required"),
-        ({"kind": "vault"}, "", "kind must be one of 'keyVault', 'kubernetes', 'containerApp', 'file'"),
+        ({"kind": "vault"}, "", "kind must be one of 'keyVault', 'kubernetes', 'file'"),
         ({"kind": "keyVault"}, ".vault", "required"),
         ({"kind": "keyVault", "vault": VAULT, "secrets": "x"}, ".secrets", "unknown field"),
         ({"kind": "keyVault", "vault": VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
@@ -165,7 +164,14 @@ def test_lifetime_window_and_margin_at_their_boundaries_are_sound(rule: dict[str
             ".signIn.secret",
             "required",
         ),
-        ({"kind": "containerApp"}, ".resourceId", "required"),
+        (
+            {"kind": "containerApp", "resourceId": "x"},
+            "",
+            (
+                "the kind containerApp is not supported any more: "
+                "see 'Container Apps with a Key Vault reference' in docs/recipes.md"
+            ),
+        ),
         ({"kind": "file"}, ".path", "required"),
         ({"kind": "file", "path": "/a/{gate}"}, ".path", PLACEHOLDERS),
         ({"kind": "file", "path": 5}, ".path", "must be a string"),
@@ -196,8 +202,6 @@ def test_a_faulty_destination_is_named_by_its_path(fields: dict[str, Any], at: s
             ".restart.kind",
         ),
         ({"kind": "kubernetes", "cluster": SERVICE}, ".cluster"),
-        ({"kind": "containerApp", "resourceId": SERVICE}, ".resourceId"),
-        ({"kind": "containerApp", "resourceId": APP, "timeout": "3m"}, ".timeout"),
         ({"kind": "file", "path": ""}, ".path"),
         ({"kind": "file", "path": "a\x00b{gateway}"}, ".path"),
         ({"kind": "file", "path": "{gateway}" + "a" * 1016}, ".path"),
@@ -214,7 +218,6 @@ def test_a_value_that_breaks_its_pattern_is_named_by_its_path(fields: dict[str, 
         {"kind": "keyVault", "vault": "https://" + "a" * 247, "form": "token", "adopt": True},
         {"kind": "keyVault", "vault": "https://127.0.0.1:8443"},
         {"kind": "kubernetes", "cluster": CLUSTER, "layout": "envFrom"},
-        {"kind": "containerApp", "resourceId": APP, "secret": "{gateway}"},
         {"kind": "file", "path": "{gateway}" + "a" * 1015},
     ],
 )
