@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.faults import Fault
+from emulator.kubernetes import Cluster
 
 if TYPE_CHECKING:
     from emulator.gateways import Gateway
@@ -21,6 +22,9 @@ _GATEWAYS = {
     "contoso": ("edge-01", "edge-02", "edge-03", "lab-01"),
     "fabrikam": ("plant-a", "plant-b", "plant-c"),
 }
+# A cluster that does not know Entra: the app signs in with a service account's token, kept in a vault.
+CLUSTER = Cluster("plant", knows_entra=False)
+_SIGN_IN = ("fabrikam", "plant-service-account")
 # How the demonstration's sweep ends for each gateway.
 EXPECTED = {
     "edge-01": "fresh",
@@ -33,7 +37,10 @@ EXPECTED = {
 
 
 def populate(emulator: "Emulator", more: int = 0) -> None:
-    """Put the sample into the emulator, with so many more gateways; one vault refuses the app."""
+    """Put the sample into the emulator, with so many more gateways; one vault refuses the app.
+
+    The emulator must have been started with the vaults and the cluster of this module.
+    """
     gateways = {**_GATEWAYS, "contoso": (*_GATEWAYS["contoso"], *(f"many-{n:04}" for n in range(more)))}
     made: dict[str, Gateway] = {}
     for name, where in _SERVICES.items():
@@ -42,6 +49,11 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     _store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
     _store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
     _store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
+    vault, secret = _SIGN_IN
+    emulator.azure.vault(vault).set(
+        secret, CLUSTER.service_account_token(emulator.azure), emulator.azure.clock()
+    )
+    CLUSTER.objects.add_workload("Deployment", "default", "plant-c")
     refusal = {
         "error": {"code": "Forbidden", "message": "Refused.", "innererror": {"code": "ForbiddenByRbac"}}
     }
@@ -50,11 +62,11 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     )
 
 
-def app_settings(emulator: "Emulator", folder: Path) -> dict[str, str]:
-    """Every app setting for the sample estate, pointing at the emulator; files are delivered to the folder."""
+def app_settings(emulator: "Emulator") -> dict[str, str]:
+    """Every app setting for the sample estate, pointing at the emulator."""
     return {
         **emulator.settings(),
-        "GATEWAY_TOKENS": json.dumps(_document(emulator, folder)),
+        "GATEWAY_TOKENS": json.dumps(_document(emulator)),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
         "SIGN_IN": "functionKey",
     }
@@ -73,7 +85,7 @@ def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", l
     emulator.azure.vault(vault).set(f"{gateway.name}-token", f"GatewayKey {token}", now, tags=tags)
 
 
-def _document(emulator: "Emulator", folder: Path) -> dict[str, Any]:
+def _document(emulator: "Emulator") -> dict[str, Any]:
     anybody = {"functionKey": True}
     return {
         "services": {
@@ -86,7 +98,7 @@ def _document(emulator: "Emulator", folder: Path) -> dict[str, Any]:
                 "gateways": {
                     "plant-*": _in_vault(emulator, "fabrikam"),
                     "plant-b": _in_vault(emulator, "forbidden"),
-                    "plant-c": _kept({"kind": "file", "path": str(folder / "{gateway}.env")}),
+                    "plant-c": _in_cluster(emulator),
                 },
             },
         },
@@ -108,6 +120,19 @@ def _resource_id(service: str) -> str:
 
 def _in_vault(emulator: "Emulator", vault: str) -> dict[str, Any]:
     return _kept({"kind": "keyVault", "vault": emulator.vault_url(vault)})
+
+
+def _in_cluster(emulator: "Emulator") -> dict[str, Any]:
+    vault, secret = _SIGN_IN
+    return _kept(
+        {
+            "kind": "kubernetes",
+            "server": CLUSTER.url,
+            "certificateAuthority": Path(emulator.ca_file).read_text(),
+            "signIn": {"vault": emulator.vault_url(vault), "secret": secret},
+            "restart": {"name": "{gateway}"},
+        }
+    )
 
 
 def _kept(*destinations: dict[str, Any]) -> dict[str, Any]:

@@ -147,20 +147,7 @@ class KubernetesSecret(_Destination):
         return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
-class EnvFile(_Destination):
-    """A file for Docker's --env-file, on a disk that the app can write."""
-
-    kind: Literal["file"]
-    path: Annotated[Template, StringConstraints(pattern=r"^[^\x00]{1,1024}$")] = Field(
-        description="The file's path; may hold {service} and {gateway}."
-    )
-
-    def place(self, ref: GatewayRef) -> str:
-        """The file's path."""
-        return filled_in(self.path, ref)
-
-
-Destination = Annotated[KeyVaultSecret | KubernetesSecret | EnvFile, Field(discriminator="kind")]
-KINDS = ("keyVault", "kubernetes", "file")
+Destination = Annotated[KeyVaultSecret | KubernetesSecret, Field(discriminator="kind")]
+KINDS = ("keyVault", "kubernetes")
 # Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
-GONE = {"containerApp": "Container Apps with a Key Vault reference"}
+GONE = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}

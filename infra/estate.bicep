@@ -63,7 +63,7 @@ type gatewayRuleType = {
 @export()
 @discriminator('kind')
 @description('A place where a gateway reads its token.')
-type destinationType = keyVaultSecretType | kubernetesSecretType | envFileType
+type destinationType = keyVaultSecretType | kubernetesSecretType
 
 @sealed()
 @description('A Key Vault secret.')
@@ -139,19 +139,6 @@ type workloadType = {
 
   @description('Optional. How long to wait for the rollout, as an ISO 8601 duration. Default: PT3M.')
   timeout: string?
-}
-
-@sealed()
-@description('A file for Docker\'s --env-file. Of use where the app runs beside Docker, not in Azure.')
-type envFileType = {
-  @description('Required. The kind of destination.')
-  kind: 'file'
-
-  @description('Optional. Take over a value that this app did not write. Default: false.')
-  adopt: bool?
-
-  @description('Required. The file\'s path; may hold {service} and {gateway}.')
-  path: string
 }
 
 @export()

@@ -32,6 +32,9 @@ CONTOSO = ServiceId("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-
 FABRIKAM = ServiceId("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim")
 EDGE = GatewayRef("contoso", "edge-01")
 OUTAGE = AzureUnavailable("Writing", AzureFacts(503, "ServiceUnavailable"))
+# Stands for a place in memory, whose name follows.
+VAULT = "https://memory.example"
+PLACES = f"{VAULT}/secrets/"
 # What a token issued now for 30 days ends at: five minutes before Azure's limit.
 IN_30_DAYS = NOW + 30 * DAY - 5 * MINUTE
 
@@ -43,10 +46,11 @@ def a_token(expiry: datetime, gateway: str = "edge-01", seed: str = "primary") -
     return GatewayToken.parse(f"{head}&{signature}")
 
 
-def kept(*paths: str, **rule: object) -> dict[str, Any]:
-    """A rule that delivers to these places."""
+def kept(*names: str, **rule: object) -> dict[str, Any]:
+    """A rule that delivers to the places of these names."""
+    names = names or ("{service}-{gateway}",)
     return {
-        "destinations": [{"kind": "file", "path": path} for path in paths or ("/{service}/{gateway}",)],
+        "destinations": [{"kind": "keyVault", "vault": VAULT, "secret": name} for name in names],
         **rule,
     }
 
@@ -147,7 +151,7 @@ class Estate:
 
     def place(self, name: str, *, restartable: bool = False) -> MemoryDestination:
         """The place of that name."""
-        self.places[name].place = name
+        self.places[name].place = PLACES + name
         self.places[name].restartable = restartable
         return self.places[name]
 
@@ -171,8 +175,8 @@ class Estate:
         return Terms(self.clock, self.gateways, self._open, **made)
 
     def _open(self, spec: DestinationSettings, ref: GatewayRef) -> MemoryDestination:
-        name = spec.place(ref)
-        self.places[name].place = name
+        name = spec.place(ref).removeprefix(PLACES)
+        self.places[name].place = PLACES + name
         return self.places[name]
 
     async def _signed_in(self) -> None:
@@ -189,9 +193,9 @@ class Only:
         return bool(name)
 
 
-def contoso(*paths: str, **rule: object) -> Estate:
-    """An estate of one service with one gateway, delivered to these places or else to `/contoso/edge-01`."""
-    service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*paths, **rule)}}
+def contoso(*names: str, **rule: object) -> Estate:
+    """An estate of one service with one gateway, delivered to these places or else to `contoso-edge-01`."""
+    service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*names, **rule)}}
     return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
 
 

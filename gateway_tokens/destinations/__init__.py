@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret, KubernetesSecret
+from gateway_tokens.destination_settings import KeyVaultSecret, KubernetesSecret
 
 if TYPE_CHECKING:
     from gateway_tokens import destination_settings as settings
@@ -30,9 +30,5 @@ def open_destination(spec: settings.Destination, ref: GatewayRef, azure: AzureAc
             from .kubernetes import KubernetesDestination
 
             return KubernetesDestination(spec, ref, azure)
-        case EnvFile():
-            from .env_file import EnvFileDestination
-
-            return EnvFileDestination(spec, ref)
         case _ as unknown:
             assert_never(unknown)

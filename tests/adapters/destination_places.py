@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import resource
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -19,9 +18,9 @@ from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.destination_settings import EnvFile, KeyVaultSecret, KubernetesSecret
+from gateway_tokens.destination_settings import KeyVaultSecret, KubernetesSecret
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable, DestinationBlocked
+from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
 from gateway_tokens.ports import Destination
@@ -59,13 +58,12 @@ class World:
 
     emulator: Emulator
     cluster: Cluster
-    folder: Path
     time: SteppingTime
     azure: AzureAccess
 
 
 @asynccontextmanager
-async def a_world(folder: Path) -> AsyncIterator[World]:
+async def a_world() -> AsyncIterator[World]:
     """An emulated Azure with a cluster, and the app's access to it."""
     time, cluster = SteppingTime(), Cluster("edge")
     routes = ManagedClusters({"edge": cluster}).routes()
@@ -83,7 +81,7 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
             azure = AzureAccess(
                 read_settings(settings), clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep
             )
-            yield World(emulator, cluster, folder, time, azure)
+            yield World(emulator, cluster, time, azure)
             await azure.close()
 
 
@@ -179,52 +177,9 @@ def a_kubernetes_spec(world: World, **more: object) -> KubernetesSecret:
     return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
 
 
-@contextmanager
-def a_full_disk() -> Iterator[None]:
-    """Files of this process stop growing after a few bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def env_file(world: World) -> Place:
-    path = world.folder / "env.conf"
-
-    def stored() -> str | None:
-        lines = path.read_text().splitlines() if path.exists() else []
-        values = [line for line in lines if line.startswith("config.service.auth=")]
-        return values[-1].partition("=")[2] if values else None
-
-    def put(value: str) -> None:
-        path.write_text(f"config.service.auth={value}\n")
-
-    def in_the_way() -> None:
-        # Permissions do not bind every account that may run this suite; a folder in the file's place binds all.
-        path.rename(world.folder / "moved.conf") if path.exists() else None
-        path.mkdir()
-
-    spec = EnvFile(kind="file", path=str(path))
-    destination = open_destination(spec, REF, world.azure)
-    return Place(
-        destination,
-        stored,
-        put,
-        in_the_way,
-        in_the_way,
-        a_full_disk,
-        refusal=DestinationBlocked,
-        outage=DestinationBlocked,
-        said_when_forbidden="not a regular file",
-    )
-
-
 MakePlace = Callable[[World], Place]
 PLACES: dict[str, MakePlace] = {
     "memory": memory,
     "keyVault": key_vault,
     "kubernetes": kubernetes,
-    "file": env_file,
 }

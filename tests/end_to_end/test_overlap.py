@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -32,12 +31,12 @@ def service(emulator: Emulator) -> Service:
 
 @pytest.fixture
 async def worlds(
-    emulator: Emulator, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[World, World]]:
-    """Two instances of the app over one estate; each gateway has a vault and a file."""
+    """Two instances of the app over one estate; each gateway has two vaults."""
     destinations = [
         {"kind": "keyVault", "vault": emulator.vault_url("contoso")},
-        {"kind": "file", "path": str(tmp_path / "{gateway}.env")},
+        {"kind": "keyVault", "vault": emulator.vault_url("fabrikam")},
     ]
     rules = {"*": {"destinations": destinations}}
     document = {"services": {"contoso": {"resourceId": service.resource_id, "gateways": rules}}}

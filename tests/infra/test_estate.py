@@ -49,7 +49,7 @@ def test_the_estate_type_has_the_properties_of_the_settings_document() -> None:
         ("  adopt: bool?", "  adopt: string?", ".adopt?: string is not boolean"),
         ("'helm' | 'portal'", "'helm'", ".layout?: envFrom|helm is not envFrom|helm|portal"),
         ("lifetime: string?", "lifetime: string", ".lifetime?"),
-        (" | envFileType", "", ".kind=file"),
+        (" | kubernetesSecretType", "", ".kind=kubernetes"),
     ],
 )
 def test_a_type_that_differs_from_the_document_is_reported(old: str, new: str, reported: str) -> None:

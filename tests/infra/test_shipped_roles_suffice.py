@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -59,9 +58,9 @@ def document(places: Places) -> str:
 
 
 @pytest.fixture
-async def places(tmp_path: Path) -> AsyncIterator[Places]:
+async def places() -> AsyncIterator[Places]:
     """An API Management service, a vault and a cluster, all of them refusing what is not granted."""
-    async with a_world(tmp_path) as made:
+    async with a_world() as made:
         made.emulator.azure.clock = lambda: NOW
         made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
         made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")

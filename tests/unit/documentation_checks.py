@@ -25,7 +25,6 @@ _PARTS: dict[str, type[Part]] = {
     "A gateway rule": settings.GatewayRule,
     "`keyVault`": destination_settings.KeyVaultSecret,
     "`kubernetes`": destination_settings.KubernetesSecret,
-    "`file`": destination_settings.EnvFile,
     "An access rule": settings.AccessRule,
 }
 _OF_EVERY_DESTINATION = {"kind", "adopt"}

@@ -18,6 +18,7 @@ from gateway_tokens import (
 from gateway_tokens.checks import CHECKS
 from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import SettingsInvalid
+from gateway_tokens.forms import AUTH_SETTING
 from gateway_tokens.http_reports import shown_row, summary
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
@@ -177,10 +178,13 @@ def that_recipes_fit_what_the_app_writes(documents: Mapping[str, str]) -> list[s
     return wrong
 
 
+def that_the_docker_recipe_shows_the_line_of_the_env_file(documents: Mapping[str, str]) -> list[str]:
+    (line,) = snippets(section(documents["docs/recipes.md"], "Docker"), "text")
+    begins = f"{AUTH_SETTING}=GatewayKey edge-01&"
+    return [] if line.startswith(begins) else ["recipes.md, Docker: the file has another line"]
+
+
 def _unread(place: recipes.Place, text: str) -> list[str]:
-    if place.kind == "file":
-        (line,) = snippets(text, "text")
-        return [] if line.startswith(f"{place.name}=GatewayKey edge-01&") else ["the file has another line"]
     if place.kind == "vault" and "az keyvault secret show" in text:
         vault, name = re.findall(r"--vault-name (\S+) --name (\S+)", text)[0]
         place, read = recipes.Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}"), {place}

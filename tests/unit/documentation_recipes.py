@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from gateway_tokens.destination_settings import (
-    EnvFile,
     KeyVaultSecret,
     KubernetesSecret,
     filled_in,
@@ -65,8 +64,6 @@ def written(destination: Destination) -> tuple[Place, str]:
             return Place("secret", name, destination.layout.key), workload or ""
         case KeyVaultSecret():
             return Place("vault", destination.place(REF)), ""
-        case EnvFile():
-            return Place("file", AUTH_SETTING), ""
 
 
 def manifests(text: str) -> Iterator[dict[str, Any]]:

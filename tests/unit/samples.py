@@ -33,7 +33,7 @@ DESIGN_EXAMPLE: dict[str, Any] = {
                 },
                 "edge-01": {
                     "lifetime": "P7D",
-                    "destinations": [{"kind": "file", "path": "/gateways/edge-01.env"}],
+                    "destinations": [{"kind": "keyVault", "vault": "https://edge.vault.azure.net"}],
                 },
                 "lab-*": {"renew": False},
             },

@@ -149,7 +149,8 @@ def test_an_estate_that_renews_needs_a_place_for_its_state() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [{}, {"renew": False, "destinations": [{"kind": "file", "path": "/run/{gateway}.env"}]}]
+    "rule",
+    [{}, {"renew": False, "destinations": [{"kind": "keyVault", "vault": "https://edge.vault.azure.net"}]}],
 )
 def test_an_estate_that_delivers_nowhere_needs_no_place_for_its_state(rule: dict[str, object]) -> None:
     assert read(GATEWAY_TOKENS=json.dumps(document(any_gateway=rule))).state_container_url == ""

@@ -58,7 +58,7 @@ DRIFTS = (
     Drift("that_decisions_are_listed", "docs/adr/README.md", "](0003-", "](0033-"),
     Drift("that_the_plain_commands_are_those_of_make", "README.md", "--no-deps --ignore", "--ignore"),
     Drift("that_settings_snippets_are_accepted", "README.md", '"lifetime": "P30D"', '"lifetime": "P31D"'),
-    Drift("that_settings_snippets_are_accepted", "docs/recipes.md", '"kind": "file"', '"kind": "disk"'),
+    Drift("that_settings_snippets_are_accepted", "docs/recipes.md", '"kind": "keyVault"', '"kind": "vault"'),
     Drift("that_reasons_are_explained", "docs/renewal.md", "| `little_left` |", "| `soon` |"),
     Drift(
         "that_reasons_are_explained", "docs/renewal.md", "| `wrong_key` | renew |", "| `expired` | renew |"
@@ -122,7 +122,10 @@ DRIFTS = (
         "--name edge-01 --",
     ),
     Drift(
-        "that_recipes_fit_what_the_app_writes", "docs/recipes.md", "config.service.auth=GatewayKey ", "auth="
+        "that_the_docker_recipe_shows_the_line_of_the_env_file",
+        "docs/recipes.md",
+        "config.service.auth=GatewayKey ",
+        "auth=",
     ),
 )
 

@@ -21,6 +21,7 @@ from tests.renewal_estate import (
     MINUTE,
     NOW,
     OUTAGE,
+    PLACES,
     Estate,
     a_token,
     a_trouble,
@@ -29,7 +30,7 @@ from tests.renewal_estate import (
     lines,
 )
 
-PLACE = "/contoso/edge-01"
+PLACE = "contoso-edge-01"
 OLD, NEWER = a_token(NOW + 7 * DAY), a_token(NOW + 25 * DAY)
 TOKEN_EVENTS = [EventKind.TOKEN_NEAR_EXPIRY, EventKind.TOKEN_EXPIRED]
 
@@ -69,7 +70,7 @@ class TestAnOldLedger:
     async def test_is_renewed_though_its_row_is_backing_off(self) -> None:
         estate = contoso()
         estate.deliver(PLACE, OLD)
-        estate.sweeps.record = SweepRecord(troubles={f"contoso/edge-01 -> {PLACE}": a_trouble(6)})
+        estate.sweeps.record = SweepRecord(troubles={f"contoso/edge-01 -> {PLACES}{PLACE}": a_trouble(6)})
         await react(estate)
         assert estate.sweeps.record.troubles == {}
 
@@ -89,7 +90,7 @@ class TestAnOldLedger:
         estate.deliver(PLACE, OLD).failing = {"write": OUTAGE}
         with caplog.at_level(logging.INFO):
             await react(estate)
-        assert estate.sweeps.record.troubles[f"contoso/edge-01 -> {PLACE}"].failures == 1
+        assert estate.sweeps.record.troubles[f"contoso/edge-01 -> {PLACES}{PLACE}"].failures == 1
         assert lines(caplog, "gateway.not_picked_up") == []
 
 
@@ -111,7 +112,7 @@ class TestANewerLedger:
             "service": "contoso",
             "gateway": "edge-01",
             "instance": "pod-1",
-            "destination": PLACE,
+            "destination": PLACES + PLACE,
             "outcome": "restarted",
         }
 
@@ -275,7 +276,7 @@ class TestWhichGateways:
         }
         estate = Estate(services, {CONTOSO: ("edge-01",)})
         await react(estate)
-        assert set(estate.places) == {PLACE, "/alias/edge-01"}
+        assert set(estate.places) == {PLACE, "alias-edge-01"}
         assert all(place.value for place in estate.places.values())
 
 

@@ -30,6 +30,7 @@ from tests.renewal_estate import (
     MINUTE,
     NOW,
     OUTAGE,
+    PLACES,
     Estate,
     a_token,
     a_trouble,
@@ -45,7 +46,7 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 @pytest.fixture
 def estate() -> Estate:
     """One gateway, one place."""
-    return contoso("/a")
+    return contoso("a")
 
 
 async def kept(estate: Estate, **terms: Any) -> Row:  # noqa: ANN401 - Terms' own
@@ -61,7 +62,7 @@ class Intruder(MemoryDestination):
     """A place at which somebody else acts just before each of the next `times` writes, or just after."""
 
     def __init__(self, before: GatewayToken | None = None, after: str = "", times: int = 1) -> None:
-        super().__init__("/a")
+        super().__init__("a")
         self.before, self.after, self.times = before, after, times
 
     async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
@@ -79,53 +80,53 @@ class TestOneRow:
     async def test_a_first_token_is_issued_delivered_and_read_back(self, estate: Estate) -> None:
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_STORED, Outcome.RENEWED, "")
-        assert estate.places["/a"].value == NEW.header_value().reveal()
-        assert estate.places["/a"].calls == ["read", "write", "read"]
+        assert estate.places["a"].value == NEW.header_value().reveal()
+        assert estate.places["a"].calls == ["read", "write", "read"]
 
     async def test_a_token_is_asked_for_with_the_rules_key_and_lifetime(self) -> None:
-        estate = contoso("/a", lifetime="P7D", keyType="secondary")
+        estate = contoso("a", lifetime="P7D", keyType="secondary")
         await kept(estate)
         assert estate.gateways.issued == [("edge-01", KeyType.SECONDARY, NOW + 7 * DAY)]
 
     async def test_the_label_tells_owner_key_and_since_when(self, estate: Estate) -> None:
         await kept(estate)
-        label = Label.from_tags(estate.places["/a"].tags)
+        label = Label.from_tags(estate.places["a"].tags)
         assert label == Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
     async def test_a_fresh_token_is_only_looked_at(self, estate: Estate) -> None:
-        place = estate.deliver("/a", FRESH)
+        place = estate.deliver("a", FRESH)
         assert ended(await kept(estate)) == (Reason.FRESH, Outcome.FRESH, "")
         assert (place.calls, estate.gateways.issued) == (["read"], [])
 
     async def test_a_due_token_is_replaced(self, estate: Estate) -> None:
-        place = estate.deliver("/a", DUE)
+        place = estate.deliver("a", DUE)
         assert ended(await kept(estate)) == (Reason.IN_RENEWAL_WINDOW, Outcome.RENEWED, "")
         assert place.value == NEW.header_value().reveal()
 
     async def test_the_row_tells_both_expiries_and_when_the_new_one_is_due_and_at_risk(
         self, estate: Estate
     ) -> None:
-        estate.deliver("/a", DUE)
+        estate.deliver("a", DUE)
         row = await kept(estate)
-        assert (row.ref, row.place, row.key_type) == (EDGE, "/a", KeyType.PRIMARY)
+        assert (row.ref, row.place, row.key_type) == (EDGE, f"{PLACES}a", KeyType.PRIMARY)
         assert (row.expiry, row.new_expiry) == (DUE.expiry, IN_30_DAYS)
         assert row.at_risk_from == IN_30_DAYS - 5 * DAY
         assert row.due is not None
         assert IN_30_DAYS - 11 * DAY <= row.due <= IN_30_DAYS - 10 * DAY
 
     async def test_what_was_asked_for_is_renewed_though_fresh(self, estate: Estate) -> None:
-        place = estate.deliver("/a", FRESH)
+        place = estate.deliver("a", FRESH)
         assert ended(await kept(estate, renew_by=FOREVER)) == (Reason.FORCED, Outcome.RENEWED, "")
         assert place.value == NEW.header_value().reveal()
 
     async def test_the_very_same_token_is_not_written_again(self, estate: Estate) -> None:
-        place = estate.deliver("/a", NEW)
+        place = estate.deliver("a", NEW)
         row = await kept(estate, renew_by=FOREVER)
         assert ended(row) == (Reason.FORCED, Outcome.FRESH, "")
         assert place.calls == ["read"]
 
     async def test_the_same_token_is_written_where_only_the_label_is_wrong(self) -> None:
-        place = (estate := contoso()).deliver("/contoso/edge-01", NEW, owner="other-apim/edge-01")
+        place = (estate := contoso()).deliver("contoso-edge-01", NEW, owner="other-apim/edge-01")
         spec = estate.unit().rule.destinations[0].model_copy(update={"adopt": True})
         unit = estate.unit()
         adopting = type(unit)(unit.ref, unit.service, unit.rule.model_copy(update={"destinations": (spec,)}))
@@ -137,7 +138,7 @@ class TestOneRow:
 
     @pytest.mark.parametrize("owner", ["", "other-apim/edge-01"])
     async def test_what_is_not_ours_is_refused_and_left_alone(self, estate: Estate, owner: str) -> None:
-        place = estate.deliver("/a", DUE, owner) if owner else estate.place("/a")
+        place = estate.deliver("a", DUE, owner) if owner else estate.place("a")
         if not owner:
             place.put("somebody's")
         before = place.value
@@ -147,21 +148,21 @@ class TestOneRow:
         assert (place.value, place.calls, estate.gateways.issued) == (before, ["read"], [])
 
     async def test_the_owner_is_the_service_in_azure_not_its_alias(self) -> None:
-        estate = contoso("/a")
-        estate.deliver("/a", FRESH, owner="contoso-apim/edge-01")
+        estate = contoso("a")
+        estate.deliver("a", FRESH, owner="contoso-apim/edge-01")
         assert estate.unit("EDGE-01").owner == "contoso-apim/edge-01"
 
 
 class TestFailures:
     async def test_a_place_that_cannot_be_read_is_not_planned(self, estate: Estate) -> None:
-        estate.place("/a").failing = {"read": OUTAGE}
+        estate.place("a").failing = {"read": OUTAGE}
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_OBSERVED, Outcome.FAILED, "azure_unavailable")
         assert (row.action, row.failures, row.last_failure, row.error) == (None, 1, NOW, str(OUTAGE))
         assert estate.gateways.issued == []
 
     async def test_a_failed_write_leaves_the_old_value(self, estate: Estate) -> None:
-        place = estate.deliver("/a", DUE)
+        place = estate.deliver("a", DUE)
         place.failing = {"write": OUTAGE}
         row = await kept(estate)
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "azure_unavailable")
@@ -172,7 +173,7 @@ class TestFailures:
     async def test_a_token_that_was_not_asked_for_is_not_delivered(
         self, estate: Estate, answer: GatewayToken
     ) -> None:
-        place = estate.deliver("/a", DUE)
+        place = estate.deliver("a", DUE)
         estate.gateways.answer = answer
         assert ended(await kept(estate)) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "token_unusable")
         assert (place.value, place.calls) == (DUE.header_value().reveal(), ["read"])
@@ -189,7 +190,7 @@ class TestFailures:
         self, estate: Estate, refusal: Exception, code: str
     ) -> None:
         estate.gateways.refused = {"edge-01": refusal}
-        place = estate.deliver("/a", DUE)
+        place = estate.deliver("a", DUE)
         row = await kept(estate)
         assert (row.outcome, row.code, place.calls) == (Outcome.FAILED, code, ["read"])
 
@@ -200,35 +201,37 @@ class TestFailures:
         with caplog.at_level(logging.ERROR):
             row = await kept(estate)
         assert (row.outcome, row.code, row.error) == (Outcome.FAILED, "internal_error", "ValueError")
-        assert "unexpected failure at /a" in caplog.text
+        assert f"unexpected failure at {PLACES}a" in caplog.text
 
     async def test_failures_are_counted_on(self, estate: Estate) -> None:
-        estate.place("/a").failing = {"read": OUTAGE}
-        troubles = {"contoso/edge-01 -> /a": a_trouble(4, NOW - DAY)}
+        estate.place("a").failing = {"read": OUTAGE}
+        troubles = {"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(4, NOW - DAY)}
         row = await kept(estate, troubles=troubles)
         assert (row.failures, row.last_failure) == (5, NOW)
 
     async def test_a_place_that_could_not_be_read_is_not_backed_off_from_once_it_can(
         self, estate: Estate
     ) -> None:
-        estate.deliver("/a", DUE)
+        estate.deliver("a", DUE)
         blind = a_trouble(26, NOW - HOUR, tries=0, last_try=None)
-        row = await kept(estate, troubles={"contoso/edge-01 -> /a": blind})
+        row = await kept(estate, troubles={"contoso/edge-01 -> https://memory.example/secrets/a": blind})
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.RENEWED, "")
 
     async def test_a_place_that_cannot_be_read_counts_as_a_failure_but_not_as_a_try(
         self, estate: Estate
     ) -> None:
-        estate.deliver("/a", DUE).failing = {"read": OUTAGE}
+        estate.deliver("a", DUE).failing = {"read": OUTAGE}
         before = a_trouble(2, NOW - HOUR)
-        row = await kept(estate, troubles={"contoso/edge-01 -> /a": before})
+        row = await kept(estate, troubles={"contoso/edge-01 -> https://memory.example/secrets/a": before})
         assert (row.failures, row.tries, row.last_try) == (3, 2, before.last_try)
 
     async def test_a_row_that_backs_off_is_only_looked_at_and_keeps_its_count_and_error(
         self, estate: Estate
     ) -> None:
-        place = estate.deliver("/a", DUE)
-        row = await kept(estate, troubles={"contoso/edge-01 -> /a": a_trouble(4, NOW - HOUR)})
+        place = estate.deliver("a", DUE)
+        row = await kept(
+            estate, troubles={"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(4, NOW - HOUR)}
+        )
         assert ended(row) == (Reason.BACKING_OFF, Outcome.BACKING_OFF, "azure_error")
         assert (row.failures, row.last_failure, place.calls) == (4, NOW - HOUR, ["read"])
 
@@ -236,25 +239,28 @@ class TestFailures:
     async def test_a_row_that_is_well_again_has_nothing_left_of_its_failures(
         self, estate: Estate, token: GatewayToken
     ) -> None:
-        estate.deliver("/a", token)
-        row = await kept(estate, troubles={"contoso/edge-01 -> /a": a_trouble(4, NOW - 3 * DAY)})
+        estate.deliver("a", token)
+        row = await kept(
+            estate,
+            troubles={"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(4, NOW - 3 * DAY)},
+        )
         assert row.outcome in {Outcome.RENEWED, Outcome.FRESH}
         assert (row.failures, row.last_failure, row.code, row.error) == (0, None, "", "")
 
 
 class TestNeighbours:
     async def test_due_rows_share_one_token_issued_once(self) -> None:
-        estate = contoso("/a", "/b", "/c")
-        estate.deliver("/b", FRESH)
+        estate = contoso("a", "b", "c")
+        estate.deliver("b", FRESH)
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.RENEWED, Outcome.FRESH, Outcome.RENEWED]
-        assert estate.places["/a"].value == estate.places["/c"].value == NEW.header_value().reveal()
+        assert estate.places["a"].value == estate.places["c"].value == NEW.header_value().reveal()
         assert len(estate.gateways.issued) == 1
 
     async def test_the_one_token_leaves_one_line_that_says_for_whom(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        estate = contoso("/a", "/b")
+        estate = contoso("a", "b")
         with caplog.at_level("INFO"):
             await keep(estate.unit(), estate.terms(caller="schedule"))
         [line] = lines(caplog, "token.issued")
@@ -271,40 +277,40 @@ class TestNeighbours:
 
     @pytest.mark.parametrize("method", ["read", "write"])
     async def test_one_failing_place_leaves_its_neighbours_alone(self, method: str) -> None:
-        estate = contoso("/a", "/b", "/c")
-        estate.place("/b").failing = {method: OUTAGE}
+        estate = contoso("a", "b", "c")
+        estate.place("b").failing = {method: OUTAGE}
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.RENEWED, Outcome.FAILED, Outcome.RENEWED]
 
     async def test_a_refused_token_fails_every_due_row_and_is_asked_for_once(self) -> None:
-        estate = contoso("/a", "/b", "/c")
-        estate.deliver("/b", FRESH)
+        estate = contoso("a", "b", "c")
+        estate.deliver("b", FRESH)
         estate.gateways.refused = {"edge-01": AzureError("Issuing", AzureFacts(418))}
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.FAILED, Outcome.FRESH, Outcome.FAILED]
         assert len(estate.gateways.issued) == 1
 
     async def test_the_next_run_retries_only_what_failed(self) -> None:
-        estate = contoso("/a", "/b")
-        estate.place("/b").failing = {"write": OUTAGE}
+        estate = contoso("a", "b")
+        estate.place("b").failing = {"write": OUTAGE}
         await keep(estate.unit(), estate.terms())
-        estate.places["/b"].failing = {}
+        estate.places["b"].failing = {}
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.FRESH, Outcome.RENEWED]
 
 
 class TestOthersAtWork:
     def at(self, place: MemoryDestination, held: GatewayToken | None = DUE) -> Estate:
-        estate = contoso("/a")
-        estate.places["/a"] = place
+        estate = contoso("a")
+        estate.places["a"] = place
         if held:
-            estate.deliver("/a", held)
+            estate.deliver("a", held)
         return estate
 
     async def test_a_token_that_another_run_wrote_meanwhile_is_left_as_it_is(self) -> None:
         estate = self.at(Intruder(before=FRESH))
         assert ended(await kept(estate)) == (Reason.FRESH, Outcome.FRESH, "")
-        assert estate.places["/a"].value == FRESH.header_value().reveal()
+        assert estate.places["a"].value == FRESH.header_value().reveal()
 
     async def test_a_useless_value_written_meanwhile_is_replaced_at_the_second_look(self) -> None:
         estate = self.at(Intruder(before=GONE_BY))
@@ -316,12 +322,12 @@ class TestOthersAtWork:
         row = await kept(estate)
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "write_conflict")
         assert (row.expiry, row.failures) == (DUE.expiry, 1)
-        assert estate.places["/a"].value == DUE.header_value().reveal()
+        assert estate.places["a"].value == DUE.header_value().reveal()
 
     async def test_a_value_that_reads_back_differently_once_is_written_again(self) -> None:
         estate = self.at(Intruder(after="scribble"))
         assert ended(await kept(estate)) == (Reason.UNREADABLE, Outcome.RENEWED, "")
-        assert estate.places["/a"].value == NEW.header_value().reveal()
+        assert estate.places["a"].value == NEW.header_value().reveal()
 
     async def test_a_value_that_never_reads_back_does_not_count_as_delivered(self) -> None:
         estate = self.at(Intruder(after="scribble", times=9))
@@ -333,7 +339,7 @@ class TestOthersAtWork:
             async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
                 """Say nothing, and keep the old token."""
 
-        row = await kept(self.at(Deaf("/a")))
+        row = await kept(self.at(Deaf("a")))
         assert (row.outcome, row.code, row.new_expiry) == (Outcome.FAILED, "not_verified", None)
         assert row.expiry == DUE.expiry
 
@@ -343,18 +349,18 @@ class TestOthersAtWork:
                 await super().write(token, label, held)
                 self.value = None
 
-        row = await kept(self.at(Sieve("/a"), held=None))
+        row = await kept(self.at(Sieve("a"), held=None))
         assert (row.outcome, row.code) == (Outcome.FAILED, "not_verified")
 
 
 class TestRestarts:
     async def test_a_new_token_is_followed_by_a_restart(self, estate: Estate) -> None:
-        place = estate.place("/a", restartable=True)
+        place = estate.place("a", restartable=True)
         assert ended(await kept(estate)) == (Reason.NOT_STORED, Outcome.RENEWED, "")
         assert (place.calls[-1], place.running) == ("restart", NEW.fingerprint)
 
     async def test_a_token_that_did_not_change_restarts_nothing(self, estate: Estate) -> None:
-        place = estate.deliver("/a", NEW)
+        place = estate.deliver("a", NEW)
         place.restartable, place.running = True, NEW.fingerprint
         await kept(estate, renew_by=FOREVER)
         assert "restart" not in place.calls
@@ -362,7 +368,7 @@ class TestRestarts:
     @pytest.mark.parametrize(
         ("failure", "code"),
         [
-            (RestartFailed("/a", "it did not come up"), "restart_failed"),
+            (RestartFailed("a", "it did not come up"), "restart_failed"),
             (AzureForbidden("Patching", AzureFacts(403), "patch", "deployment"), "azure_forbidden"),
         ],
     )
@@ -372,20 +378,20 @@ class TestRestarts:
         failure: GatewayTokensError,
         code: str,
     ) -> None:
-        place = estate.place("/a", restartable=True)
+        place = estate.place("a", restartable=True)
         place.failing = {"restart": failure}
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_STORED, Outcome.NOT_RESTARTED, code)
         assert (row.new_expiry, row.failures, row.error) == (IN_30_DAYS, 1, str(failure))
 
     async def test_the_next_run_restarts_what_was_not_and_issues_nothing(self, estate: Estate) -> None:
-        place = estate.deliver("/a", FRESH)
+        place = estate.deliver("a", FRESH)
         place.restartable = True
         assert ended(await kept(estate)) == (Reason.NOT_RESTARTED, Outcome.RESTARTED, "")
         assert (place.running, estate.gateways.issued) == (FRESH.fingerprint, [])
 
     async def test_a_token_that_was_not_picked_up_is_restarted_into(self, estate: Estate) -> None:
-        place = estate.deliver("/a", FRESH)
+        place = estate.deliver("a", FRESH)
         place.restartable, place.running = True, FRESH.fingerprint
         assert ended(await kept(estate, picked_up=False)) == (Reason.NOT_PICKED_UP, Outcome.RESTARTED, "")
         assert place.calls == ["read", "restart"]
@@ -393,16 +399,16 @@ class TestRestarts:
     async def test_a_token_that_was_not_picked_up_is_reported_where_nothing_can_be_restarted(
         self, estate: Estate
     ) -> None:
-        estate.deliver("/a", FRESH)
+        estate.deliver("a", FRESH)
         row = await kept(estate, picked_up=False)
         assert ended(row) == (Reason.NOT_PICKED_UP, Outcome.NOT_PICKED_UP, "")
 
 
 class TestLook:
     async def test_shows_what_would_be_done_and_does_nothing(self) -> None:
-        estate = contoso("/a", "/b", "/c")
-        estate.deliver("/a", DUE)
-        estate.deliver("/b", FRESH).restartable = True
+        estate = contoso("a", "b", "c")
+        estate.deliver("a", DUE)
+        estate.deliver("b", FRESH).restartable = True
         rows = await look(estate.unit(), estate.terms())
         assert [(row.action, row.reason, row.outcome) for row in rows] == [
             (Action.RENEW, Reason.IN_RENEWAL_WINDOW, None),
@@ -413,16 +419,16 @@ class TestLook:
         assert estate.gateways.issued == []
 
     async def test_a_place_that_cannot_be_read_is_a_row_and_no_further_failure(self) -> None:
-        estate = contoso("/a", "/b")
-        estate.place("/a").failing = {"read": OUTAGE}
-        troubles = {"contoso/edge-01 -> /a": a_trouble(2, NOW - HOUR)}
+        estate = contoso("a", "b")
+        estate.place("a").failing = {"read": OUTAGE}
+        troubles = {"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(2, NOW - HOUR)}
         failed, other = await look(estate.unit(), estate.terms(troubles=troubles))
         assert ended(failed) == (Reason.NOT_OBSERVED, Outcome.FAILED, "azure_unavailable")
         assert (failed.failures, failed.last_failure) == (2, NOW - HOUR)
         assert other.reason is Reason.NOT_STORED
 
     async def test_tells_how_often_a_row_failed(self, estate: Estate) -> None:
-        estate.deliver("/a", DUE)
-        troubles = {"contoso/edge-01 -> /a": a_trouble(2, NOW - 3 * HOUR)}
+        estate.deliver("a", DUE)
+        troubles = {"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(2, NOW - 3 * HOUR)}
         (row,) = await look(estate.unit(), estate.terms(troubles=troubles))
         assert (row.failures, row.last_failure, row.reason) == (2, NOW - 3 * HOUR, Reason.IN_RENEWAL_WINDOW)

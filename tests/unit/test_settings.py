@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from gateway_tokens.destination_settings import (
-    EnvFile,
     Form,
     KeyVaultSecret,
     KubernetesSecret,
@@ -134,20 +133,18 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
                 "destinations": [
                     {"kind": "keyVault", "vault": VAULT},
                     {"kind": "kubernetes", "cluster": CLUSTER, "restart": {"name": "{gateway}"}},
-                    {"kind": "file", "path": "/run/{service}/{gateway}.env"},
                 ]
             }
         )
     ).rule_for(EDGE)
     assert rule is not None
-    vault, kubernetes, file = rule.destinations
+    vault, kubernetes = rule.destinations
     assert isinstance(vault, KeyVaultSecret)
     assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", Form.HEADER, False)
     assert isinstance(kubernetes, KubernetesSecret)
     assert (kubernetes.namespace, kubernetes.layout, kubernetes.sign_in) == ("default", Layout.HELM, None)
     assert kubernetes.restart is not None
     assert (kubernetes.restart.kind, kubernetes.restart.timeout) == ("Deployment", timedelta(minutes=3))
-    assert isinstance(file, EnvFile)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +164,10 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
             KubernetesSecret(kind="kubernetes", cluster=CLUSTER, namespace="apim"),
             f"{CLUSTER.lower()}/namespaces/apim/secrets/edge-01-token",
         ),
-        (EnvFile(kind="file", path="/Run/{service}/{gateway}.env"), "/Run/contoso/edge-01.env"),
     ],
 )
 def test_a_destinations_place_is_where_it_writes(
-    destination: KeyVaultSecret | KubernetesSecret | EnvFile, place: str
+    destination: KeyVaultSecret | KubernetesSecret, place: str
 ) -> None:
     assert destination.place(EDGE) == place
 

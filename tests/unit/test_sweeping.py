@@ -23,6 +23,7 @@ from tests.renewal_estate import (
     MINUTE,
     NOW,
     OUTAGE,
+    PLACES,
     Estate,
     Only,
     a_token,
@@ -33,7 +34,7 @@ from tests.renewal_estate import (
 )
 
 UNREACHABLE = AzureUnavailable("Listing", AzureFacts(503))
-FIRST = "contoso/edge-01 -> /contoso/edge-01"
+FIRST = "contoso/edge-01 -> https://memory.example/secrets/contoso-edge-01"
 
 
 def two_services(
@@ -66,13 +67,13 @@ class TestWhichGateways:
 
     async def test_each_by_the_most_literal_rule(self) -> None:
         rules = {
-            "*": kept("/all/{gateway}"),
-            "edge-*": kept("/edge/{gateway}"),
-            "edge-02": kept("/own", lifetime="P7D"),
+            "*": kept("all-{gateway}"),
+            "edge-*": kept("edge-{gateway}"),
+            "edge-02": kept("own", lifetime="P7D"),
         }
         estate = two_services(rules, ("edge-01", "edge-02", "lab-01"))
         await sweep(estate.world)
-        assert set(estate.places) == {"/edge/edge-01", "/own", "/all/lab-01", "/fabrikam/plant-a"}
+        assert set(estate.places) == {"edge-edge-01", "own", "all-lab-01", "fabrikam-plant-a"}
         assert {gateway: expiry for gateway, _, expiry in estate.gateways.issued} == {
             "edge-01": IN_30_DAYS,
             "edge-02": NOW + 7 * DAY,
@@ -138,7 +139,7 @@ class TestWhichGateways:
         (row,) = (row for row in report.rows if row.outcome is Outcome.GONE)
         assert (row.ref, row.reason) == (GatewayRef("contoso", "edge-01"), Reason.GATEWAY_GONE)
         assert (report.failed, report.at_risk) == (0, 0)
-        assert "/contoso/edge-01" not in estate.places
+        assert "contoso-edge-01" not in estate.places
         (line,) = (line for line in lines(caplog, "sweep.row") if line["outcome"] == "gone")
         assert (line["gateway"], line["level"]) == ("edge-01", "INFO")
 
@@ -175,14 +176,14 @@ class TestAServiceThatCannotBeListed:
         estate = two_services({"edge-01": kept(), "*": kept()}, ())
         estate.gateways.estate[CONTOSO] = ()
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
-        estate.deliver("/contoso/edge-01", a_token(NOW + 20 * DAY))
+        estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
         assert dict(report.counts) == {Outcome.FRESH: 1, Outcome.FAILED: 1}
 
     async def test_has_those_kept_that_were_listed_before_it_broke_off_and_none_twice(self) -> None:
         estate = two_services({"edge-01": kept(), "edge-02": kept(), "*": kept()}, ("EDGE-01", "edge-03"))
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
-        estate.deliver("/contoso/edge-02", a_token(NOW + 20 * DAY, "edge-02"), "contoso-apim/edge-02")
+        estate.deliver("contoso-edge-02", a_token(NOW + 20 * DAY, "edge-02"), "contoso-apim/edge-02")
         report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
         assert sorted(gateway for gateway, _, _ in estate.gateways.issued) == ["EDGE-01", "edge-03"]
         assert dict(report.counts) == {Outcome.RENEWED: 2, Outcome.FRESH: 1, Outcome.FAILED: 1}
@@ -198,13 +199,19 @@ class TestAServiceThatCannotBeListed:
         trouble = a_trouble(5, at_risk=True)
         estate.sweeps.record = SweepRecord(
             troubles={
-                "contoso/edge-07 -> /contoso/edge-07": trouble,
-                "fabrikam/plant-z -> /fabrikam/plant-z": trouble,
+                "contoso/edge-07 -> https://memory.example/secrets/contoso-edge-07": trouble,
+                "fabrikam/plant-z -> https://memory.example/secrets/fabrikam-plant-z": trouble,
             }
         )
         await sweep(estate.world)
-        assert estate.sweeps.record.troubles["contoso/edge-07 -> /contoso/edge-07"] == trouble
-        assert "fabrikam/plant-z -> /fabrikam/plant-z" not in estate.sweeps.record.troubles
+        assert (
+            estate.sweeps.record.troubles["contoso/edge-07 -> https://memory.example/secrets/contoso-edge-07"]
+            == trouble
+        )
+        assert (
+            "fabrikam/plant-z -> https://memory.example/secrets/fabrikam-plant-z"
+            not in estate.sweeps.record.troubles
+        )
 
 
 class TestHowManyAtATime:
@@ -237,7 +244,7 @@ class TestWhatIsRemembered:
 
     async def test_a_trouble_and_how_often_in_a_row(self) -> None:
         estate = contoso()
-        estate.place("/contoso/edge-01").failing = {"write": OUTAGE}
+        estate.place("contoso-edge-01").failing = {"write": OUTAGE}
         for hours in range(3):
             estate.clock.now = NOW + hours * HOUR
             await sweep(estate.world)
@@ -251,7 +258,7 @@ class TestWhatIsRemembered:
 
     async def test_backing_off_reaches_over_sweeps(self) -> None:
         estate = contoso()
-        estate.deliver("/contoso/edge-01", a_token(NOW + 9 * DAY)).failing = {"write": OUTAGE}
+        estate.deliver("contoso-edge-01", a_token(NOW + 9 * DAY)).failing = {"write": OUTAGE}
         outcomes = []
         for hours in range(8):
             estate.clock.now = NOW + hours * HOUR
@@ -262,7 +269,10 @@ class TestWhatIsRemembered:
     async def test_a_trouble_is_forgotten_once_the_row_is_well(self) -> None:
         estate = contoso()
         estate.sweeps.record = SweepRecord(
-            troubles={FIRST: a_trouble(9), "contoso/other -> /contoso/other": a_trouble()}
+            troubles={
+                FIRST: a_trouble(9),
+                "contoso/other -> https://memory.example/secrets/contoso-other": a_trouble(),
+            }
         )
         await sweep(estate.world)
         assert estate.sweeps.record.troubles == {}
@@ -271,11 +281,14 @@ class TestWhatIsRemembered:
         estate = contoso()
         estate.sweeps.record = before = SweepRecord(
             completed_at=NOW - DAY,
-            troubles={FIRST: a_trouble(9), "contoso/other -> /contoso/other": a_trouble()},
+            troubles={
+                FIRST: a_trouble(9),
+                "contoso/other -> https://memory.example/secrets/contoso-other": a_trouble(),
+            },
         )
         await sweep(estate.world, complete=False)
         assert estate.sweeps.record == replace(
-            before, troubles={"contoso/other -> /contoso/other": a_trouble()}
+            before, troubles={"contoso/other -> https://memory.example/secrets/contoso-other": a_trouble()}
         )
 
     async def test_a_reaction_that_came_in_meanwhile_stays(self) -> None:
@@ -303,7 +316,7 @@ class TestWhatIsRemembered:
 class TestLines:
     async def test_a_row_has_stable_names(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()
-        estate.deliver("/contoso/edge-01", a_token(NOW + 8 * DAY))
+        estate.deliver("contoso-edge-01", a_token(NOW + 8 * DAY))
         with caplog.at_level(logging.INFO):
             await sweep(estate.world)
         (line,) = lines(caplog, "sweep.row")
@@ -312,7 +325,7 @@ class TestLines:
             "level": "INFO",
             "service": "contoso",
             "gateway": "edge-01",
-            "destination": "/contoso/edge-01",
+            "destination": f"{PLACES}contoso-edge-01",
             "reason": "in_renewal_window",
             "outcome": "renewed",
             "keyType": "primary",
@@ -325,7 +338,7 @@ class TestLines:
 
     async def test_a_failed_row_is_an_error_with_its_code(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()
-        estate.place("/contoso/edge-01").failing = {"write": OUTAGE}
+        estate.place("contoso-edge-01").failing = {"write": OUTAGE}
         with caplog.at_level(logging.INFO):
             await sweep(estate.world)
         (line,) = lines(caplog, "sweep.row")
@@ -337,7 +350,7 @@ class TestLines:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         estate = contoso()
-        estate.deliver("/contoso/edge-01", a_token(NOW + 26 * HOUR)).failing = {"write": OUTAGE}
+        estate.deliver("contoso-edge-01", a_token(NOW + 26 * HOUR)).failing = {"write": OUTAGE}
         await sweep(estate.world)
         (line,) = lines(caplog, "sweep.row")
         assert (line["atRisk"], line["hoursLeft"]) == (True, 26)
@@ -360,8 +373,8 @@ class TestLines:
 
     async def test_a_sweep_has_stable_names(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = two_services()
-        estate.place("/fabrikam/plant-a").failing = {"write": OUTAGE}
-        estate.deliver("/contoso/edge-01", a_token(NOW + 20 * DAY))
+        estate.place("fabrikam-plant-a").failing = {"write": OUTAGE}
+        estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         with caplog.at_level(logging.INFO):
             await sweep(estate.world)
         (line,) = lines(caplog, "sweep.completed")
@@ -391,7 +404,7 @@ class TestLines:
 class TestPlan:
     async def test_shows_every_row_with_its_reason_and_does_nothing(self) -> None:
         estate = two_services({"*": kept(), "edge-09": kept()})
-        estate.deliver("/contoso/edge-01", a_token(NOW + 20 * DAY))
+        estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         shown: list[Row] = []
         await plan(estate.world, Everywhere(), shown.append)
         assert {str(row.ref): row.reason for row in shown} == {
