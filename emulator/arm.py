@@ -7,7 +7,6 @@ from aiohttp import web
 
 from emulator.azure import Azure
 from emulator.endpoint import Endpoint, RefusedError, Route
-from emulator.throttle import kind_of
 
 GROUP = "/subscriptions/{subscription}/resourceGroups/{group}"
 
@@ -48,7 +47,7 @@ class Arm(Endpoint):
             raise RefusedError(
                 429,
                 "SubscriptionRequestsThrottled",
-                f"Number of '{kind_of(request.method)}' requests for subscription '{subscription}' actor "
+                f"Number of '{request.method}' requests for subscription '{subscription}' actor "
                 f"'{azure.object_id}' exceeded. Please try again after '{wait}' seconds after additional tokens are "
                 "available. Refer to https://aka.ms/arm-throttling for additional information.",
                 headers={"Retry-After": str(wait)},

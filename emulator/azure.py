@@ -4,18 +4,28 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from emulator.blobs import BlobAccount
 from emulator.calls import Call, Counters
 from emulator.faults import Faults
 from emulator.gateways import Service
-from emulator.throttle import Throttle
 from emulator.vaults import Vault
 
 
 def utc_now() -> datetime:
     """Return the time of this machine, aware, in UTC."""
     return datetime.now(UTC)
+
+
+class Throttle(Protocol):
+    """How ARM throttles; `refused` counts the calls answered 429, `early` those that came back too soon."""
+
+    refused: int
+    early: int
+
+    def admit(self, subscription: str, method: str, path: str) -> int:
+        """Return 0 to admit the call, or the whole seconds to name in Retry-After."""
 
 
 @dataclass

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from emulator.aks import ManagedClusters
 from emulator.azure import Azure
 from emulator.faults import Fault
 from emulator.kubernetes import Cluster
@@ -25,6 +24,7 @@ from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
 from gateway_tokens.ports import Destination
 from tests.fakes import MemoryDestination
+from tests.stand_ins.aks import ManagedClusters
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from emulator.aks import PROVIDER
 from emulator.faults import Fault
 from emulator.tls import throw_away_tls
 from gateway_tokens.destination_settings import Layout
@@ -30,6 +29,7 @@ from tests.adapters.destination_places import (
     a_kubernetes_spec,
     a_token,
 )
+from tests.stand_ins.aks import PROVIDER
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"

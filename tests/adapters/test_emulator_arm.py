@@ -15,7 +15,7 @@ from azure.mgmt.apimanagement.aio import ApiManagementClient
 
 from emulator.gateways import Service
 from emulator.server import Emulator
-from emulator.throttle import Throttle
+from tests.stand_ins.throttle import Throttle
 
 # The client types its models' read-only fields as None.
 Client = Any

@@ -10,9 +10,9 @@ import pytest
 
 from emulator.azure import Azure
 from emulator.faults import Fault
-from emulator.separate import separate
 from emulator.server import Emulator
-from emulator.throttle import Throttle
+from tests.bench.separate import separate
+from tests.stand_ins.throttle import Throttle
 
 PATH = "/secrets/a"
 VERSION = {"api-version": "7.4"}

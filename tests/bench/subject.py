@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from emulator.separate import Scenario, Separate, separate
+from tests.bench.separate import Scenario, Separate, separate
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")

@@ -1,7 +1,7 @@
 """A sweep of 1,000 gateways at 50 ms a call: how close it comes to the limit that latency and concurrency set."""
 
-from emulator.separate import Separate
 from gateway_tokens.discovery import CONCURRENCY
+from tests.bench.separate import Separate
 from tests.bench.subject import an_estate, app_settings, child, say
 
 

@@ -1,7 +1,7 @@
 """A sweep of 10,000 gateways while ARM throttles as it does in Azure, in real time: about eight minutes."""
 
-from emulator.throttle import ARM_LIMITS
 from tests.bench.subject import SUBSCRIPTIONS, an_estate, app_settings, child, say
+from tests.stand_ins.throttle import ARM_LIMITS
 
 
 async def main(gateways: int = 10_000) -> None:

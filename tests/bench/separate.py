@@ -1,6 +1,6 @@
 """The emulator in a process of its own, for measurements that must not pay for it in theirs.
 
-`python -m emulator.separate` reads a scenario, one line of JSON, from standard input, prints where it listens as one
+`python -m tests.bench.separate` reads a scenario, one line of JSON, from standard input, prints where it listens as one
 line of JSON, and ends when standard input closes. `separate` does this for a Python program.
 """
 
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from emulator.azure import Azure
 from emulator.server import Emulator
-from emulator.throttle import Throttle
+from tests.stand_ins.throttle import Throttle
 
 
 class ServiceScenario(TypedDict):
@@ -62,10 +62,10 @@ async def separate(scenario: Scenario) -> AsyncIterator[Separate]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "emulator.separate",
+        "tests.bench.separate",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("The emulator's process has no pipes.")
@@ -133,7 +133,8 @@ async def _main() -> None:
             "vaults": {vault: emulator.vault_url(vault) for vault in vaults},
             "control": f"http://127.0.0.1:{control.addresses[0][1]}",
         }
-        print(json.dumps(ready), flush=True)
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
         await control.cleanup()
 
