@@ -1,4 +1,4 @@
-"""The checks of the plan, each a question to one row, in the order in which they are asked."""
+"""The plan: what to do with one row. The checks are asked in their order, and the first that hits decides."""
 
 from __future__ import annotations
 
@@ -67,13 +67,10 @@ def _wrong_key(row: Observed, _: datetime) -> Decision | None:
     return None
 
 
-def asked_for(row: Observed) -> bool:
-    """Whether somebody asked for this token to be renewed, due or not."""
-    return row.renew_by is not None and row.expiry is not None and row.expiry <= row.renew_by
-
-
 def _forced(row: Observed, _: datetime) -> Decision | None:
-    return _renew(Reason.FORCED, "asked for") if asked_for(row) else None
+    if row.renew_by is not None and row.expiry is not None and row.expiry <= row.renew_by:
+        return _renew(Reason.FORCED, "asked for")
+    return None
 
 
 def _little_left(row: Observed, now: datetime) -> Decision | None:
@@ -131,3 +128,8 @@ CHECKS: tuple[Callable[[Observed, datetime], Decision | None], ...] = (
     _not_picked_up,
     _fresh,
 )
+
+
+def decide(row: Observed, now: datetime) -> Decision:
+    """What the first check that hits says. A row that failed before is tried again at every sweep."""
+    return next(decision for check in CHECKS if (decision := check(row, now)))

@@ -21,7 +21,6 @@ class Action(StrEnum):
     RENEW = "renew"
     RESTART = "restart"
     REFUSE = "refuse"
-    WAIT = "wait"
 
 
 class Reason(StrEnum):
@@ -40,7 +39,6 @@ class Reason(StrEnum):
     IN_RENEWAL_WINDOW = "in_renewal_window"
     NOT_RESTARTED = "not_restarted"
     NOT_PICKED_UP = "not_picked_up"
-    BACKING_OFF = "backing_off"
     FRESH = "fresh"
     # Not planned, but found on the way.
     NOT_OBSERVED = "not_observed"  # reading the destination failed
@@ -68,8 +66,6 @@ class Observed:
     adopt: bool
     held: Held | None
     interval: timedelta  # between sweeps
-    failures: int = 0  # attempts in a row that failed; a place that could not be read was not attempted
-    last_failure: datetime | None = None  # of those
     renew_by: datetime | None = None  # asked for: renew what expires by then
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token
 

@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .checks import decide
 from .decisions import Action, Decision, Observed, Reason
 from .errors import GatewayTokensError, NotOwned, NotVerified, WriteConflict
 from .ledger import Label
-from .planning import decide
 from .report import Outcome, Row, failure_of, row_name
 from .timing import at_risk_from, due_at
 
@@ -73,8 +73,6 @@ class Delivery:
     async def _carry_out(self, destination: Destination, row: Row, held: Held | None) -> Row:
         if row.action is Action.KEEP:
             return _well(row, Outcome.FRESH)
-        if row.action is Action.WAIT:
-            return replace(row, outcome=Outcome.BACKING_OFF)
         if row.action is Action.REFUSE:
             raise NotOwned(self._place, row.message)
         token = await self._token() if row.action is Action.RENEW else held.token if held else None
@@ -108,7 +106,6 @@ class Delivery:
         return row if row.outcome else _well(row, Outcome.RESTARTED)
 
     def _decide(self, held: Held | None) -> Decision:
-        trouble = self._trouble
         observed = Observed(
             ref=self._unit.ref,
             row=self._name,
@@ -117,8 +114,6 @@ class Delivery:
             adopt=self._spec.adopt,
             held=held,
             interval=self._terms.interval,
-            failures=trouble.tries if trouble else 0,
-            last_failure=trouble.last_try if trouble else None,
             renew_by=self._terms.renew_by,
             picked_up=self._terms.picked_up,
         )
@@ -136,8 +131,6 @@ class Delivery:
             last_failure=trouble.last_failure if trouble else None,
             code=trouble.code if trouble else "",
             last_outcome=trouble.outcome if trouble else "",
-            tries=trouble.tries if trouble else 0,
-            last_try=trouble.last_try if trouble else None,
         )
 
     def _row(self, held: Held | None, decision: Decision) -> Row:
@@ -164,15 +157,12 @@ class Delivery:
         code, said = failure_of(error)
         failures = (self._trouble.failures if self._trouble else 0) + 1
         now = self._terms.clock()
-        failed = replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
-        # A place that could not even be read is looked at again by every sweep: only what was tried is backed off from.
-        tried = row.reason is not Reason.NOT_OBSERVED
-        return replace(failed, tries=row.tries + 1, last_try=now) if tried else failed
+        return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
 
 
 def _well(row: Row, outcome: Outcome) -> Row:
     """The row with nothing left of what failed before."""
-    return replace(row, outcome=outcome, failures=0, last_failure=None, tries=0, last_try=None, code="")
+    return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
 
 
 def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:

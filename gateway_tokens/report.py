@@ -28,14 +28,13 @@ class Outcome(StrEnum):
     FRESH = "fresh"
     RENEWED = "renewed"
     RESTARTED = "restarted"
-    BACKING_OFF = "backing_off"
     NOT_RESTARTED = "not_restarted"
     NOT_PICKED_UP = "not_picked_up"
     FAILED = "failed"
     GONE = "gone"
 
 
-TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.BACKING_OFF})
+TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED})
 # Outcomes that somebody should hear of.
 NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.NOT_PICKED_UP})
 # Nothing is known of the token: a passing outage is no risk yet.
@@ -60,8 +59,6 @@ class Row:
     issued_at: datetime | None = None  # as the place's own label says
     last_outcome: str = ""  # of the last run that did not end well, if that was the last one
     failures: int = 0  # in a row, this one included
-    tries: int = 0  # those of them that were attempts to do something
-    last_try: datetime | None = None
     last_failure: datetime | None = None
     code: str = ""  # of the error
     error: str = ""
@@ -125,8 +122,6 @@ class SweepReport:
                 row.outcome or "",
                 row.code,
                 at_risk,
-                row.tries,
-                row.last_try,
             )
         else:
             self.settled |= {row.name} & self.known

@@ -1,4 +1,4 @@
-"""What is remembered between sweeps. Advisory: without it back-off starts anew, and nothing is lost."""
+"""What is remembered between sweeps. Advisory: without it counts of failures start anew, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ class Trouble:
     outcome: str
     code: str
     at_risk: bool
-    tries: int = 0  # those of the failures that were attempts to do something, not just to look
-    last_try: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """What is remembered between sweeps. Advisory: without it back-off starts anew, and nothing is lost."""
+    """What is remembered between sweeps. Advisory: without it counts of failures start anew, and nothing is lost."""
 
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -47,8 +45,6 @@ class SweepRecord:
                     t.outcome,
                     t.code,
                     t.at_risk,
-                    t.tries,
-                    _text(t.last_try),
                 ]
                 for name, t in self.troubles.items()
             },
@@ -65,10 +61,8 @@ class SweepRecord:
             dict(document["counts"]),
             _moment(document["riskBegins"]),
             {
-                name: Trouble(
-                    int(n), _aware(at), str(outcome), str(code), bool(risk), int(tries), _moment(tried)
-                )
-                for name, (n, at, outcome, code, risk, tries, tried) in document["troubles"].items()
+                name: Trouble(int(n), _aware(at), str(outcome), str(code), bool(risk))
+                for name, (n, at, outcome, code, risk) in document["troubles"].items()
             },
             {name: _aware(at) for name, at in document["reactions"].items()},
             tuple(str(name) for name in document.get("gateways", ())),

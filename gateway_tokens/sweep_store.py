@@ -57,7 +57,7 @@ class BlobSweepStore:
         try:
             return SweepRecord.from_json(json.loads(text)), blob.properties.etag
         except (ValueError, KeyError, TypeError, AttributeError):
-            # A later version's, or somebody's scribble: back-off starts anew and the next write mends it.
+            # A later version's, or somebody's scribble: the next write replaces it.
             log_line("sweep.record_not_understood")
             return SweepRecord(), blob.properties.etag
 

@@ -208,8 +208,6 @@ def a_trouble(failures: int = 1, at: datetime = NOW, **more: Any) -> Trouble:  #
             "outcome": "failed",
             "code": "azure_error",
             "at_risk": False,
-            "tries": failures,
-            "last_try": at,
             **more,
         }
     )

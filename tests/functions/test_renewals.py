@@ -429,7 +429,6 @@ class TestSweep:
             "fresh",
             "renewed",
             "restarted",
-            "backing_off",
             "not_restarted",
             "not_picked_up",
             "failed",

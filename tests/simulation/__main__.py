@@ -26,7 +26,6 @@ def main() -> int:
         *(f"  {fault:<50}{count}" for fault, count in found.faults.most_common()),
         f"closest to expiry    {closest} ({where})",
         f"expired, no path     {verdict.helpless}",
-        f"expired in a pause   {verdict.held_back}",
         f"wrong                {len(verdict.wrong)}",
         *(f"  {wrong}" for wrong in verdict.wrong[:20]),
         f"took                 {time.monotonic() - begin:.1f} s",

@@ -6,10 +6,7 @@ look. What must hold:
 
 - A row without a token gets one by its first path.
 - A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
-  window, and never less than three hours. So no token expires while there was a path in time. One excuse is accepted:
-  the row was waiting, no longer than the stated pause (1, 2, 4, 8, 16, then 24 hours, or a quarter of the time left
-  before the risk margin if that is less) after its last attempt that failed, and its token was not yet within the risk margin. From the margin on, there is none; and that a place could not
-  be read is no attempt.
+  window, and never less than three hours. So no token expires while there was a path in time.
 - A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
   hours left, or was within its window (by up to a tenth earlier: that is the spread).
 - What the log calls renewed was stored; a gateway is issued at most one token in a sweep, and only when a row needed it.
@@ -25,7 +22,6 @@ from tests.simulation.weather import HARMLESS
 from tests.simulation.world import SimulatedPlace, Sky
 
 HOUR = timedelta(hours=1)
-_PAUSES = (1, 2, 4, 8, 16, 24)
 _RENEWAL = {"not_stored", "expired", "little_left", "in_renewal_window"}
 _Known = tuple[datetime, str]
 
@@ -43,12 +39,11 @@ class Line:
 
 @dataclass
 class Verdict:
-    """`wrong` is what must be empty. Expired tokens without a path are `helpless`; `held_back` had the one excuse."""
+    """`wrong` is what must be empty. Expired tokens without a path are `helpless`."""
 
     wrong: list[str] = field(default_factory=list)
     renewals: int = 0
     helpless: int = 0
-    held_back: int = 0
     closest: tuple[timedelta, str] = (timedelta.max, "")
 
 
@@ -68,8 +63,6 @@ class Judge:
     def __init__(self, sky: Sky) -> None:
         self._sky = sky
         self._rows: dict[tuple[str, datetime], Line] = {}
-        self._failed: dict[str, datetime] = {}
-        self._attempts: dict[str, int] = {}
         self._sweeps: list[datetime] = []
         self._needed: set[tuple[str, datetime]] = set()
         self.verdict = Verdict()
@@ -82,13 +75,6 @@ class Judge:
             self._rows[line.name, now] = line
             if line.reason in _RENEWAL:
                 self._needed.add((gateway_in(line.name), now))
-            if line.outcome == "backing_off" and not self._may_wait(line, now):
-                self._object(f"{line.name} waits longer than stated after {line.failures} failures", now)
-            if line.outcome in {"failed", "not_restarted"} and line.reason != "not_observed":
-                self._failed[line.name] = now
-                self._attempts[line.name] = self._attempts.get(line.name, 0) + 1
-            if line.outcome == "renewed":
-                self._attempts.pop(line.name, None)
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
@@ -119,15 +105,6 @@ class Judge:
 
     def _object(self, said: str, at: datetime) -> None:
         self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")
-
-    def _may_wait(self, line: Line, now: datetime) -> bool:
-        failed = self._failed.get(line.name)
-        if not line.failures or failed is None or line.expiry is None:
-            return False
-        attempts = min(line.failures, self._attempts.get(line.name, 0), len(_PAUSES))
-        risk = line.expiry - profile_of(gateway_in(line.name)).margin
-        pause = min(timedelta(hours=_PAUSES[attempts - 1]), (risk - failed) / 4) if attempts else timedelta(0)
-        return now - failed < pause and now < risk
 
     def _judge_claims(self) -> None:
         stored = {
@@ -175,17 +152,10 @@ class Judge:
             self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
         else:
             self.verdict.helpless += not paths
-            self.verdict.held_back += bool(paths)
-        missed = [at for at in paths if not self._excused(name, expiry, at)]
-        if missed:
+        if paths:
             what = "the running token" if restarting else "a token"
             fate = "expired" if end >= expiry else "was replaced late"
-            self._object(f"{name}: {what} {fate}, {len(missed)} sweeps could have replaced it", missed[0])
-
-    def _excused(self, name: str, expiry: datetime, at: datetime) -> bool:
-        # Whether it waited rightly was judged when it was heard. It must have known that this token was at stake.
-        line = self._rows.get((name, at))
-        return line is not None and line.outcome == "backing_off" and line.expiry == expiry
+            self._object(f"{name}: {what} {fate}, {len(paths)} sweeps could have replaced it", paths[0])
 
     def _paths(
         self, name: str, held: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False

@@ -140,13 +140,10 @@ def that_queries_ask_for_fields_that_exist(documents: Mapping[str, str]) -> list
 
 
 def that_numbers_are_those_of_the_code(documents: Mapping[str, str]) -> list[str]:
-    *pauses, last = (pause.total_seconds() / 3600 for pause in timing.BACK_OFF)
-    steps = f"after {', '.join(f'{pause:.0f}' for pause in pauses)} and then every {last:.0f} hours"
     bounded = f"within {azure_calls.OPERATION_SECONDS:.0f} seconds"
     margin = f"{policy.CLOCK_MARGIN.total_seconds() / 60:.0f} minutes"
     phrases = {
         "docs/renewal.md": [
-            steps,
             bounded,
             f"{discovery.CONCURRENCY} gateways are kept at a time",
             f"expiry - {timing.FEW_SWEEPS} sweep intervals",

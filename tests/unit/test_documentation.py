@@ -78,9 +78,9 @@ DRIFTS = (
     Drift("that_log_lines_are_explained", "docs/logs.md", "| `event.folded` |", "| `event.merged` |"),
     Drift("that_log_lines_are_explained", "docs/logs.md", "`consecutiveFailures`", "`failures`"),
     Drift("that_log_lines_are_explained", "docs/logs.md", "`expiry`, `fingerprint`", "`expiry`"),
-    Drift("that_log_lines_are_explained", "docs/logs.md", "`backing_off`, ", ""),
+    Drift("that_log_lines_are_explained", "docs/logs.md", "`not_restarted`, ", ""),
     Drift("that_queries_ask_for_fields_that_exist", "README.md", "line.outcome", "line.result"),
-    Drift("that_numbers_are_those_of_the_code", "docs/renewal.md", "after 1, 2, 4", "after 1, 2, 3"),
+    Drift("that_numbers_are_those_of_the_code", "docs/renewal.md", "within 25 seconds", "within 20 seconds"),
     Drift(
         "that_recipes_fit_what_the_app_writes", "docs/recipes.md", '"layout": "portal"', '"layout": "helm"'
     ),

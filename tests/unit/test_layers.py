@@ -19,7 +19,6 @@ ROOMS = {
     "model": PURE,
     "patterns": PURE,
     "policy": PURE,
-    "planning": PURE,
     "checks": PURE,
     "decisions": PURE,
     "access": PURE,

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.checks import CHECKS
+from gateway_tokens.checks import CHECKS, decide
 from gateway_tokens.decisions import Action, Observed, Reason
 from gateway_tokens.ledger import Held, Label
 from gateway_tokens.model import KeyType
-from gateway_tokens.planning import decide
 from gateway_tokens.settings import GatewayRule
 from gateway_tokens.timing import due_at
 from tests.renewal_estate import DAY, EDGE, HOUR, MINUTE, NOW, a_token
@@ -74,7 +73,6 @@ class TestEveryReason:
     def test_has_a_check_of_its_own_unless_it_comes_from_elsewhere(self) -> None:
         checked = {check.__name__.removeprefix("_") for check in CHECKS}
         assert checked == set(Reason) - {
-            Reason.BACKING_OFF,
             Reason.NOT_OBSERVED,
             Reason.NOT_LISTED,
             Reason.GATEWAY_GONE,
@@ -186,86 +184,3 @@ class TestPrecedence:
     )
     def test_the_first_check_wins(self, change: dict[str, Any], reason: Reason) -> None:
         assert why(replace(self.EVERYTHING, **change))[1] is reason
-
-
-class TestBackOff:
-    """A token in its window, at risk from three days on, whose row has failed three times: four hours, less half one.
-
-    Nearer to the risk the pause is a quarter of the time left before it.
-    """
-
-    EXPIRY = NOW + 8 * DAY
-    RETRY = NOW + 3.5 * HOUR
-
-    def failing(self, **more: Any) -> Observed:  # noqa: ANN401 - Observed's
-        return a_row(**{"expiry": self.EXPIRY, "failures": 3, "last_failure": NOW, **more})
-
-    @pytest.mark.parametrize(
-        ("now", "reason"),
-        [
-            (RETRY - MINUTE, Reason.BACKING_OFF),
-            (RETRY, Reason.IN_RENEWAL_WINDOW),
-            (RETRY + MINUTE, Reason.IN_RENEWAL_WINDOW),
-        ],
-    )
-    def test_ends_after_its_step(self, now: datetime, reason: Reason) -> None:
-        assert why(self.failing(), now)[1] is reason
-
-    def test_waits_and_says_until_when(self) -> None:
-        decision = decide(self.failing(), NOW)
-        assert decision.action is Action.WAIT
-        assert decision.message == "failed 3 times in a row, next try after 2026-03-01 15:30 UTC"
-
-    @pytest.mark.parametrize(
-        ("now", "action"),
-        [
-            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR - MINUTE, Action.WAIT),
-            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR, Action.RENEW),
-            (EXPIRY - 5 * DAY - 8 * HOUR + 1.5 * HOUR + MINUTE, Action.RENEW),
-        ],
-    )
-    def test_takes_a_quarter_of_the_time_before_the_point_of_risk_at_most(
-        self, now: datetime, action: Action
-    ) -> None:
-        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - 8 * HOUR)
-        assert why(row, now)[0] is action
-
-    def test_is_over_at_the_point_of_risk(self) -> None:
-        row = self.failing(failures=9, last_failure=self.EXPIRY - 5 * DAY - MINUTE)
-        assert why(row, self.EXPIRY - 5 * DAY)[0] is Action.RENEW
-
-    def test_holds_no_restart_back_since_nobody_knows_when_the_token_still_running_ends(self) -> None:
-        row = self.failing(held=Held(a_token(FAR), OURS, restart_due=True))
-        assert why(row)[1] is Reason.NOT_RESTARTED
-
-    def test_holds_a_takeover_and_a_change_of_keys_back_as_well(self) -> None:
-        assert why(self.failing(label=THEIRS, adopt=True))[1] is Reason.BACKING_OFF
-        assert why(self.failing(rule=GatewayRule(key_type=KeyType.SECONDARY)))[1] is Reason.BACKING_OFF
-
-    @pytest.mark.parametrize(
-        "row",
-        [
-            a_row(held=None),
-            a_row(held=STRANGE),
-            a_row(held=ANOTHERS),
-            a_row(NOW),
-            a_row(NOW + HOUR),
-            a_row(renew_by=FAR),
-            a_row(picked_up=False),
-        ],
-        ids=lambda row: str(decide(row, NOW).reason),
-    )
-    def test_does_not_hold_back_where_there_is_nothing_left_to_lose(self, row: Observed) -> None:
-        assert why(replace(row, failures=9, last_failure=NOW)) == why(row)
-
-    def test_does_not_hold_back_what_was_asked_for_whatever_else_is_wrong_with_it(self) -> None:
-        row = self.failing(rule=GatewayRule(key_type=KeyType.SECONDARY), renew_by=FAR)
-        assert why(row) == (Action.RENEW, Reason.WRONG_KEY)
-
-    def test_leaves_a_refusal_and_a_fresh_row_as_they_are(self) -> None:
-        assert why(self.failing(label=None))[1] is Reason.NOT_OWNED
-        assert why(self.failing(expiry=FAR))[1] is Reason.FRESH
-
-    def test_is_over_once_nothing_failed(self) -> None:
-        assert why(self.failing(failures=0))[1] is Reason.IN_RENEWAL_WINDOW
-        assert why(self.failing(last_failure=None))[1] is Reason.IN_RENEWAL_WINDOW

@@ -67,7 +67,7 @@ class TestAnOldLedger:
             await react(estate)
         assert [line["caller"] for line in lines(caplog, "token.issued")] == ["event"]
 
-    async def test_is_renewed_though_its_row_is_backing_off(self) -> None:
+    async def test_is_renewed_though_its_row_failed_before(self) -> None:
         estate = contoso()
         estate.deliver(PLACE, OLD)
         estate.sweeps.record = SweepRecord(troubles={f"contoso/edge-01 -> {PLACES}{PLACE}": a_trouble(6)})

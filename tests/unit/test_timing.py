@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.settings import GatewayRule
-from gateway_tokens.timing import BACK_OFF, at_risk_from, due_at, little_left, retry_at
+from gateway_tokens.timing import at_risk_from, due_at, little_left
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW
 
 EXPIRY = NOW + 30 * DAY
@@ -82,31 +82,3 @@ class TestAtRiskFrom:
 
     def test_follows_risk_margin_where_it_is_set(self) -> None:
         assert at_risk_from(GatewayRule(risk_margin=2 * DAY), EXPIRY) == EXPIRY - 2 * DAY
-
-
-class TestRetryAt:
-    @pytest.mark.parametrize(
-        ("failures", "hours"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 24), (7, 24), (100, 24)]
-    )
-    def test_waits_longer_after_each_failure_less_half_a_sweep(self, failures: int, hours: int) -> None:
-        assert retry_at(failures, NOW, HOUR, EXPIRY) == NOW + hours * HOUR - HOUR / 2
-
-    def test_the_next_hourly_sweep_tries_again_after_one_failure(self) -> None:
-        assert retry_at(1, NOW, HOUR, EXPIRY) <= NOW + HOUR
-
-    @pytest.mark.parametrize(("hours_left", "pause"), [(95, 95 / 4), (96, 24), (97, 24)])
-    def test_takes_a_quarter_of_the_time_left_before_the_risk_at_most(
-        self, hours_left: int, pause: float
-    ) -> None:
-        assert retry_at(9, NOW, HOUR, NOW + hours_left * HOUR) == NOW + pause * HOUR - HOUR / 2
-
-    def test_is_at_once_when_nothing_failed(self) -> None:
-        assert retry_at(0, NOW, HOUR, EXPIRY) == NOW
-
-    @given(failures=st.integers(0, 50), ahead=st.integers(1, 100))
-    def test_leaves_a_sweep_to_try_in_before_the_point_of_risk(self, failures: int, ahead: int) -> None:
-        at_risk = NOW + ahead * HOUR
-        assert retry_at(failures, NOW, HOUR, at_risk) <= at_risk - HOUR
-
-    def test_the_steps_only_ever_grow(self) -> None:
-        assert list(BACK_OFF) == sorted(BACK_OFF)
