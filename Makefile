@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 # Bytecode is compiled once at install: a first run should not pay for it.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint types unit bench schema package clean
+NEEDED := Install Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv), or name one: make PYTHON=python3.13
+UV := uv==0.13.9
+
+.DELETE_ON_ERROR:
+.PHONY: run test lint types unit bench schema requirements package clean
 
 run: $(VENV)/.app
 	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
@@ -29,20 +33,31 @@ bench: $(VENV)/.dev
 schema: $(VENV)/.dev
 	$(BIN)/python -m tools.schema
 
+# Keeps the pins that fit requirements.in; UPGRADE=1 takes the newest releases in range.
+requirements: $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make requirements" $(if $(UPGRADE),--upgrade) \
+	  requirements.in --output-file requirements.txt
+
 package: $(VENV)/.dev
 	$(BIN)/python -m tools.package
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(NEEDED)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.app: requirements.txt | $(VENV)/bin/python
-	$(PIP) install -r requirements.txt
+	$(PIP) install --require-hashes -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-runtime.txt | $(VENV)/bin/python
+$(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-runtime.txt
 	$(PIP) install -r requirements-dev.txt
 	$(PIP) install --no-deps --ignore-requires-python -r requirements-runtime.txt
-	@touch $@ $(VENV)/.app
+	@touch $@
+
+$(BIN)/uv: Makefile | $(VENV)/bin/python
+	$(PIP) install $(UV)
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .local .build .mypy_cache .pytest_cache .ruff_cache
