@@ -8,6 +8,7 @@ from typing import Protocol
 
 from emulator.blobs import BlobAccount
 from emulator.calls import Call, Counters
+from emulator.directory import TENANT_ID, Directory
 from emulator.faults import Faults
 from emulator.gateways import Service
 from emulator.vaults import Vault
@@ -51,7 +52,8 @@ class Azure:
     groups: set[tuple[str, str]] = field(default_factory=set)
     vaults: dict[str, Vault] = field(default_factory=dict)
     blobs: BlobAccount = field(default_factory=BlobAccount)
-    tenant_id: str = "7e57ab1e-0000-4000-8000-000000000001"
+    directory: Directory = field(default_factory=Directory)
+    tenant_id: str = TENANT_ID
     client_id: str = "7e57ab1e-0000-4000-8000-000000000002"
     object_id: str = "7e57ab1e-0000-4000-8000-000000000003"
     identity_header: str = field(default_factory=secrets.token_hex, repr=False)

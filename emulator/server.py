@@ -9,9 +9,11 @@ from emulator import api_management
 from emulator.arm import Arm
 from emulator.azure import Azure
 from emulator.blob import Blob
+from emulator.directory import API_ID, TENANT_ID
 from emulator.endpoint import Endpoint, Route
 from emulator.identity import Identity
 from emulator.key_vault import KeyVault
+from emulator.login import Login
 from emulator.tls import throw_away_tls
 from emulator.wire import listen
 
@@ -19,7 +21,7 @@ from emulator.wire import listen
 class Emulator:
     """Azure in the running event loop: `async with Emulator(vaults=("contoso",)) as emulator`.
 
-    `ports` fixes the port of an address by its name: `arm`, `identity`, `blob`, `vault/<name>`, or another
+    `ports` fixes the port of an address by its name: `arm`, `identity`, `login`, `blob`, `vault/<name>`, or another
     endpoint's `<host>/<instance>`; any free port otherwise. `arm_routes` adds resource providers to ARM,
     `endpoints` further addresses.
     """
@@ -37,10 +39,11 @@ class Emulator:
         self.ca_file = throw_away_tls().ca_file
         self._ports = ports or {}
         self._arm = Arm([*api_management.routes(), *arm_routes])
-        self._identity, self._blob = Identity(), Blob()
+        self._identity, self._login, self._blob = Identity(), Login(), Blob()
         self._vaults = {vault: KeyVault(vault) for vault in vaults}
         self._endpoints: list[Endpoint] = [
             self._identity,
+            self._login,
             self._arm,
             self._blob,
             *self._vaults.values(),
@@ -57,6 +60,7 @@ class Emulator:
                 runner = await listen(self.azure, endpoint, self._ports.get(name, 0), throw_away_tls().server)
                 starting.push_async_callback(runner.cleanup)
             self._running = starting.pop_all()
+        self.azure.directory.endpoint = self._login.url
         return self
 
     async def __aexit__(
@@ -87,4 +91,8 @@ class Emulator:
             "ARM_SCOPE": f"{self.arm_url}/.default",
             "CA_FILE": self.ca_file,
             "STATE_CONTAINER_URL": self.container_url,
+            "SIGN_IN_ENDPOINT": self._login.url,
+            "SIGN_IN_TENANT": TENANT_ID,
+            "SIGN_IN_AUDIENCES": f"{API_ID},api://{API_ID}",
+            "SIGN_IN_APPLICATIONS": ",".join(self.azure.directory.applications),
         }

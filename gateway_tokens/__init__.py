@@ -8,6 +8,6 @@ Start reading at `function_app.py`. Imports point one way, from the bottom of th
     ports       what the use cases need from the world
     use cases   issuing, units, delivery, renewing, discovery, sweeping, reacting
     shell       http_api, http_renewals, http_answers, http_reports, background, arm, azure_access, azure_errors,
-                patience, sweep_store, destinations
+                signing_keys, patience, sweep_store, destinations
     wiring      puts all of it together, and alone reads the environment
 """

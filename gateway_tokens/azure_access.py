@@ -21,6 +21,7 @@ from .azure_calls import BUSY_STATUSES, CONNECT_SECONDS, READ_SECONDS, Retry, ke
 from .azure_errors import object_in
 from .identity import RETRY as IDENTITY_RETRY
 from .identity import SharedCredential
+from .signing_keys import SigningKeys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,6 +138,11 @@ class AzureAccess:
         async with operation("Signing in with the app's identity", action="", scope=""):
             await self.credential.get_token(self._settings.arm_scope)
 
+    def signing_keys(self, address: str) -> SigningKeys:
+        """The keys by which Microsoft Entra signs tokens, as published at the address."""
+        session = self.shared(("session", ""), lambda: _session(None, self._settings.ca_file))
+        return self.shared(("keys", address), lambda: SigningKeys(session, address, self.monotonic))
+
     async def close(self) -> None:
         """Close every client."""
         await self._open.aclose()
@@ -173,14 +179,18 @@ def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
 
     The SDK's own option takes a file only, and reads it and connects anew for every request.
     """
-    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file)
+    return AioHttpTransport(session=_session(ca, ca_file), **_TIMEOUTS)
+
+
+def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
+    """Connections that trust one authority, given as text, else as a file, else the usual ones."""
+    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file or None)
     if ca:
         # Clusters sign with authorities that say less about themselves than Python 3.13 insists on by default.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    session = aiohttp.ClientSession(
+    return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=True,
     )
-    return AioHttpTransport(session=session, **_TIMEOUTS)

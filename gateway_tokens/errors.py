@@ -3,7 +3,7 @@
 GatewayTokensError
 ├── SettingsInvalid             settings_invalid            the operator must repair the settings
 ├── RequestInvalid              request_invalid             the caller must repair the request
-├── SignInRequired              sign_in_required            nobody trustworthy is calling
+├── SignInRequired              sign_in_required            no bearer token, or one that is not good
 ├── AccessDenied                access_denied               no access rule allows this
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
@@ -17,7 +17,8 @@ GatewayTokensError
 │   ├── AzureNotFound           azure_not_found             Azure does not know the resource
 │   ├── AzureThrottled          azure_throttled             Azure asked us to come back later
 │   ├── AzureUnavailable        azure_unavailable           no answer, or a failing service
-│   └── IdentityUnavailable     identity_unavailable        the managed identity gives no token
+│   ├── IdentityUnavailable     identity_unavailable        the managed identity gives no token
+│   └── SigningKeysUnavailable  signing_keys_unavailable    no bearer token can be verified
 └── DestinationError            destination_error           a destination does not hold what it should
     ├── NotOwned                not_owned                   something there is not ours to overwrite
     ├── DestinationBlocked      destination_blocked         there, but closed: deleted, disabled, wrong kind
@@ -78,7 +79,7 @@ class RequestInvalid(_FaultsError):
 
 
 class SignInRequired(GatewayTokensError):
-    """No caller could be established."""
+    """The request has no bearer token where it needs one, or one that is not good."""
 
     code = "sign_in_required"
 
@@ -249,6 +250,13 @@ class IdentityUnavailable(AzureError):
 
     code = "identity_unavailable"
     advice = "Check that the app has the managed identity named by AZURE_CLIENT_ID."
+
+
+class SigningKeysUnavailable(AzureError):
+    """Microsoft Entra's signing keys cannot be had, so that a bearer token, good or not, cannot be verified."""
+
+    code = "signing_keys_unavailable"
+    advice = "The bearer token could not be verified. Try again later; the app must reach SIGN_IN_ENDPOINT."
 
 
 class DestinationError(GatewayTokensError):

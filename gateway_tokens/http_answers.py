@@ -34,6 +34,7 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.AzureThrottled: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.AzureUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.SigningKeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     # Azure, or a place in it, is not as it should be: the caller's request was fine.
     errors.GatewayTokensError: HTTPStatus.BAD_GATEWAY,
 }

@@ -151,9 +151,9 @@ def imported(source: str) -> set[str]:
 
 
 def required(requirements: str) -> set[str]:
-    """The modules that the requirements bring: `azure-core` brings `azure.core`, and PyYAML `yaml`."""
-    names = re.findall(r"^([\w-]+)>=[\d.]+,<\d+(?: ;.*)?$", requirements, re.MULTILINE)
-    return {{"PyYAML": "yaml"}.get(name, name.replace("-", ".")) for name in names}
+    """The modules that the requirements bring: `azure-core` brings `azure.core`, PyYAML `yaml`, PyJWT `jwt`."""
+    names = re.findall(r"^([\w-]+)(?:\[\w+\])?>=[\d.]+,<\d+(?: ;.*)?$", requirements, re.MULTILINE)
+    return {{"PyYAML": "yaml", "PyJWT": "jwt"}.get(name, name.replace("-", ".")) for name in names}
 
 
 def unmatched(modules: set[str], brought: set[str]) -> set[str]:

@@ -48,6 +48,7 @@ _NEVER_IN_A_ROW = {
     "settings_invalid",
     "request_invalid",
     "sign_in_required",
+    "signing_keys_unavailable",
     "access_denied",
     "not_managed",
     "event_invalid",
