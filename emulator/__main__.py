@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from emulator import sample
-from emulator.demonstration import issue_one, sweep_all
+from emulator.demonstration import KEY, access_token, issue_one, sweep_all
 from emulator.host import Host
 from emulator.server import Emulator
 
@@ -24,25 +26,35 @@ async def main(given: argparse.Namespace) -> int:
     async with Emulator(vaults=sample.VAULTS, endpoints=[sample.CLUSTER]) as emulator:
         sample.populate(emulator, given.gateways)
         emulator.azure.latency = given.latency
-        settings = sample.app_settings(emulator)
-        os.environ.update(settings)
-        written = write_local_settings(ROOT / "local.settings.json", settings)
-        host = await Host.load(ROOT, key=sample.FUNCTION_KEY)
-        try:
-            url = await host.start(given.port)
-            print(
-                f"Serving the function app on {url}/api, Azure emulated on {emulator.arm_url}.\n{written}\n"
-            )
-            worked = await issue_one(url) and await sweep_all(url)
+        print(f"Azure is emulated on {emulator.arm_url}.\n")
+        async with _serving(emulator, given.port, function_keys=False) as url:
+            bearer = {"Authorization": f"Bearer {await access_token(emulator)}"}
+            worked = await issue_one(url, "1. Issue a token to an application that signs in", bearer)
+        async with _serving(emulator, given.port, function_keys=True) as url:
+            worked &= await issue_one(url, "2. Issue a token for a function key, where they are allowed", KEY)
+            worked = worked and await sweep_all(url)
             if given.once or not worked:
                 print(_IN_ORDER if worked else "Something went wrong: see above.")
                 return 0 if worked else 1
             print(_what_next(url))
             await asyncio.Event().wait()
-        finally:
-            await host.stop()
-            await _close_app()
     return 0
+
+
+@asynccontextmanager
+async def _serving(emulator: Emulator, port: int, *, function_keys: bool) -> AsyncIterator[str]:
+    """The function app at its address, in one of the modes; each loads it anew, as a changed setting does in Azure."""
+    settings = sample.app_settings(emulator, function_keys=function_keys)
+    os.environ.update(settings)
+    host = await Host.load(ROOT, key=sample.FUNCTION_KEY)
+    try:
+        url = await host.start(port)
+        if function_keys:
+            print(f"{write_local_settings(ROOT / 'local.settings.json', settings)}\n")
+        yield url
+    finally:
+        await host.stop()
+        await _close_app()
 
 
 def write_local_settings(path: Path, settings: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator.directory import CALLER_ID, CALLER_OBJECT_ID, Application
 from emulator.faults import Fault
 from emulator.kubernetes import Cluster
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 VAULTS = ("contoso", "fabrikam", "forbidden")
 FUNCTION_KEY = "local-function-key"
+# An application that signs in, and its app role.
+CALLER = Application(CALLER_ID, CALLER_OBJECT_ID, ("GatewayToken.Issue",))
 _SERVICES = {
     "contoso": ("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-apim"),
     "fabrikam": ("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim"),
@@ -24,7 +27,14 @@ _GATEWAYS = {
 }
 # A cluster that does not know Entra: the app signs in with a service account's token, kept in a vault.
 CLUSTER = Cluster("plant", knows_entra=False)
-_SIGN_IN = ("fabrikam", "plant-service-account")
+_SERVICE_ACCOUNT = ("fabrikam", "plant-service-account")
+_SIGNED_IN = {"caller": {"appRole": CALLER.roles[0]}, "gateways": ["contoso/*"], "allow": ["issue", "read"]}
+_KEY_HOLDER = {"functionKey": True}
+_KEY_HOLDERS = [
+    {"caller": _KEY_HOLDER, "gateways": ["*/*"], "allow": ["read", "renew"]},
+    {"caller": _KEY_HOLDER, "gateways": ["contoso/*"], "allow": ["issue"]},
+    {"caller": _KEY_HOLDER, "gateways": ["fabrikam/*"], "allow": ["issue"], "maxLifetime": "P1D"},
+]
 # How the demonstration's sweep ends for each gateway.
 EXPECTED = {
     "edge-01": "fresh",
@@ -42,6 +52,7 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     The emulator must have been started with the vaults and the cluster of this module.
     """
     gateways = {**_GATEWAYS, "contoso": (*_GATEWAYS["contoso"], *(f"many-{n:04}" for n in range(more)))}
+    emulator.azure.directory.applications = {CALLER_ID: CALLER}
     made: dict[str, Gateway] = {}
     for name, where in _SERVICES.items():
         service = emulator.azure.add_service(*where)
@@ -49,7 +60,7 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     _store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
     _store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
     _store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
-    vault, secret = _SIGN_IN
+    vault, secret = _SERVICE_ACCOUNT
     emulator.azure.vault(vault).set(
         secret, CLUSTER.service_account_token(emulator.azure), emulator.azure.clock()
     )
@@ -62,13 +73,14 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     )
 
 
-def app_settings(emulator: "Emulator") -> dict[str, str]:
+def app_settings(emulator: "Emulator", *, function_keys: bool) -> dict[str, str]:
     """Every app setting for the sample estate, pointing at the emulator."""
+    access = [_SIGNED_IN, *_KEY_HOLDERS] if function_keys else [_SIGNED_IN]
     return {
         **emulator.settings(),
-        "GATEWAY_TOKENS": json.dumps(_document(emulator)),
+        "GATEWAY_TOKENS": json.dumps({**_document(emulator), "access": access}),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
-        "SIGN_IN": "functionKey",
+        "ALLOW_FUNCTION_KEYS": str(function_keys).lower(),
     }
 
 
@@ -86,7 +98,6 @@ def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", l
 
 
 def _document(emulator: "Emulator") -> dict[str, Any]:
-    anybody = {"functionKey": True}
     return {
         "services": {
             "contoso": {
@@ -102,11 +113,6 @@ def _document(emulator: "Emulator") -> dict[str, Any]:
                 },
             },
         },
-        "access": [
-            {"caller": anybody, "gateways": ["*/*"], "allow": ["read", "renew"]},
-            {"caller": anybody, "gateways": ["contoso/*"], "allow": ["issue"]},
-            {"caller": anybody, "gateways": ["fabrikam/*"], "allow": ["issue"], "maxLifetime": "P1D"},
-        ],
     }
 
 
@@ -123,7 +129,7 @@ def _in_vault(emulator: "Emulator", vault: str) -> dict[str, Any]:
 
 
 def _in_cluster(emulator: "Emulator") -> dict[str, Any]:
-    vault, secret = _SIGN_IN
+    vault, secret = _SERVICE_ACCOUNT
     return _kept(
         {
             "kind": "kubernetes",

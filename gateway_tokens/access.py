@@ -28,7 +28,7 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, as far as the platform vouches for it. All empty means nobody."""
+    """Who is calling: from the claims of a verified token, or by a function key. All empty means nobody."""
 
     object_id: str = ""
     client_id: str = ""

@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 
 from .errors import Fault, SettingsInvalid
 from .settings_faults import read_estate
-from .sign_in import SignIn
+from .sign_in import SignIn, function_keys_allowed, read_sign_in, rules_that_match_nobody
 from .timing import FEW_SWEEPS
 
 if TYPE_CHECKING:
@@ -36,16 +36,17 @@ SETTINGS: dict[str, str | None] = {
     "GATEWAY_TOKENS": None,
     "RENEWAL_SCHEDULE": None,
     "STATE_CONTAINER_URL": "",
-    "SIGN_IN": SignIn.FUNCTION_KEY,
+    "ALLOW_FUNCTION_KEYS": "false",
+    "SIGN_IN_TENANT": "",
+    "SIGN_IN_AUDIENCES": "",
+    "SIGN_IN_APPLICATIONS": "",
+    "SIGN_IN_ENDPOINT": "https://login.microsoftonline.com",
     "AZURE_CREDENTIAL": CredentialKind.MANAGED_IDENTITY,
     "AZURE_CLIENT_ID": "",
     "ARM_ENDPOINT": "https://management.azure.com",
     "ARM_SCOPE": "",
     "CA_FILE": "",
 }
-# Set by App Service itself, read-only: whether it signs callers in and strips forged principal headers.
-# https://learn.microsoft.com/azure/app-service/reference-app-settings (WEBSITE_AUTH_ENABLED)
-PLATFORM_SIGN_IN = "WEBSITE_AUTH_ENABLED"
 # Arbitrary but fixed, so that a schedule's interval depends on the schedule alone; two days before a weekend.
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _MORE_THAN_A_WEEK = timedelta(days=8)
@@ -59,8 +60,8 @@ class AppSettings:
     estate: Estate
     schedule: str
     state_container_url: str
-    sign_in: SignIn
-    signed_in_by_platform: bool
+    function_keys: bool
+    sign_in: SignIn | None
     credential: CredentialKind
     client_id: str
     arm_endpoint: str
@@ -74,7 +75,8 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     schedule = _value(environ, "RENEWAL_SCHEDULE")
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
-    faults += [*_faults(environ), *_schedule_faults(schedule, estate)]
+    sign_in, sign_in_faults = _sign_in(environ, estate)
+    faults += [*sign_in_faults, *_faults(environ), *_schedule_faults(schedule, estate)]
     if not container and estate is not None and estate.manages_something:
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
@@ -83,8 +85,8 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
         estate=estate,
         schedule=schedule,
         state_container_url=container,
-        sign_in=SignIn(_value(environ, "SIGN_IN")),
-        signed_in_by_platform=environ.get(PLATFORM_SIGN_IN, "").casefold() in {"true", "1"},
+        function_keys=function_keys_allowed(environ),
+        sign_in=sign_in,
         credential=CredentialKind(_value(environ, "AZURE_CREDENTIAL")),
         client_id=_value(environ, "AZURE_CLIENT_ID"),
         arm_endpoint=arm_endpoint,
@@ -127,15 +129,22 @@ def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:
         return None, list(error.faults)
 
 
+def _sign_in(environ: Mapping[str, str], estate: Estate | None) -> tuple[SignIn | None, list[Fault]]:
+    values = {name: _value(environ, name) for name in SETTINGS}
+    sign_in, faults = read_sign_in({**values, "SIGN_IN": environ.get("SIGN_IN", "").strip()})
+    if not faults and estate is not None:
+        keys = function_keys_allowed(environ)
+        faults = list(rules_that_match_nobody(estate.access, sign_in, function_keys=keys))
+    return sign_in, faults
+
+
 def _faults(environ: Mapping[str, str]) -> list[Fault]:
-    faults = [
-        Fault(name, f"must be one of {', '.join(kind)}")
-        for name, kind in (("SIGN_IN", SignIn), ("AZURE_CREDENTIAL", CredentialKind))
-        if _value(environ, name) not in set(kind)
-    ]
+    faults = []
+    if _value(environ, "AZURE_CREDENTIAL") not in set(CredentialKind):
+        faults.append(Fault("AZURE_CREDENTIAL", f"must be one of {', '.join(CredentialKind)}"))
     faults += [
         Fault(name, "must be an https:// address")
-        for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE")
+        for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE", "SIGN_IN_ENDPOINT")
         if _value(environ, name) and not re.match(r"https://[a-zA-Z0-9]", _value(environ, name))
     ]
     return faults

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .callers import who_is_calling
+from .access import Caller
+from .callers import bearer_token, key_id_of, verified_caller
 from .errors import (
     AccessDenied,
     GatewayTokensError,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     import azure.functions as func
 
-    from .access import Caller
     from .ports import World
     from .sweep_record import SweepRecord
 
@@ -50,8 +50,8 @@ class HttpApi:
         """Issue a token. Every token issued and every one refused leaves a line in the log."""
         world = self._open_world()
         try:
-            caller = caller_of(world, request)
-        except SignInRequired as error:
+            caller = await caller_of(world, request)
+        except GatewayTokensError as error:
             log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
             raise
         try:
@@ -87,19 +87,26 @@ class HttpApi:
         return _health(problems, record)
 
     @answered
-    async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+    async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:
         """The description of this API."""
         from .openapi import description
 
+        await caller_of(self._open_world(), request)
         return json_answer(description())
 
 
-def caller_of(world: World, request: func.HttpRequest) -> Caller:
-    """Who is calling. Raises SignInRequired."""
-    settings = world.settings
-    return who_is_calling(
-        request.headers, settings.sign_in, signed_in_by_platform=settings.signed_in_by_platform
-    )
+async def caller_of(world: World, request: func.HttpRequest) -> Caller:
+    """Who is calling. Raises SignInRequired, AccessDenied and SigningKeysUnavailable."""
+    token, sign_in = bearer_token(request.headers), world.settings.sign_in
+    if token is None:
+        if world.settings.function_keys:
+            # The host has checked the key: the routes have the level for it, by the same setting.
+            return Caller(function_key=True)
+        raise SignInRequired("Send an access token of Microsoft Entra as 'Authorization: Bearer <token>'.")
+    if sign_in is None:
+        raise SignInRequired("This app takes no bearer tokens. Send the function key alone.")
+    key = await world.signing_key(sign_in.keys_address, key_id_of(token))
+    return verified_caller(token, key, sign_in, world.clock())
 
 
 async def _probed(world: World) -> SweepRecord | None:

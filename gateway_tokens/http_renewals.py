@@ -44,7 +44,7 @@ class RenewalApi:
     async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
         """A service's self-hosted gateways that the caller may read, live, with what their destinations hold."""
         world = self._open_world()
-        caller = caller_of(world, request)
+        caller = await caller_of(world, request)
         wanted = read_service(request.route_params)
         reach = Reach(world.settings.estate.access, caller, Permission.READ)
         require_some(reach.rules, caller, Permission.READ, wanted)
@@ -62,7 +62,7 @@ class RenewalApi:
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
         """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
         world = self._open_world()
-        reach = _reach(world, request, Permission.READ)
+        reach = await _reach(world, request, Permission.READ)
         await _spend(world, reach)
         report = SweepReport(world.clock())
 
@@ -79,7 +79,7 @@ class RenewalApi:
     async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
         """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
         world = self._open_world()
-        reach = _reach(world, request, Permission.RENEW)
+        reach = await _reach(world, request, Permission.RENEW)
         await _spend(world, reach)
         everything = all(reach.whole(name) for name in world.settings.estate.services)
         work = sweep(world, reach, complete=everything, caller=str(reach.caller))
@@ -89,7 +89,7 @@ class RenewalApi:
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
         """Renew one gateway's token at all its destinations, now, due or not."""
         world = self._open_world()
-        caller = caller_of(world, request)
+        caller = await caller_of(world, request)
         asked = read_gateway(request.route_params)
         lifetime_ceiling(world.settings.estate.access, caller, Permission.RENEW, asked)
         return await self._in_time(_renewed(world, asked, str(caller)), world)
@@ -127,9 +127,9 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
     raise NotFound(str(asked))
 
 
-def _reach(world: World, request: func.HttpRequest, permission: Permission) -> Reach:
+async def _reach(world: World, request: func.HttpRequest, permission: Permission) -> Reach:
     """What the caller may do this with. Raises AccessDenied when that is nothing."""
-    caller, rules = caller_of(world, request), world.settings.estate.access
+    caller, rules = await caller_of(world, request), world.settings.estate.access
     require_some(rules, caller, permission)
     return Reach(rules, caller, permission)
 

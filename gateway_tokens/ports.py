@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime, timedelta
 
+    from jwt import PyJWK
+
     from .app_settings import AppSettings
     from .arm_budget import CallersBudget
     from .destination_settings import Destination as DestinationSettings
@@ -94,3 +96,5 @@ class World:
     sweeps: SweepStore
     interval: timedelta  # the longest pause between two scheduled sweeps
     identity_works: Callable[[], Awaitable[None]]  # raises AzureError when the app's identity yields no token
+    # The key of an id in the key set at an address, or None. Raises SigningKeysUnavailable.
+    signing_key: Callable[[str, str], Awaitable[PyJWK | None]]

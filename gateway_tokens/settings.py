@@ -129,12 +129,16 @@ class CallerMatch(Part):
     client_id: str | None = Field(
         default=None, min_length=1, description="The calling application's client id."
     )
-    function_key: bool = Field(default=False, description="Whoever holds a key of the function app.")
+    function_key: bool = Field(default=False, description="Whoever holds a key of the function app; alone.")
 
     @model_validator(mode="after")
     def _somebody(self) -> CallerMatch:
         if not (self.app_role or self.object_id or self.client_id or self.function_key):
             raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
+        if self.function_key and (self.app_role or self.object_id or self.client_id):
+            raise ValueError(
+                "functionKey must be alone: a caller who sends a bearer token is known by the token only"
+            )
         return self
 
 

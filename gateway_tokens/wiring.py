@@ -11,7 +11,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .sign_in import sign_in_mode
+from .sign_in import function_keys_allowed
 
 if TYPE_CHECKING:
     from .azure_access import AzureAccess
@@ -25,7 +25,7 @@ _worlds: dict[str, tuple[World, AzureAccess]] = {}
 
 def key_needed() -> bool:
     """Whether the host must ask callers for a function key; reads no other setting and cannot fail."""
-    return sign_in_mode(os.environ).needs_key
+    return function_keys_allowed(os.environ)
 
 
 @cache
@@ -92,5 +92,6 @@ def _put_together() -> tuple[World, AzureAccess]:
         sweeps=BlobSweepStore(azure, container) if container else NoSweepStore(),
         interval=schedule_interval(settings.schedule),
         identity_works=azure.identity_works,
+        signing_key=lambda address, key_id: azure.signing_keys(address).key(key_id),
     )
     return made, azure

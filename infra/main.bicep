@@ -39,8 +39,11 @@ param maximumInstanceCount int = 40
 @description('Optional. How the storage account is replicated.')
 param storageSku 'Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_GZRS' = 'Standard_LRS'
 
-@description('Optional. The app registration that callers ask tokens for. Default: callers need a function key.')
+@description('Conditional. The app registration that callers ask tokens for. Required unless function keys are allowed.')
 param signIn signInType?
+
+@description('Optional. Demand a function key of every call, and let a key alone be the caller `functionKey`. Default: false.')
+param allowFunctionKeys bool = false
 
 @description('Optional. An existing virtual network: the app joins it, and its storage is closed into it. Default: none.')
 param network networkType?
@@ -144,6 +147,7 @@ module functionApp 'modules/functionApp.bicep' = {
     document: string(settingsDocument(estate, environment().suffixes.keyvaultDns))
     renewalSchedule: renewalSchedule
     signIn: signIn
+    allowFunctionKeys: allowFunctionKeys
     caFile: caFile
     network: network
     instanceMemoryMB: instanceMemoryMB

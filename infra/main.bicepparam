@@ -89,9 +89,11 @@ param estate = {
   ]
 }
 
-// Callers sign in with Entra. Left out: they need a function key, and the rules above must say `functionKey: true`.
+// Callers sign in with Entra, through these applications. With `allowFunctionKeys = true` it may be left out: then the
+// rules above must say `functionKey: true`.
 param signIn = {
   clientId: '44444444-4444-4444-4444-444444444444'
+  allowedApplications: ['77777777-7777-7777-7777-777777777777']
 }
 
 // Whom to tell. Left out: there are no alerts.

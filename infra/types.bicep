@@ -38,11 +38,9 @@ type signInType = {
   @description('Optional. Accepted audiences. Default: api://<clientId> and the client id itself.')
   audiences: string[]?
 
-  @description('Optional. Client ids of the only applications that may call. Default: any that Entra gives a token.')
-  allowedApplications: string[]?
-
-  @description('Optional. Demand a function key as well. Default: false.')
-  functionKeyToo: bool?
+  @description('Required. Client ids of the only applications that may call.')
+  @minLength(1)
+  allowedApplications: string[]
 }
 
 @export()

@@ -1,21 +1,25 @@
-"""Callers as App Service authentication introduces them, and rules about them."""
+"""Callers with bearer tokens, as the emulator's tenant issues them, and access rules about them."""
 
-import base64
-import json
 from collections.abc import Mapping
 from typing import Any
 
-OBJECT_ID, CLIENT_ID = "0b1ec7-1d", "c11e27-1d"
-ENTRA = {"SIGN_IN": "entra", "WEBSITE_AUTH_ENABLED": "True"}
+from emulator.directory import CALLER_ID, CALLER_OBJECT_ID
+from emulator.server import Emulator
+
+CLIENT_ID, OBJECT_ID = CALLER_ID, CALLER_OBJECT_ID
+SIGN_IN_MODE = {"ALLOW_FUNCTION_KEYS": "false"}
 
 
-def principal(*claims: tuple[str, str], kind: str = "aad") -> dict[str, str]:
-    """The header that App Service authentication puts into a request."""
-    said = {"auth_typ": kind, "claims": [{"typ": name, "val": value} for name, value in claims]}
-    return {"X-MS-CLIENT-PRINCIPAL": base64.b64encode(json.dumps(said).encode()).decode()}
+def bearer(emulator: Emulator, *roles: str, **claims: Any) -> dict[str, str]:  # noqa: ANN401 - claims are open
+    """The header of a caller with these app roles; `claims` replace those of the same name, None removes one."""
+    azure = emulator.azure
+    claims = {"roles": list(roles) or None, **claims}
+    return authorization(azure.directory.access_token(azure.clock(), **claims))
 
 
-ALICE = principal(("oid", OBJECT_ID), ("azp", CLIENT_ID), ("roles", "GatewayToken.Issue"))
+def authorization(token: str) -> dict[str, str]:
+    """The header that brings a token."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 def rule(caller: Mapping[str, Any], *allow: str) -> dict[str, Any]:

@@ -56,5 +56,6 @@ def environment(
         **emulator.settings(),
         "GATEWAY_TOKENS": json.dumps(document(access)),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "ALLOW_FUNCTION_KEYS": "true",
         **more,
     }

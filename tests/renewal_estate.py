@@ -131,6 +131,7 @@ class Estate:
         environ = {
             "GATEWAY_TOKENS": json.dumps(document),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "ALLOW_FUNCTION_KEYS": "true",
             "STATE_CONTAINER_URL": "https://state.example/app",
         }
         self.clock = StandingClock()
@@ -147,6 +148,7 @@ class Estate:
             sweeps=self.sweeps,
             interval=HOUR,
             identity_works=self._signed_in,
+            signing_key=self._no_key,
         )
 
     def place(self, name: str, *, restartable: bool = False) -> MemoryDestination:
@@ -180,6 +182,9 @@ class Estate:
         return self.places[name]
 
     async def _signed_in(self) -> None:
+        return None
+
+    async def _no_key(self, _address: str, _key_id: str) -> None:
         return None
 
 

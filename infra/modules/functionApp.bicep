@@ -18,6 +18,9 @@ param renewalSchedule string
 @description('Optional. The app registration that callers ask tokens for. Default: callers need a function key.')
 param signIn signInType?
 
+@description('Required. Whether every call needs a function key, and a bearer token is optional.')
+param allowFunctionKeys bool
+
 @description('Optional. A file of certificate authorities in the package, for a proxy that inspects. Default: none.')
 param caFile string?
 
@@ -72,8 +75,7 @@ var armAudience = environment().name == 'AzureUSGovernment'
   : armEndpoint
 var tenantId = signIn.?tenantId ?? tenant().tenantId
 var apiClientId = signIn.?clientId ?? ''
-var entraMode = (signIn.?functionKeyToo ?? false) ? 'entraAndFunctionKey' : 'entra'
-var signInMode = signIn == null ? 'functionKey' : entraMode
+var audiences = signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: planName
@@ -146,7 +148,11 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     GATEWAY_TOKENS: document
     RENEWAL_SCHEDULE: renewalSchedule
     STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
-    SIGN_IN: signInMode
+    ALLOW_FUNCTION_KEYS: allowFunctionKeys ? 'true' : 'false'
+    SIGN_IN_TENANT: signIn == null ? '' : tenantId
+    SIGN_IN_AUDIENCES: signIn == null ? '' : join(audiences, ',')
+    SIGN_IN_APPLICATIONS: join(signIn.?allowedApplications ?? [], ',')
+    SIGN_IN_ENDPOINT: withoutClosingSlash(environment().authentication.loginEndpoint)
     AZURE_CREDENTIAL: 'managedIdentity'
     AZURE_CLIENT_ID: clientId
     ARM_ENDPOINT: armEndpoint
@@ -181,8 +187,8 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
       runtimeVersion: '~1'
     }
     globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'Return401'
+      requireAuthentication: !allowFunctionKeys
+      unauthenticatedClientAction: allowFunctionKeys ? 'AllowAnonymous' : 'Return401'
       excludedPaths: ['/api/health']
     }
     httpSettings: {
@@ -200,10 +206,8 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
               openIdIssuer: '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
             }
             validation: {
-              allowedAudiences: signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
-              defaultAuthorizationPolicy: signIn.?allowedApplications == null
-                ? {}
-                : { allowedApplications: signIn.?allowedApplications }
+              allowedAudiences: audiences
+              defaultAuthorizationPolicy: { allowedApplications: signIn.?allowedApplications ?? [] }
             }
           }
         }

@@ -74,6 +74,7 @@ async def a_world() -> AsyncIterator[World]:
             settings = {
                 "GATEWAY_TOKENS": '{"services": {}}',
                 "RENEWAL_SCHEDULE": "0 0 * * * *",
+                "ALLOW_FUNCTION_KEYS": "true",
                 **emulator.settings(),
             }
             for name, value in settings.items():

@@ -23,7 +23,12 @@ async def test_one_connection_serves_one_request_after_the_other(monkeypatch: py
         settings = emulator.settings()
         for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
             monkeypatch.setenv(name, settings[name])
-        made = {"GATEWAY_TOKENS": '{"services": {}}', "RENEWAL_SCHEDULE": "0 0 * * * *", **settings}
+        made = {
+            "GATEWAY_TOKENS": '{"services": {}}',
+            "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "ALLOW_FUNCTION_KEYS": "true",
+            **settings,
+        }
         azure = AzureAccess(read_settings(made))
         peers = [await _ask(azure, emulator) for _ in range(3)]
         await azure.close()

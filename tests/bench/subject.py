@@ -59,6 +59,7 @@ def app_settings(running: Separate) -> dict[str, str]:
         **running.settings,
         "GATEWAY_TOKENS": json.dumps({"services": services, "access": access}),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "ALLOW_FUNCTION_KEYS": "true",
     }
 
 

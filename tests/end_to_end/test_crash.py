@@ -68,6 +68,7 @@ def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     settings = {
         **emulator.settings(),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "ALLOW_FUNCTION_KEYS": "true",
         "GATEWAY_TOKENS": json.dumps(document),
     }
     for name, value in settings.items():

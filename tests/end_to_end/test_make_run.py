@@ -48,8 +48,10 @@ def test_it_prints_a_request_its_answer_and_a_token_and_exits_0() -> None:
     done = run(port)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"POST http://127.0.0.1:{port}/api/services/contoso/gateways/edge-01/generateToken" in done.stdout
-    assert "200 OK" in done.stdout
-    assert re.search(r'"value": "edge-01&[0-9]{12}&[A-Za-z0-9+/]{86}=="', done.stdout)
+    # One for a caller who signs in, one for a function key.
+    assert done.stdout.count("Authorization: Bearer eyJ") == done.stdout.count("x-functions-key: ") == 1
+    assert done.stdout.count("200 OK") == 2
+    assert len(re.findall(r'"value": "edge-01&[0-9]{12}&[A-Za-z0-9+/]{86}=="', done.stdout)) == 2
 
 
 def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> None:
@@ -68,12 +70,12 @@ def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> N
 def test_settings_of_somebodys_own_are_left_alone(tmp_path: Path, own: str) -> None:
     path = tmp_path / "local.settings.json"
     path.write_text(own)
-    assert "left alone" in write_local_settings(path, {"SIGN_IN": "functionKey"})
+    assert "left alone" in write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "true"})
     assert path.read_text() == own
 
 
 def test_settings_that_make_run_wrote_are_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "local.settings.json"
-    write_local_settings(path, {"SIGN_IN": "functionKey"})
-    write_local_settings(path, {"SIGN_IN": "entra"})
-    assert json.loads(path.read_text())["Values"]["SIGN_IN"] == "entra"
+    write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "true"})
+    write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "false"})
+    assert json.loads(path.read_text())["Values"]["ALLOW_FUNCTION_KEYS"] == "false"

@@ -27,6 +27,7 @@ from gateway_tokens.issuing import Issued
 from gateway_tokens.ledger import Label
 from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
 from tests import estate, front_door
+from tests.callers import bearer
 from tests.front_door import Answer
 
 FUNCTION_KEY = "sample-function-key-that-must-not-show"
@@ -98,7 +99,7 @@ def told(error: BaseException) -> list[str]:
 @pytest.fixture
 async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Detector]:
     estate.populate(emulator)
-    for name in ("SIGN_IN", "WEBSITE_AUTH_ENABLED", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
+    for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in estate.environment(emulator).items():
         monkeypatch.setenv(name, value)
@@ -197,6 +198,20 @@ async def test_an_issued_token_shows_nowhere_but_in_its_answer(detector: Detecto
     assert answer.status_code == 200
     assert detector.found_in(answer.get_body().decode())
     detector.assert_silent(repr(answer), repr(dict(answer.headers)))
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"exp": 1}, {"aud": "other"}, {"azp": "other"}, {"tid": "other"}], ids=str
+)
+async def test_a_callers_bearer_token_shows_nowhere(
+    detector: Detector, emulator: Emulator, claims: dict[str, Any]
+) -> None:
+    headers = bearer(emulator, **claims)
+    detector.keep_secret(headers["Authorization"].rpartition(".")[2])
+    answer = await front_door.list_gateways(headers=headers)
+    assert answer.status_code in {401, 403}
+    assert emulator.azure.called("login")
+    detector.assert_silent(*said_by(answer))
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

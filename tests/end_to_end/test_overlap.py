@@ -43,6 +43,7 @@ async def worlds(
     settings = {
         **emulator.settings(),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "ALLOW_FUNCTION_KEYS": "true",
         "GATEWAY_TOKENS": json.dumps(document),
     }
     for name, value in settings.items():

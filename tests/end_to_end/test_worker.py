@@ -57,7 +57,9 @@ async def test_the_worker_lists_every_function_with_its_route_and_methods(worker
     assert listed == ROUTES
 
 
-async def test_every_http_function_but_health_asks_for_a_function_key(worker: WorkerRuntime) -> None:
+async def test_every_http_function_but_health_asks_for_a_function_key_where_they_are_allowed(
+    worker: WorkerRuntime,
+) -> None:
     open_to_all = {
         name
         for name, function in worker.functions.items()
@@ -68,18 +70,13 @@ async def test_every_http_function_but_health_asks_for_a_function_key(worker: Wo
 
 
 @pytest.mark.parametrize(
-    ("sign_in", "wanted"),
-    [
-        ("functionKey", "FUNCTION"),
-        ("entraAndFunctionKey", "FUNCTION"),
-        ("entra", "ANONYMOUS"),
-        ("typo", "FUNCTION"),
-    ],
+    ("allowed", "wanted"),
+    [("true", "FUNCTION"), ("True", "FUNCTION"), ("false", "ANONYMOUS"), ("", "ANONYMOUS")],
 )
-async def test_the_sign_in_setting_decides_whether_the_host_asks_for_a_key(
-    monkeypatch: pytest.MonkeyPatch, sign_in: str, wanted: str
+async def test_the_host_asks_for_a_key_where_function_keys_are_allowed(
+    monkeypatch: pytest.MonkeyPatch, allowed: str, wanted: str
 ) -> None:
-    monkeypatch.setenv("SIGN_IN", sign_in)
+    monkeypatch.setenv("ALLOW_FUNCTION_KEYS", allowed)
     async with WorkerRuntime.load(ROOT) as worker:
         assert {level(worker.functions[name]) for name in LEVELS if name != "health"} == {wanted}
         assert level(worker.functions["health"]) == "ANONYMOUS"

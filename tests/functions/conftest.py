@@ -15,7 +15,7 @@ from tests.estate import Opens
 async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opens]:
     """The app with the tests' estate. Called with other rules or settings, it is configured so from then on."""
     estate.populate(emulator)
-    for name in ("SIGN_IN", "WEBSITE_AUTH_ENABLED", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
+    for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
         monkeypatch.delenv(name, raising=False)
 
     def configure(access: Sequence[Mapping[str, Any]] = estate.KEY_HOLDER, **more: str) -> None:

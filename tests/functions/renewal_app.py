@@ -1,6 +1,5 @@
 """The app's renewal routes over an emulated estate: what is configured, what is called, what came back."""
 
-import base64
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -46,8 +45,12 @@ class RenewalApp:
             },
             "access": list(access),
         }
-        settings = {"GATEWAY_TOKENS": json.dumps(document), "RENEWAL_SCHEDULE": "0 0 * * * *"}
-        for name in ("SIGN_IN", "WEBSITE_AUTH_ENABLED", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
+        settings = {
+            "GATEWAY_TOKENS": json.dumps(document),
+            "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "ALLOW_FUNCTION_KEYS": "true",
+        }
+        for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
             self._monkeypatch.delenv(name, raising=False)
         for name, value in {**self.emulator.settings(), **settings, **more}.items():
             self._monkeypatch.setenv(name, value)
@@ -114,14 +117,6 @@ async def renewal_app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> As
     await wiring.forget()
     yield made
     await wiring.forget()
-
-
-def principal(*roles: str, object_id: str = "") -> dict[str, str]:
-    """The header by which App Service tells who signed in."""
-    claims = [{"typ": "roles", "val": role} for role in roles]
-    claims += [{"typ": "oid", "val": object_id}] if object_id else []
-    document = {"auth_typ": "aad", "claims": claims}
-    return {"x-ms-client-principal": base64.b64encode(json.dumps(document).encode()).decode()}
 
 
 def asked(method: str, path: str, headers: Mapping[str, str] | None = None, **route: str) -> func.HttpRequest:

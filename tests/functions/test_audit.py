@@ -11,7 +11,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.timestamps import written
-from tests.callers import ALICE, CLIENT_ID, ENTRA, OBJECT_ID, rule
+from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
 from tests.front_door import document, generate_token
 
@@ -63,9 +63,9 @@ async def test_the_line_never_has_the_value_in_whatever_form_it_was_given(
     assert value.split("&")[2] not in caplog.text
 
 
-async def test_the_line_says_who_signed_in(app: Opens, trail: Trail) -> None:
-    app([rule({"objectId": OBJECT_ID})], **ENTRA)
-    await generate_token(headers=ALICE)
+async def test_the_line_says_who_signed_in(app: Opens, emulator: Emulator, trail: Trail) -> None:
+    app([rule({"objectId": OBJECT_ID})], **SIGN_IN_MODE)
+    await generate_token(headers=bearer(emulator))
     [line] = trail()
     assert line["caller"] == f"client:{CLIENT_ID} object:{OBJECT_ID}"
 
@@ -105,7 +105,7 @@ async def test_a_request_that_cannot_be_read_leaves_a_line_without_what_it_said(
 
 
 async def test_a_caller_who_is_nobody_leaves_a_line(app: Opens, trail: Trail) -> None:
-    app(**ENTRA)
+    app([], **SIGN_IN_MODE)
     await generate_token(headers=ID)
     [line] = trail()
     assert (line["event"], line["caller"], line["code"]) == ("token.refused", "nobody", "sign_in_required")

@@ -16,6 +16,7 @@ from emulator.server import Emulator
 from gateway_tokens.model import GatewayToken
 from gateway_tokens.policy import CLOCK_MARGIN
 from tests import estate
+from tests.callers import SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
 from tests.front_door import (
     Answer,
@@ -239,7 +240,7 @@ async def test_health_says_what_is_wrong_with_the_settings(app: Opens) -> None:
 
 
 async def test_health_needs_no_caller(app: Opens) -> None:
-    app(SIGN_IN="entra", WEBSITE_AUTH_ENABLED="true")
+    app([rule({"appRole": "Issuer"})], **SIGN_IN_MODE)
     assert (await health()).status_code == 200
 
 
@@ -254,9 +255,10 @@ async def test_openapi_describes_all_this() -> None:
     assert {"/services/{service}/gateways", "/health", "/openapi.json"} <= set(body["paths"])
 
 
-async def test_openapi_is_served_while_the_settings_are_broken(app: Opens) -> None:
-    app(GATEWAY_TOKENS="{")
-    assert (await openapi()).status_code == 200
+async def test_openapi_needs_a_caller_whom_no_rule_has_to_name(app: Opens, emulator: Emulator) -> None:
+    app([], **SIGN_IN_MODE)
+    assert (await openapi()).status_code == 401
+    assert (await openapi(bearer(emulator))).status_code == 200
 
 
 # Of all of them

@@ -14,6 +14,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens import wiring
 from gateway_tokens.http_renewals import RenewalApi
+from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import (
     RenewalApp,
     asked,
@@ -21,7 +22,6 @@ from tests.functions.renewal_app import (
     health,
     list_gateways,
     plan,
-    principal,
     renew,
     renewal_app,
     run,
@@ -447,23 +447,23 @@ class TestWhoMayCall:
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_nobody_without_signing_in(self, app: RenewalApp, call: Route) -> None:
-        app.configure(SIGN_IN="entra", WEBSITE_AUTH_ENABLED="True")
+        app.configure([rule("*/*", appRole="Renewer")], **SIGN_IN_MODE)
         answer = await call()
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert app.emulator.azure.calls == []
 
     @pytest.mark.parametrize("call", CALLS)
-    async def test_nobody_by_a_header_that_the_platform_did_not_write(
-        self, app: RenewalApp, call: Route
-    ) -> None:
-        app.configure([rule("*/*", appRole="Renewer")], SIGN_IN="entra")
-        assert (await call(headers=principal("Renewer"))).status_code == 401
+    async def test_nobody_with_a_token_that_another_key_signed(self, app: RenewalApp, call: Route) -> None:
+        app.configure([rule("*/*", appRole="Renewer")], **SIGN_IN_MODE)
+        forged = bearer(app.emulator, "Renewer")
+        app.emulator.azure.directory.key_ids = ["emulator-2"]
+        assert (await call(headers=forged)).status_code == 401
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_whoever_signed_in_and_has_a_rule(self, app: RenewalApp, call: Route) -> None:
-        app.configure([rule("*/*", appRole="Renewer")], SIGN_IN="entra", WEBSITE_AUTH_ENABLED="True")
-        assert (await call(headers=principal("Renewer"))).status_code == 200
-        assert (await call(headers=principal("Reader"))).status_code == 403
+        app.configure([rule("*/*", appRole="Renewer")], **SIGN_IN_MODE)
+        assert (await call(headers=bearer(app.emulator, "Renewer"))).status_code == 200
+        assert (await call(headers=bearer(app.emulator, "Reader"))).status_code == 403
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_nobody_while_the_settings_are_broken(self, app: RenewalApp, call: Route) -> None:

@@ -99,5 +99,5 @@ async def test_is_red_without_an_identity(app: RenewalApp) -> None:
 
 
 async def test_is_red_with_every_fault_of_the_settings(app: RenewalApp) -> None:
-    app.configure(RENEWAL_SCHEDULE="now", SIGN_IN="maybe")
+    app.configure(RENEWAL_SCHEDULE="now", SIGN_IN="entra")
     assert await seen() == (503, ["settings_invalid", "settings_invalid"])

@@ -29,7 +29,8 @@ _ENDPOINT = re.compile(
 _PARAMETER_TYPES = ("estate.bicep", "types.bicep")
 _SIGN_IN = {
     "properties.platform.enabled": "signIn != null",
-    "properties.globalValidation.requireAuthentication": "true",
+    "properties.globalValidation.requireAuthentication": "!allowFunctionKeys",
+    "properties.globalValidation.unauthenticatedClientAction": "allowFunctionKeys ? 'AllowAnonymous' : 'Return401'",
     "properties.globalValidation.excludedPaths": "['/api/health']",
 }
 _SECRET_NAME = re.compile(r"(?i)(key|secret|password|token|connectionstring|sas|credential)s?$")
@@ -218,7 +219,7 @@ def that_nothing_existing_is_created(sources: Sources) -> list[str]:
 
 
 def that_only_health_is_open(sources: Sources) -> list[str]:
-    """With sign-in on, nothing but the health route can be called without it; without `signIn` it is switched off."""
+    """With sign-in on, nothing but health can be called without it, unless function keys are allowed."""
     app = [d for d in _of_type(sources, "Microsoft.Web/sites/config") if d.name == "authentication"]
     findings = [] if app else ["no authentication settings"]
     findings += [f"not always made: {d.place}" for d in app if "= if (" in text(d.node)]

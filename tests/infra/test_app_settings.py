@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from gateway_tokens.app_settings import SETTINGS, read_settings
-from gateway_tokens.sign_in import SignIn
 from tests.infra.bicep_tree import ROOT, at, declarations, properties, read_sources
 from tests.infra.bicep_values import call, example_parameters, functions_of, value_of
 from tests.infra.facts import PUBLIC_CLOUD, US_GOVERNMENT
@@ -24,6 +23,8 @@ REFUSED_ON_FLEX = re.compile(
     r"|SCM_DO_BUILD_DURING_DEPLOYMENT|ENABLE_ORYX_BUILD|PYTHON_ISOLATE_WORKER_DEPENDENCIES"
 )
 README = ROOT / "README.md"
+TENANT, API, CALLER = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123")
+SIGN_IN = {"clientId": API, "allowedApplications": [CALLER]}
 
 
 def in_bicep(sources: dict[str, str] = SOURCES) -> list[str]:
@@ -62,10 +63,11 @@ def written(cloud: dict[str, Any] = PUBLIC_CLOUD, **given: object) -> dict[str, 
         "stateContainer": "gateway-tokens",
         "clientId": "55555555-5555-5555-5555-555555555555",
         "applicationInsightsConnectionString": "InstrumentationKey=0",
-        "signIn": None,
+        "signIn": SIGN_IN,
+        "allowFunctionKeys": False,
         "caFile": None,
     }
-    known = {**parameters, **given, "environment": lambda: cloud, "tenant": lambda: {"tenantId": "home"}}
+    known = {**parameters, **given, "environment": lambda: cloud, "tenant": lambda: {"tenantId": TENANT}}
     scope = functions_of(SOURCES, MODULE).with_values(**known)
     for variable in declarations({MODULE: SOURCES[MODULE]}, "var"):
         scope = scope.with_values(**{variable.name: value_of(variable.value, scope)})
@@ -81,9 +83,9 @@ def test_bicep_writes_every_setting_that_the_code_reads_and_no_other() -> None:
 
 
 def test_a_setting_missing_from_bicep_would_be_noticed() -> None:
-    without = SOURCES[MODULE].replace("    SIGN_IN: signInMode\n", "")
+    without = SOURCES[MODULE].replace("    AZURE_CLIENT_ID: clientId\n", "")
 
-    assert of_the_app(in_bicep({MODULE: without})) == SETTINGS.keys() - {"SIGN_IN"}
+    assert of_the_app(in_bicep({MODULE: without})) == SETTINGS.keys() - {"AZURE_CLIENT_ID"}
 
 
 def test_the_sample_shows_every_setting_that_the_code_reads_and_no_other() -> None:
@@ -104,7 +106,7 @@ def test_the_readme_explains_every_setting_that_the_code_reads_and_no_other() ->
 
 
 def test_a_row_of_the_readme_is_recognised() -> None:
-    assert in_readme("| `SIGN_IN` | how |\n| `sign` | no |\ntext `CA_FILE` |\n") == ["SIGN_IN"]
+    assert in_readme("| `ARM_SCOPE` | how |\n| `sign` | no |\ntext `CA_FILE` |\n") == ["ARM_SCOPE"]
 
 
 def test_nothing_is_set_that_flex_consumption_refuses() -> None:
@@ -143,17 +145,37 @@ def test_the_address_and_scope_of_azure_resource_manager_follow_the_cloud(
     assert (settings.arm_endpoint, settings.arm_scope) == (endpoint, scope)
 
 
-@pytest.mark.parametrize(
-    ("sign_in", "mode"),
-    [
-        (None, SignIn.FUNCTION_KEY),
-        ({"clientId": "4"}, SignIn.ENTRA),
-        ({"clientId": "4", "functionKeyToo": False}, SignIn.ENTRA),
-        ({"clientId": "4", "functionKeyToo": True}, SignIn.BOTH),
-    ],
-)
-def test_how_callers_sign_in_follows_the_parameter(sign_in: dict[str, Any] | None, mode: SignIn) -> None:
-    assert read_settings(written(signIn=sign_in)).sign_in is mode
+def test_who_may_sign_in_follows_the_parameter() -> None:
+    settings = read_settings(written())
+
+    assert settings.sign_in is not None
+    assert settings.sign_in.tenant == TENANT
+    assert set(settings.sign_in.audiences) == {API, f"api://{API}"}
+    assert settings.sign_in.applications == {CALLER}
+    assert not settings.function_keys
+
+
+def test_audiences_may_be_given() -> None:
+    settings = read_settings(written(signIn={**SIGN_IN, "audiences": ["api://gateway-tokens"]}))
+
+    assert settings.sign_in is not None
+    assert settings.sign_in.audiences == ("api://gateway-tokens",)
+
+
+def test_function_keys_may_be_allowed_beside_sign_in_or_in_its_place() -> None:
+    assert read_settings(written(allowFunctionKeys=True)).function_keys
+    by_key = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["read"]}]
+    document = json.dumps({**json.loads(written()["GATEWAY_TOKENS"]), "access": by_key})
+    settings = read_settings(written(allowFunctionKeys=True, signIn=None, document=document))
+
+    assert (settings.function_keys, settings.sign_in) == (True, None)
+
+
+def test_signing_in_follows_the_cloud() -> None:
+    settings = read_settings(written(US_GOVERNMENT))
+
+    assert settings.sign_in is not None
+    assert settings.sign_in.keys_address == f"https://login.microsoftonline.us/{TENANT}/discovery/v2.0/keys"
 
 
 def test_application_insights_is_written_to_with_the_identity() -> None:

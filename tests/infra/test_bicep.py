@@ -203,7 +203,7 @@ DEFECTS = (
     Defect(
         "that_only_health_is_open",
         "modules/functionApp.bicep",
-        "requireAuthentication: true",
+        "requireAuthentication: !allowFunctionKeys",
         "requireAuthentication: false",
     ),
     Defect(

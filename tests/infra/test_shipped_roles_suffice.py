@@ -74,6 +74,7 @@ def world_of(places: Places) -> World:
             **places.emulator.settings(),
             "GATEWAY_TOKENS": document(places),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "ALLOW_FUNCTION_KEYS": "true",
         }
     )
     minutes, callers = count(), CallersBudget()
@@ -87,6 +88,7 @@ def world_of(places: Places) -> World:
         sweeps=BlobSweepStore(places.azure, settings.state_container_url),
         interval=timedelta(hours=1),
         identity_works=places.azure.identity_works,
+        signing_key=lambda address, key_id: places.azure.signing_keys(address).key(key_id),
     )
 
 

@@ -97,6 +97,7 @@ def _settings(services: dict[str, Any]) -> AppSettings:
         {
             "GATEWAY_TOKENS": json.dumps({"services": services}),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "ALLOW_FUNCTION_KEYS": "true",
             "STATE_CONTAINER_URL": "https://state.example/container",
         }
     )

@@ -109,6 +109,9 @@ class Sky:
         async def identity_works() -> None:
             """The identity is not simulated."""
 
+        async def signing_key(_address: str, _key_id: str) -> None:
+            """Callers are not simulated."""
+
         return World(
             settings=self.estate.settings,
             clock=lambda: self.now,
@@ -119,6 +122,7 @@ class Sky:
             sweeps=self,
             interval=timedelta(hours=1),
             identity_works=identity_works,
+            signing_key=signing_key,
         )
 
     def failing(self, error: Exception, fault: str) -> Exception:

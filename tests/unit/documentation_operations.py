@@ -68,6 +68,15 @@ def that_settings_snippets_are_accepted(documents: Mapping[str, str]) -> list[st
     return wrong
 
 
+def that_the_access_example_fits_the_default_mode(documents: Mapping[str, str]) -> list[str]:
+    return [
+        f"README.md: access[{index}] needs function keys"
+        for snippet in snippets(documents["README.md"], "json")
+        for index, rule in enumerate(read_estate(snippet).access)
+        if rule.caller.function_key
+    ]
+
+
 def that_reasons_are_explained(documents: Mapping[str, str]) -> list[str]:
     said = names(documents["docs/renewal.md"], "Reason")
     order = [check.__name__.removeprefix("_") for check in CHECKS]

@@ -62,17 +62,15 @@ def test_a_rule_stays_closed_for_who_has_something_like_it(trait: dict[str, Any]
 @pytest.mark.parametrize(
     "lacking",
     [
-        Caller("", "c-1", frozenset({"Issue"}), function_key=True),
-        Caller("o-1", "", frozenset({"Issue"}), function_key=True),
-        Caller("o-1", "c-1", frozenset(), function_key=True),
-        Caller("o-1", "c-1", frozenset({"Issue"}), function_key=False),
+        Caller("", "c-1", frozenset({"Issue"})),
+        Caller("o-1", "", frozenset({"Issue"})),
+        Caller("o-1", "c-1", frozenset()),
+        Caller(function_key=True),
     ],
 )
 def test_every_trait_that_a_rule_names_must_hold(lacking: Caller) -> None:
-    demanding = rules(
-        {"caller": {"appRole": "Issue", "objectId": "o-1", "clientId": "c-1", "functionKey": True}}
-    )
-    whole = Caller("o-1", "c-1", frozenset({"Issue"}), function_key=True)
+    demanding = rules({"caller": {"appRole": "Issue", "objectId": "o-1", "clientId": "c-1"}})
+    whole = Caller("o-1", "c-1", frozenset({"Issue"}))
     assert may(demanding, whole, Permission.ISSUE, EDGE)
     assert not may(demanding, lacking, Permission.ISSUE, EDGE)
 

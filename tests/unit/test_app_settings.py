@@ -17,8 +17,19 @@ from gateway_tokens.sign_in import SignIn
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 
 CONTAINER = "https://contoso.blob.core.windows.net/gateway-tokens"
-LEAST = {"GATEWAY_TOKENS": json.dumps(document()), "RENEWAL_SCHEDULE": "0 0 * * * *"}
-RENEWING = {**LEAST, "GATEWAY_TOKENS": json.dumps(DESIGN_EXAMPLE), "STATE_CONTAINER_URL": CONTAINER}
+TENANT, API, CALLER = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123")
+LEAST = {
+    "GATEWAY_TOKENS": json.dumps(document()),
+    "RENEWAL_SCHEDULE": "0 0 * * * *",
+    "ALLOW_FUNCTION_KEYS": "true",
+}
+SIGN_IN = {"SIGN_IN_TENANT": TENANT, "SIGN_IN_AUDIENCES": API, "SIGN_IN_APPLICATIONS": CALLER}
+RENEWING = {
+    **LEAST,
+    **SIGN_IN,
+    "GATEWAY_TOKENS": json.dumps(DESIGN_EXAMPLE),
+    "STATE_CONTAINER_URL": CONTAINER,
+}
 
 
 def read(**changes: str) -> AppSettings:
@@ -31,7 +42,7 @@ def faults_of(environ: dict[str, str]) -> list[tuple[str, str]]:
     return [(fault.path, fault.message) for fault in refused.value.faults]
 
 
-def test_the_least_that_must_be_set_is_the_estate_and_the_schedule() -> None:
+def test_the_least_that_must_be_set_is_the_estate_the_schedule_and_who_may_call() -> None:
     assert [name for name, default in SETTINGS.items() if default is None] == [
         "GATEWAY_TOKENS",
         "RENEWAL_SCHEDULE",
@@ -41,8 +52,8 @@ def test_the_least_that_must_be_set_is_the_estate_and_the_schedule() -> None:
         estate=estate(document()),
         schedule="0 0 * * * *",
         state_container_url="",
-        sign_in=SignIn.FUNCTION_KEY,
-        signed_in_by_platform=False,
+        function_keys=True,
+        sign_in=None,
         credential=CredentialKind.MANAGED_IDENTITY,
         client_id="",
         arm_endpoint="https://management.azure.com",
@@ -54,8 +65,9 @@ def test_the_least_that_must_be_set_is_the_estate_and_the_schedule() -> None:
 def test_every_setting_is_taken_as_given() -> None:
     settings = read(
         STATE_CONTAINER_URL=CONTAINER + "/",
-        SIGN_IN="entraAndFunctionKey",
-        WEBSITE_AUTH_ENABLED="True",
+        ALLOW_FUNCTION_KEYS="false",
+        **SIGN_IN,
+        SIGN_IN_ENDPOINT="https://login.chinacloudapi.cn/",
         AZURE_CREDENTIAL="azureCli",
         AZURE_CLIENT_ID="c-1",
         ARM_ENDPOINT="https://management.chinacloudapi.cn/",
@@ -67,7 +79,8 @@ def test_every_setting_is_taken_as_given() -> None:
         "https://management.chinacloudapi.cn",
     )
     assert settings.arm_scope == "https://management.core.chinacloudapi.cn/.default"
-    assert (settings.sign_in, settings.signed_in_by_platform) == (SignIn.BOTH, True)
+    assert settings.sign_in == SignIn("https://login.chinacloudapi.cn", TENANT, (API,), frozenset({CALLER}))
+    assert not settings.function_keys
     assert (settings.credential, settings.client_id) == (CredentialKind.AZURE_CLI, "c-1")
     assert settings.ca_file == "/etc/ca.pem"
 
@@ -79,29 +92,31 @@ def test_the_scope_follows_the_address_of_a_sovereign_cloud() -> None:
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n"])
 def test_a_blank_setting_has_its_default(blank: str) -> None:
-    blanks = {name: blank for name, default in SETTINGS.items() if default is not None}
+    blanks = {name: blank for name, default in SETTINGS.items() if default is not None and name not in LEAST}
     assert read(**blanks) == read_settings(LEAST)
 
 
 def test_white_space_around_a_setting_is_not_part_of_it() -> None:
-    assert read(AZURE_CLIENT_ID=" c-1\n", SIGN_IN=" entra ").client_id == "c-1"
+    settings = read(AZURE_CLIENT_ID=" c-1\n", ALLOW_FUNCTION_KEYS=" True ")
+    assert (settings.client_id, settings.function_keys) == ("c-1", True)
 
 
-@pytest.mark.parametrize("spelling", ["True", "true", "TRUE", "1"])
-def test_the_platform_signs_in_when_it_says_so(spelling: str) -> None:
-    assert read(WEBSITE_AUTH_ENABLED=spelling).signed_in_by_platform
-
-
-@pytest.mark.parametrize("spelling", ["", "False", "false", "0", "yes", "on", "truе", "2", "None"])  # noqa: RUF001 - one e is Cyrillic
-def test_the_platform_does_not_sign_in_when_it_says_anything_else(spelling: str) -> None:
-    assert not read(WEBSITE_AUTH_ENABLED=spelling).signed_in_by_platform
+def test_rules_that_can_never_match_are_told_with_their_path() -> None:
+    assert faults_of({**RENEWING, "ALLOW_FUNCTION_KEYS": "false"}) == [
+        ("access[2].caller.functionKey", "can never match: ALLOW_FUNCTION_KEYS is not true")
+    ]
+    without = dict.fromkeys(SIGN_IN, "")
+    assert [path for path, _ in faults_of({**RENEWING, **without})] == [
+        "access[0].caller",
+        "access[1].caller",
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("SIGN_IN", "none", "must be one of functionKey, entra, entraAndFunctionKey"),
-        ("SIGN_IN", "Entra", "must be one of functionKey, entra, entraAndFunctionKey"),
+        ("ALLOW_FUNCTION_KEYS", "maybe", "must be true or false"),
+        ("SIGN_IN_ENDPOINT", "login.microsoftonline.us", "must be an https:// address"),
         ("AZURE_CREDENTIAL", "cli", "must be one of managedIdentity, default, azureCli"),
         ("ARM_ENDPOINT", "http://management.azure.com", "must be an https:// address"),
         ("ARM_ENDPOINT", "management.azure.com", "must be an https:// address"),
@@ -127,7 +142,7 @@ def test_the_platform_does_not_sign_in_when_it_says_anything_else(spelling: str)
     ],
 )
 def test_a_faulty_setting_is_named(name: str, value: str, said: str) -> None:
-    assert faults_of({**LEAST, name: value}) == [(name, said)]
+    assert faults_of({**LEAST, **SIGN_IN, name: value}) == [(name, said)]
 
 
 @pytest.mark.parametrize("value", ["", " "])
@@ -137,7 +152,12 @@ def test_a_missing_estate_is_named(value: str) -> None:
 
 
 def test_faults_of_settings_and_document_are_told_together() -> None:
-    broken = {"GATEWAY_TOKENS": '{"services": 1, "x": 2}', "SIGN_IN": "x", "STATE_CONTAINER_URL": CONTAINER}
+    broken = {
+        "GATEWAY_TOKENS": '{"services": 1, "x": 2}',
+        "ALLOW_FUNCTION_KEYS": "true",
+        "SIGN_IN": "x",
+        "STATE_CONTAINER_URL": CONTAINER,
+    }
     paths = [path for path, _ in faults_of(broken)]
     assert paths == ["services", "x", "SIGN_IN", "RENEWAL_SCHEDULE"]
 
@@ -192,6 +212,7 @@ def test_three_pauses_of_the_schedule_must_be_shorter_than_any_lifetime(lifetime
         "destinations": [{"kind": "keyVault", "vault": "https://a.vault.azure.net"}],
     }
     daily = {
+        **LEAST,
         "GATEWAY_TOKENS": json.dumps(document(**{"*": rule})),
         "RENEWAL_SCHEDULE": "0 0 3 * * *",
         "STATE_CONTAINER_URL": CONTAINER,

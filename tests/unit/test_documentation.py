@@ -35,8 +35,14 @@ DRIFTS = (
     Drift(
         "that_app_settings_are_explained",
         "README.md",
-        "| `functionKey` | How callers",
-        "| `entra` | How callers",
+        "| `ALLOW_FUNCTION_KEYS` | `false` |",
+        "| `ALLOW_FUNCTION_KEYS` | `true` |",
+    ),
+    Drift(
+        "that_the_access_example_fits_the_default_mode",
+        "README.md",
+        '{ "appRole": "GatewayToken.Issue" }',
+        '{ "functionKey": true }',
     ),
     Drift("that_document_fields_are_explained", "docs/settings.md", "| `renewBefore` |", "| `renewAfter` |"),
     Drift(
@@ -45,7 +51,7 @@ DRIFTS = (
         "| `portal` | `value` |",
         "| `portal` | `key` |",
     ),
-    Drift("that_sign_in_modes_are_explained", "README.md", "| `entra` |", "| `microsoft` |"),
+    Drift("that_sign_in_modes_are_explained", "README.md", "| `false` | an Entra", "| `no` | an Entra"),
     Drift("that_routes_are_explained", "README.md", "| `POST /api/renewals` |", "| `PUT /api/renewals` |"),
     Drift("that_routes_are_explained", "docs/api.md", "## `GET /api/health`", "## `GET /api/healthz`"),
     Drift("that_requests_are_explained", "docs/api.md", "| `secretKey` |", "| `key` |"),

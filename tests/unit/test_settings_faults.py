@@ -233,6 +233,11 @@ def test_a_destination_at_its_boundary_is_sound(fields: dict[str, Any]) -> None:
             ".caller",
             "must name an appRole, objectId, clientId or functionKey: true",
         ),
+        (
+            {"caller": {"functionKey": True, "appRole": "r"}},
+            ".caller",
+            "functionKey must be alone: a caller who sends a bearer token is known by the token only",
+        ),
         ({"caller": {"role": "r"}}, ".caller.role", "unknown field"),
         ({"caller": {"appRole": 5}}, ".caller.appRole", "must be a string"),
         ({"caller": {"appRole": ["r"]}}, ".caller.appRole", "must be a string"),

@@ -1,0 +1,190 @@
+"""Bearer tokens as callers send them: good ones, and everything that is not one."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from emulator.directory import API_ID, CALLER_ID, TENANT_ID, signing_key
+from emulator.faults import Fault
+from emulator.server import Emulator
+from tests.callers import SIGN_IN_MODE, authorization, bearer, rule
+from tests.estate import Opens
+from tests.front_door import Answer, document, generate_token
+
+STRANGER = "99999999-9999-4999-8999-999999999999"
+
+
+@pytest.fixture(autouse=True, params=["sign-in", "function keys"])
+def _mode(request: pytest.FixtureRequest, app: Opens) -> None:
+    """Both modes: a bearer token that is not good is never taken for a function key."""
+    if request.param == "sign-in":
+        app([rule({"appRole": "Issuer"})], **SIGN_IN_MODE)
+    else:
+        app([rule({"appRole": "Issuer"}), rule({"functionKey": True})])
+
+
+def code_of(answer: Answer) -> tuple[int, str]:
+    return answer.status_code, document(answer).get("code", "")
+
+
+def issuer(emulator: Emulator, claims: Mapping[str, Any]) -> dict[str, str]:
+    """The header of an Issuer with these claims; spans of time are counted from now."""
+    now = time.time()
+    dated = {
+        name: int(now + value.total_seconds()) if isinstance(value, timedelta) else value
+        for name, value in claims.items()
+    }
+    return bearer(emulator, **{"roles": ["Issuer"], **dated})
+
+
+def signed(emulator: Emulator, key_id: str = "emulator-1", header: dict[str, Any] | None = None) -> str:
+    """A good token's claims, signed with this key under this header."""
+    token = emulator.azure.directory.access_token(emulator.azure.clock(), roles=["Issuer"])
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return signing_key(key_id).sign(claims, **(header or {}))
+
+
+def by_hand(emulator: Emulator, secret: bytes | None, **header: object) -> str:
+    """A good token's claims under a header that no library would write, with an HMAC or without a signature."""
+    payload = signed(emulator).split(".")[1]
+    head = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    signature = b"" if secret is None else hmac.digest(secret, f"{head}.{payload}".encode(), hashlib.sha256)
+    return f"{head}.{payload}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def public_pem() -> bytes:
+    public = signing_key("emulator-1").private.public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "v2": {},
+    "v1": {"version": 1},
+    "v2 for the address of the API": {"aud": f"api://{API_ID}"},
+    "v1 for the client id of the API": {"version": 1, "aud": API_ID},
+    "several audiences": {"aud": ["https://graph.microsoft.com", API_ID]},
+    "roles as text": {"roles": "Issuer"},
+    "several roles": {"roles": ["Reader", "Issuer"]},
+    "roles with something else among them": {"roles": [None, 1, {"a": 1}, "Issuer"]},
+    "a user": {"scp": "user_impersonation", "idtyp": "user"},
+    "expired within the leeway": {"exp": timedelta(seconds=-30)},
+    "not valid yet within the leeway": {"nbf": timedelta(seconds=50)},
+    "ids in capitals": {"azp": CALLER_ID.upper(), "tid": TENANT_ID.upper()},
+}
+
+
+@pytest.mark.parametrize("claims", GOOD.values(), ids=GOOD)
+async def test_a_good_token_opens(emulator: Emulator, claims: dict[str, Any]) -> None:
+    answer = await generate_token(headers=issuer(emulator, claims))
+    assert code_of(answer) == (200, "")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer ", "Bearer  "])
+async def test_the_scheme_is_read_in_any_case(emulator: Emulator, scheme: str) -> None:
+    answer = await generate_token(headers={"Authorization": f"{scheme} {signed(emulator)}"})
+    assert code_of(answer) == (200, "")
+
+
+WRONG_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"exp": timedelta(seconds=-120)}, "it has expired"),
+    "not valid yet": ({"nbf": timedelta(seconds=600)}, "it is not valid yet"),
+    "for another audience": ({"aud": "https://graph.microsoft.com"}, "its audience is not"),
+    "for no audience": ({"aud": ""}, "is missing"),
+    "for an audience that only begins alike": ({"aud": f"api://{API_ID}/more"}, "its audience is not"),
+    "of another issuer": ({"iss": f"https://login.example/{TENANT_ID}/v2.0"}, "its issuer is not"),
+    "of another tenant's issuer": ({"iss": f"https://sts.windows.net/{STRANGER}/"}, "its issuer is not"),
+    "of another tenant": ({"tid": STRANGER}, "another tenant"),
+    "of no tenant": ({"tid": None}, "another tenant"),
+    "without exp": ({"exp": None}, "'exp' is missing"),
+    "without nbf": ({"nbf": None}, "'nbf' is missing"),
+    "without iss": ({"iss": None}, "'iss' is missing"),
+    "without aud": ({"aud": None}, "'aud' is missing"),
+    "with times in words": ({"exp": "tomorrow"}, "not numbers"),
+    "with a list of issuers": ({"iss": [f"https://sts.windows.net/{TENANT_ID}/"]}, "its issuer is not"),
+}
+
+
+@pytest.mark.parametrize(("claims", "reason"), WRONG_CLAIMS.values(), ids=WRONG_CLAIMS)
+async def test_a_token_with_a_wrong_claim_is_a_401_that_says_which(
+    emulator: Emulator, claims: dict[str, Any], reason: str
+) -> None:
+    answer = await generate_token(headers=issuer(emulator, claims))
+    assert code_of(answer) == (401, "sign_in_required")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert reason in document(answer)["detail"]
+    assert emulator.azure.called("arm") == []
+
+
+FORGED: dict[str, Callable[[Emulator], str]] = {
+    "signed with another key under Entra's id": lambda e: signed(e, "other", {"kid": "emulator-1"}),
+    "signed with a key that Entra does not have": lambda e: signed(e, "other"),
+    "unsigned": lambda e: by_hand(e, None, alg="none", typ="JWT", kid="emulator-1"),
+    "unsigned, in capitals": lambda e: by_hand(e, None, alg="NONE", typ="JWT", kid="emulator-1"),
+    "without a signature": lambda e: by_hand(e, None, alg="RS256", typ="JWT", kid="emulator-1"),
+    "HMAC with the public key as secret": lambda e: by_hand(e, public_pem(), alg="HS256", kid="emulator-1"),
+    "HMAC that says RS256": lambda e: by_hand(e, public_pem(), alg="RS256", kid="emulator-1"),
+    "without an algorithm": lambda e: by_hand(e, public_pem(), kid="emulator-1"),
+    "with algorithms in a list": lambda e: by_hand(e, public_pem(), alg=["RS256"], kid="emulator-1"),
+    "RS256 without a key id": lambda e: by_hand(e, b"", alg="RS256"),
+    "with a key id that is not text": lambda e: by_hand(e, b"", alg="RS256", kid=["emulator-1"]),
+    "with a key of its own": lambda e: signed(
+        e, "other", {"kid": "emulator-1", "jwk": signing_key("other").published()}
+    ),
+    "with the address of its own key": lambda e: signed(e, "other", {"jku": "https://keys.example/keys"}),
+    "with an extension that must be understood": lambda e: signed(e, header={"crit": ["exp"], "exp": 1}),
+    "changed after it was signed": lambda e: signed(e)[:-12] + "A" * 12,
+    "cut off": lambda e: signed(e)[:-1],
+    "two tokens": lambda e: f"{signed(e)} {signed(e)}",
+    "two headers": lambda e: f"{signed(e)}, Bearer {signed(e)}",
+    "a word": lambda _: "xyzzy",
+    "dots": lambda _: "..",
+    "not ASCII": lambda _: "é.é.é",
+    "nothing": lambda _: "",
+    "JSON nested deeply": lambda _: base64.urlsafe_b64encode(b"[" * 60_000).decode() + ".e30.e30",
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+async def test_a_forged_token_is_a_401(emulator: Emulator, forge: Callable[[Emulator], str]) -> None:
+    token = forge(emulator)
+    answer = await generate_token(headers=authorization(token))
+    assert code_of(answer) == (401, "sign_in_required")
+    assert not token or token not in document(answer)["detail"]
+    assert emulator.azure.called("arm") == []
+
+
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer ", "bearer\t", "token"])
+async def test_a_header_that_brings_no_bearer_token_is_a_401(header: str) -> None:
+    answer = await generate_token(headers={"Authorization": header})
+    assert code_of(answer) == (401, "sign_in_required")
+
+
+async def test_a_token_for_an_application_that_may_not_call_is_a_403(emulator: Emulator) -> None:
+    for claims in ({"azp": STRANGER}, {"azp": None}, {"version": 1, "appid": STRANGER}):
+        answer = await generate_token(headers=bearer(emulator, "Issuer", **claims))
+        assert code_of(answer) == (403, "access_denied")
+        assert emulator.azure.called("arm") == []
+
+
+async def test_tokens_of_every_published_key_are_good(emulator: Emulator) -> None:
+    directory = emulator.azure.directory
+    directory.key_ids = ["emulator-2", "emulator-1"]
+    assert code_of(await generate_token(headers=bearer(emulator, "Issuer"))) == (200, "")
+    assert code_of(await generate_token(headers=authorization(signed(emulator, "emulator-1")))) == (200, "")
+    assert len(emulator.azure.called("login")) == 1
+
+
+async def test_while_the_keys_cannot_be_had_a_bearer_token_is_a_503(emulator: Emulator) -> None:
+    emulator.azure.faults.add(Fault(host="login", times=None, status=500))
+    answer = await generate_token(headers=bearer(emulator, "Issuer"))
+    assert code_of(answer) == (503, "signing_keys_unavailable")
+    assert int(answer.headers["Retry-After"]) >= 30
