@@ -30,7 +30,9 @@ class Login(Endpoint):
 
 
 async def _keys(azure: Azure, request: web.Request) -> web.Response:  # noqa: ARG001 - every operation takes one
-    return web.json_response(azure.directory.key_set())
+    response = web.json_response(azure.directory.key_set())
+    response.enable_compression()
+    return response
 
 
 async def _token(azure: Azure, request: web.Request) -> web.Response:

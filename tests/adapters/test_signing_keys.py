@@ -219,6 +219,7 @@ async def test_keys_are_kept_for_a_day_without_the_endpoint(keys: Keys, age: flo
 GOOD = signing_key(KNOWN).published()
 ODD: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
+    "500 with good keys": {"status": 500, "body": json.dumps({"keys": [GOOD]})},
     "404": {"status": 404},
     "empty": {"status": 200, "body": ""},
     "HTML": {"status": 200, "body": "<html>"},
@@ -231,7 +232,11 @@ ODD: dict[str, dict[str, Any]] = {
     "dropped": {"kind": "drop"},
     "nested deeply": {"status": 200, "body": "[" * 100_000},
     "only keys that nobody can use": {"status": 200, "body": json.dumps({"keys": [{**GOOD, "n": "!"}, 1]})},
-    "a redirection": {"status": 302, "headers": {"Location": "https://login.example/keys"}},
+    "a redirection": {
+        "times": 1,
+        "status": 302,
+        "headers": {"Location": f"/{TENANT_ID}/discovery/v2.0/keys"},
+    },
 }
 
 

@@ -1,5 +1,6 @@
 """Who is calling: what a bearer token must hold, at the second, and what is read from it."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -203,6 +204,14 @@ def test_without_a_key_nothing_is_verified() -> None:
 
 def test_the_key_id_is_read_from_the_header() -> None:
     assert key_id_of(KEY.sign(V2)) == "unit"
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "RS384", "RS512", "PS256", "ES256", "none"])
+def test_only_one_algorithm_is_accepted(algorithm: str) -> None:
+    _, payload, signature = KEY.sign(V2).split(".")
+    header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "unit"}).encode()).decode()
+    with pytest.raises(SignInRequired, match="it is not signed with RS256"):
+        key_id_of(f"{header.rstrip('=')}.{payload}.{signature}")
 
 
 @pytest.mark.parametrize(
