@@ -12,7 +12,7 @@ from .patterns import matches, overlap
 from .policy import MAX_LIFETIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from .settings import AccessRule, CallerMatch
@@ -43,69 +43,51 @@ class Caller:
         return " ".join(filter(None, named)) or ("function-key" if self.function_key else "nobody")
 
 
-def lifetime_ceiling(
-    rules: Iterable[AccessRule], caller: Caller, permission: Permission, ref: GatewayRef
-) -> timedelta:
-    """The longest lifetime that any matching rule grants. Raises AccessDenied when no rule matches."""
-    granted = [
-        rule.max_lifetime or MAX_LIFETIME
-        for rule in rules
-        if permission in rule.allow
-        and _is(caller, rule.caller)
-        and any(matches(pattern, str(ref)) for pattern in rule.gateways)
-    ]
-    if not granted:
-        raise AccessDenied(permission, str(ref))
-    return max(granted)
-
-
-def may(rules: Iterable[AccessRule], caller: Caller, permission: Permission, ref: GatewayRef) -> bool:
-    """Whether any rule lets the caller do this to the gateway."""
-    try:
-        lifetime_ceiling(rules, caller, permission, ref)
-    except AccessDenied:
-        return False
-    return True
-
-
-def require_some(
-    rules: Sequence[AccessRule], caller: Caller, permission: Permission, service: str = "*"
-) -> None:
-    """Raise AccessDenied unless some gateway of the service (of any service: `*`) could be permitted."""
-    wanted = f"{service}/*"
-    for rule in rules:
-        if (
-            permission in rule.allow
-            and _is(caller, rule.caller)
-            and any(overlap(p, wanted) for p in rule.gateways)
-        ):
-            return
-    raise AccessDenied(permission, wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
+@dataclass(frozen=True)
+class Scope:
     """The gateways with which a caller may do one thing."""
 
     rules: Sequence[AccessRule]
     caller: Caller
     permission: Permission
 
-    def gateway(self, ref: GatewayRef) -> bool:
-        """Whether it may with this one."""
-        return may(self.rules, self.caller, self.permission, ref)
+    def longest_lifetime(self, ref: GatewayRef) -> timedelta | None:
+        """The longest lifetime that any matching rule grants; None when no rule covers the gateway."""
+        granted = [
+            rule.max_lifetime or MAX_LIFETIME
+            for rule in self._opening()
+            if any(matches(pattern, str(ref)) for pattern in rule.gateways)
+        ]
+        return max(granted, default=None)
 
-    def service(self, name: str) -> bool:
-        """Whether it may with some gateway of the service."""
-        try:
-            require_some(self.rules, self.caller, self.permission, name)
-        except AccessDenied:
-            return False
-        return True
+    def covers(self, ref: GatewayRef) -> bool:
+        """Whether it covers this gateway."""
+        return self.longest_lifetime(ref) is not None
 
-    def whole(self, name: str) -> bool:
-        """Whether it may with whatever gateway the service has: `*` is a name that only a wildcard matches."""
-        return self.gateway(GatewayRef(name, "*"))
+    def covers_some(self, service: str = "*") -> bool:
+        """Whether it may cover some gateway of the service; of any service: `*`."""
+        return any(overlap(pattern, f"{service}/*") for rule in self._opening() for pattern in rule.gateways)
+
+    def covers_all(self, service: str) -> bool:
+        """Whether it covers whatever gateway the service has: `*` is a name that only a wildcard matches."""
+        return self.covers(GatewayRef(service, "*"))
+
+    def require(self, ref: GatewayRef) -> timedelta:
+        """The longest lifetime granted for the gateway. Raises AccessDenied when no rule covers it."""
+        lifetime = self.longest_lifetime(ref)
+        if lifetime is None:
+            raise AccessDenied(self.permission, str(ref))
+        return lifetime
+
+    def require_some(self, service: str = "*") -> None:
+        """Raise AccessDenied unless it may cover some gateway of the service."""
+        if not self.covers_some(service):
+            raise AccessDenied(self.permission, f"{service}/*")
+
+    def _opening(self) -> Iterator[AccessRule]:
+        return (
+            rule for rule in self.rules if self.permission in rule.allow and _is(self.caller, rule.caller)
+        )
 
 
 def _is(caller: Caller, wanted: CallerMatch) -> bool:

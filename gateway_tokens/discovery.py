@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .decisions import Reason
 from .log_lines import log_line
@@ -16,32 +16,11 @@ from .units import Unit
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
+    from .access import Scope
     from .ports import World
     from .report import SweepReport
     from .settings import Service
     from .sweep_record import Trouble
-
-
-class Reach(Protocol):
-    """Which gateways are meant."""
-
-    def gateway(self, ref: GatewayRef) -> bool:
-        """Whether this one is."""
-
-    def service(self, name: str) -> bool:
-        """Whether some gateway of the service is."""
-
-
-class Everywhere:
-    """All of them."""
-
-    def gateway(self, ref: GatewayRef) -> bool:  # noqa: ARG002 - whichever it is
-        """Yes."""
-        return True
-
-    def service(self, name: str) -> bool:  # noqa: ARG002 - whichever it is
-        """Yes."""
-        return True
 
 
 # Gateways worked on at the same time.
@@ -65,11 +44,11 @@ class Turns:
 
 async def for_each_gateway(
     world: World,
-    reach: Reach,
+    scope: Scope | None,
     troubles: Mapping[str, Trouble],
     work: Callable[[Unit | Row], Coroutine[None, None, None]],
 ) -> None:
-    """Work on every gateway within reach that is to be kept, and on a finished row for what needs no work.
+    """Work on every gateway within the scope (None: all of them) that is to be kept, and on a finished row for what needs no work.
 
     Services are listed side by side. When one cannot be listed that is a failed row, and the gateways that the
     settings name one by one are kept all the same.
@@ -77,9 +56,9 @@ async def for_each_gateway(
     async with asyncio.TaskGroup() as group:
         turns = Turns(group, work)
         for name, service in world.settings.estate.services.items():
-            if service.delivers and reach.service(name):
+            if service.delivers and (scope is None or scope.covers_some(name)):
                 group.create_task(
-                    _search_service(world, name, service, reach, troubles=troubles, turns=turns)
+                    _search_service(world, name, service, scope, troubles=troubles, turns=turns)
                 )
 
 
@@ -95,7 +74,7 @@ async def _search_service(
     world: World,
     name: str,
     service: Service,
-    reach: Reach,
+    scope: Scope | None,
     *,
     troubles: Mapping[str, Trouble],
     turns: Turns,
@@ -105,18 +84,18 @@ async def _search_service(
         async for gateway in world.gateways.names(service.id):
             listed.add(gateway.casefold())
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
-            if unit is not None and reach.gateway(unit.ref):
+            if unit is not None and (scope is None or scope.covers(unit.ref)):
                 await turns.add(unit)
     except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
         code, said = failure_of(error)
         log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
         await turns.add(_not_listed(name, service, error, world, troubles))
         for unit in _named_one_by_one(name, service, listed):
-            if reach.gateway(unit.ref):
+            if scope is None or scope.covers(unit.ref):
                 await turns.add(unit)
         return
     for unit in _named_one_by_one(name, service, listed):
-        if reach.gateway(unit.ref):
+        if scope is None or scope.covers(unit.ref):
             await turns.add(_gone(unit))
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .access import Permission, Reach, lifetime_ceiling, require_some
+from .access import Permission, Scope
 from .arm_budget import Cost
 from .discovery import Turns, unit_of
 from .errors import NotFound, NotManaged
@@ -46,14 +46,14 @@ class RenewalApi:
         world = self._open_world()
         caller = await caller_of(world, request)
         wanted = read_service(request.route_params)
-        reach = Reach(world.settings.estate.access, caller, Permission.READ)
-        require_some(reach.rules, caller, Permission.READ, wanted)
+        scope = Scope(world.settings.estate.access, caller, Permission.READ)
+        scope.require_some(wanted)
         found = world.settings.estate.service(wanted)
         if found is None:
             raise NotFound(wanted)
         name, service = found
         refs = [GatewayRef(name, gateway) async for gateway in world.callers_gateways.names(service.id)]
-        seen = [ref for ref in refs if reach.gateway(ref)]
+        seen = [ref for ref in refs if scope.covers(ref)]
         shown = await _looked_at(world, seen)
         gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
         return json_answer({"service": name, "gateways": gateways})
@@ -62,8 +62,8 @@ class RenewalApi:
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
         """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
         world = self._open_world()
-        reach = await _reach(world, request, Permission.READ)
-        await _spend(world, reach)
+        scope = await _scope(world, request, Permission.READ)
+        await _spend(world, scope)
         report = SweepReport(world.clock())
 
         def show(row: Row) -> None:
@@ -72,17 +72,17 @@ class RenewalApi:
             if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
                 report.rows.append(row)
 
-        await plan(world, reach, show)
+        await plan(world, scope, show)
         return json_answer(summary(report, world.clock()))
 
     @answered
     async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
         """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
         world = self._open_world()
-        reach = await _reach(world, request, Permission.RENEW)
-        await _spend(world, reach)
-        everything = all(reach.whole(name) for name in world.settings.estate.services)
-        work = sweep(world, reach, complete=everything, caller=str(reach.caller))
+        scope = await _scope(world, request, Permission.RENEW)
+        await _spend(world, scope)
+        everything = all(scope.covers_all(name) for name in world.settings.estate.services)
+        work = sweep(world, scope, complete=everything, caller=str(scope.caller))
         return await self._in_time(work, world)
 
     @answered
@@ -91,7 +91,7 @@ class RenewalApi:
         world = self._open_world()
         caller = await caller_of(world, request)
         asked = read_gateway(request.route_params)
-        lifetime_ceiling(world.settings.estate.access, caller, Permission.RENEW, asked)
+        Scope(world.settings.estate.access, caller, Permission.RENEW).require(asked)
         return await self._in_time(_renewed(world, asked, str(caller)), world)
 
     async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
@@ -127,17 +127,17 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
     raise NotFound(str(asked))
 
 
-async def _reach(world: World, request: func.HttpRequest, permission: Permission) -> Reach:
+async def _scope(world: World, request: func.HttpRequest, permission: Permission) -> Scope:
     """What the caller may do this with. Raises AccessDenied when that is nothing."""
-    caller, rules = await caller_of(world, request), world.settings.estate.access
-    require_some(rules, caller, permission)
-    return Reach(rules, caller, permission)
+    scope = Scope(world.settings.estate.access, await caller_of(world, request), permission)
+    scope.require_some()
+    return scope
 
 
-async def _spend(world: World, reach: Reach) -> None:
+async def _spend(world: World, scope: Scope) -> None:
     """Take a turn for each service that will be listed. Raises TooManyRequests."""
     services = world.settings.estate.services.items()
-    listed = Counter(service.id.subscription_id for name, service in services if reach.service(name))
+    listed = Counter(service.id.subscription_id for name, service in services if scope.covers_some(name))
     for subscription_id, count in listed.items():
         await world.callers_budget.spend(subscription_id, Cost.READ, count)
 

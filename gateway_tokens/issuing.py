@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .access import Caller, Permission, lifetime_ceiling
+from .access import Caller, Permission, Scope
 from .documents import duration_text
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
 from .ledger import Label, owner_of
@@ -54,7 +54,7 @@ async def issue_for(
     Raises AccessDenied before anything is looked up, so that what exists and what does not are alike to a caller
     without access; then NotFound, AzureError, TokenUnusable.
     """
-    ceiling = lifetime_ceiling(estate.access, caller, Permission.ISSUE, request.ref)
+    ceiling = Scope(estate.access, caller, Permission.ISSUE).require(request.ref)
     found = estate.service(request.ref.service)
     if found is None:
         raise NotFound(str(request.ref))

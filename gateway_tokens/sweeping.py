@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .discovery import Everywhere, for_each_gateway, gone_since
+from .discovery import for_each_gateway, gone_since
 from .errors import AzureError
 from .log_lines import log_line
 from .renewing import keep, look
@@ -18,20 +18,19 @@ from .sweep_record import SweepRecord
 from .units import SCHEDULE, Terms
 
 if TYPE_CHECKING:
-    from .discovery import Reach
+    from .access import Scope
     from .ports import World
     from .units import Unit
 
 _PROGRESS_EVERY = 100
-_EVERYWHERE = Everywhere()
 _FOR_EVER = datetime.max.replace(tzinfo=UTC)
 Change = Callable[[SweepRecord], SweepRecord]
 
 
 async def sweep(
-    world: World, reach: Reach = _EVERYWHERE, *, complete: bool = True, caller: str = SCHEDULE
+    world: World, scope: Scope | None = None, *, complete: bool = True, caller: str = SCHEDULE
 ) -> SweepReport:
-    """Keep every gateway within reach; every row is logged and counted, whatever the others did.
+    """Keep every gateway within the scope; every row is logged and counted, whatever the others did.
 
     `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError
     only when the record cannot be written, after all rows are done.
@@ -50,7 +49,7 @@ async def sweep(
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
-    await for_each_gateway(world, reach, terms.troubles, one)
+    await for_each_gateway(world, scope, terms.troubles, one)
     for row in gone_since(world, record.gateways, report) if complete else ():
         done(row)
     log_sum(report, world.clock(), complete=complete)
@@ -60,15 +59,15 @@ async def sweep(
     return report
 
 
-async def plan(world: World, reach: Reach, show: Callable[[Row], None]) -> None:
-    """Show every row within reach as a sweep would find it, with what it would do and why; execute nothing."""
+async def plan(world: World, scope: Scope | None, show: Callable[[Row], None]) -> None:
+    """Show every row within the scope as a sweep would find it, with what it would do and why; execute nothing."""
     terms = terms_of(world, await remembered(world))
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await look(found, terms):
             show(row)
 
-    await for_each_gateway(world, reach, terms.troubles, one)
+    await for_each_gateway(world, scope, terms.troubles, one)
 
 
 async def renew_now(world: World, unit: Unit, caller: str) -> SweepReport:

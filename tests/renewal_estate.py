@@ -8,12 +8,12 @@ import logging
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from gateway_tokens.access import Caller, Permission, Scope
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.arm_budget import CallersBudget
 from gateway_tokens.destination_settings import Destination as DestinationSettings
@@ -188,14 +188,20 @@ class Estate:
         return None
 
 
-@dataclass(frozen=True)
-class Only:
-    """A reach over the gateways that a question picks; every service may have some."""
+class Only(Scope):
+    """A scope over the gateways that a question picks; every service may have some."""
 
-    gateway: Callable[[GatewayRef], bool]
+    def __init__(self, picks: Callable[[GatewayRef], bool]) -> None:
+        super().__init__((), Caller(), Permission.RENEW)
+        object.__setattr__(self, "picks", picks)
 
-    def service(self, name: str) -> bool:
-        return bool(name)
+    picks: Callable[[GatewayRef], bool]
+
+    def covers(self, ref: GatewayRef) -> bool:
+        return self.picks(ref)
+
+    def covers_some(self, service: str = "*") -> bool:
+        return bool(service)
 
 
 def contoso(*names: str, **rule: object) -> Estate:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.access import Caller, Permission, lifetime_ceiling, may, require_some
+from gateway_tokens.access import Caller, Permission, Scope
 from gateway_tokens.errors import AccessDenied
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.settings import AccessRule, CallerMatch
@@ -23,14 +23,14 @@ def rules(*access: dict[str, Any]) -> tuple[AccessRule, ...]:
 
 def test_without_rules_nobody_may_do_anything() -> None:
     everybody = Caller("o", "c", frozenset({"Issue"}), function_key=True)
-    assert not any(may((), everybody, permission, EDGE) for permission in Permission)
+    assert not any(Scope((), everybody, permission).covers(EDGE) for permission in Permission)
 
 
 @pytest.mark.parametrize(
     "trait", [{"appRole": "Issue"}, {"objectId": "o-1"}, {"clientId": "c-1"}, {"functionKey": True}]
 )
 def test_a_rule_opens_for_nobody(trait: dict[str, Any]) -> None:
-    assert not may(rules({"caller": trait}), Caller(), Permission.ISSUE, EDGE)
+    assert not Scope(rules({"caller": trait}), Caller(), Permission.ISSUE).covers(EDGE)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_rule_opens_for_nobody(trait: dict[str, Any]) -> None:
     ],
 )
 def test_a_rule_opens_for_who_has_its_trait(trait: dict[str, Any], caller: Caller) -> None:
-    assert may(rules({"caller": trait}), caller, Permission.ISSUE, EDGE)
+    assert Scope(rules({"caller": trait}), caller, Permission.ISSUE).covers(EDGE)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_rule_opens_for_who_has_its_trait(trait: dict[str, Any], caller: Calle
     ],
 )
 def test_a_rule_stays_closed_for_who_has_something_like_it(trait: dict[str, Any], caller: Caller) -> None:
-    assert not may(rules({"caller": trait}), caller, Permission.ISSUE, EDGE)
+    assert not Scope(rules({"caller": trait}), caller, Permission.ISSUE).covers(EDGE)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,15 @@ def test_a_rule_stays_closed_for_who_has_something_like_it(trait: dict[str, Any]
 def test_every_trait_that_a_rule_names_must_hold(lacking: Caller) -> None:
     demanding = rules({"caller": {"appRole": "Issue", "objectId": "o-1", "clientId": "c-1"}})
     whole = Caller("o-1", "c-1", frozenset({"Issue"}))
-    assert may(demanding, whole, Permission.ISSUE, EDGE)
-    assert not may(demanding, lacking, Permission.ISSUE, EDGE)
+    assert Scope(demanding, whole, Permission.ISSUE).covers(EDGE)
+    assert not Scope(demanding, lacking, Permission.ISSUE).covers(EDGE)
 
 
 def test_a_rule_that_says_no_function_key_does_not_ask_for_its_absence() -> None:
     opened = rules({"caller": {"appRole": "Issue", "functionKey": False}})
-    assert may(opened, Caller(app_roles=frozenset({"Issue"}), function_key=True), Permission.ISSUE, EDGE)
+    assert Scope(opened, Caller(app_roles=frozenset({"Issue"}), function_key=True), Permission.ISSUE).covers(
+        EDGE
+    )
 
 
 def test_a_rule_that_names_no_trait_would_open_for_nobody() -> None:
@@ -85,14 +87,16 @@ def test_a_rule_that_names_no_trait_would_open_for_nobody() -> None:
     rule = AccessRule.model_construct(
         caller=nobody, gateways=("*/*",), allow=frozenset(Permission), max_lifetime=None
     )
-    assert not may([rule], Caller("o", "c", frozenset({"r"}), function_key=True), Permission.ISSUE, EDGE)
+    assert not Scope([rule], Caller("o", "c", frozenset({"r"}), function_key=True), Permission.ISSUE).covers(
+        EDGE
+    )
 
 
 @pytest.mark.parametrize("allowed", Permission)
 @pytest.mark.parametrize("wanted", Permission)
 def test_a_permission_opens_only_itself(allowed: Permission, wanted: Permission) -> None:
     opened = rules({"caller": {"appRole": "Issue"}, "allow": [allowed.value]})
-    assert may(opened, ISSUER, wanted, EDGE) is (allowed is wanted)
+    assert Scope(opened, ISSUER, wanted).covers(EDGE) is (allowed is wanted)
 
 
 @pytest.mark.parametrize(
@@ -110,29 +114,29 @@ def test_a_permission_opens_only_itself(allowed: Permission, wanted: Permission)
 )
 def test_a_rule_opens_the_gateways_that_its_patterns_name(pattern: str, opens: bool) -> None:  # noqa: FBT001
     opened = rules({"caller": {"appRole": "Issue"}, "gateways": [pattern]})
-    assert may(opened, ISSUER, Permission.ISSUE, EDGE) is opens
+    assert Scope(opened, ISSUER, Permission.ISSUE).covers(EDGE) is opens
 
 
 def test_any_of_several_patterns_opens() -> None:
     opened = rules({"caller": {"appRole": "Issue"}, "gateways": ["contoso/lab-*", "contoso/edge-*"]})
-    assert may(opened, ISSUER, Permission.ISSUE, EDGE)
+    assert Scope(opened, ISSUER, Permission.ISSUE).covers(EDGE)
 
 
 def test_the_same_gateway_name_in_another_service_stays_closed() -> None:
     opened = rules({"caller": {"appRole": "Issue"}})
-    assert not may(opened, ISSUER, Permission.ISSUE, GatewayRef("fabrikam", "edge-01"))
+    assert not Scope(opened, ISSUER, Permission.ISSUE).covers(GatewayRef("fabrikam", "edge-01"))
 
 
 def test_a_refusal_says_permission_and_gateway_and_nothing_of_the_rules() -> None:
     with pytest.raises(AccessDenied) as refused:
-        lifetime_ceiling(rules({"caller": {"appRole": "Secret"}}), ISSUER, Permission.ISSUE, EDGE)
+        Scope(rules({"caller": {"appRole": "Secret"}}), ISSUER, Permission.ISSUE).require(EDGE)
     assert (refused.value.permission, refused.value.resource) == ("issue", "contoso/edge-01")
     assert "Secret" not in str(refused.value)
 
 
 def test_a_rule_without_ceiling_grants_thirty_days() -> None:
     opened = rules({"caller": {"appRole": "Issue"}})
-    assert lifetime_ceiling(opened, ISSUER, Permission.ISSUE, EDGE) == timedelta(days=30)
+    assert Scope(opened, ISSUER, Permission.ISSUE).require(EDGE) == timedelta(days=30)
 
 
 def test_the_most_generous_of_several_matching_rules_counts() -> None:
@@ -141,7 +145,7 @@ def test_the_most_generous_of_several_matching_rules_counts() -> None:
         {"caller": {"objectId": "o-1"}, "maxLifetime": "P1D"},
         {"caller": {"clientId": "c-1"}, "maxLifetime": "PT2H"},
     )
-    assert lifetime_ceiling(opened, ISSUER, Permission.ISSUE, EDGE) == timedelta(days=1)
+    assert Scope(opened, ISSUER, Permission.ISSUE).require(EDGE) == timedelta(days=1)
 
 
 def test_rules_about_others_other_gateways_or_other_permissions_lend_no_lifetime() -> None:
@@ -151,14 +155,13 @@ def test_rules_about_others_other_gateways_or_other_permissions_lend_no_lifetime
         {"caller": {"appRole": "Issue"}, "gateways": ["contoso/lab-*"]},
         {"caller": {"appRole": "Issue"}, "allow": ["renew", "read"]},
     )
-    assert lifetime_ceiling(opened, ISSUER, Permission.ISSUE, EDGE) == timedelta(hours=1)
+    assert Scope(opened, ISSUER, Permission.ISSUE).require(EDGE) == timedelta(hours=1)
 
 
 @pytest.mark.parametrize("service", ["contoso", "CONTOSO", "*"])
 def test_some_gateway_of_a_service_may_be_permitted(service: str) -> None:
-    require_some(
-        rules({"caller": {"appRole": "Issue"}, "gateways": ["con*/edge"]}), ISSUER, Permission.ISSUE, service
-    )
+    opened = rules({"caller": {"appRole": "Issue"}, "gateways": ["con*/edge"]})
+    Scope(opened, ISSUER, Permission.ISSUE).require_some(service)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ def test_no_gateway_of_a_service_is_permitted(
     rule: dict[str, Any], permission: Permission, service: str
 ) -> None:
     with pytest.raises(AccessDenied) as refused:
-        require_some(rules(rule), ISSUER, permission, service)
+        Scope(rules(rule), ISSUER, permission).require_some(service)
     assert refused.value.resource == f"{service}/*"
 
 
@@ -183,10 +186,10 @@ def test_the_designs_rules_open_what_they_say() -> None:
     issuer = Caller(app_roles=frozenset({"GatewayToken.Issue"}))
     operator = Caller(object_id="0D9C5A4E-8F53-4F0E-B5A5-7D1F3A0C9B11")
     key = Caller(function_key=True)
-    assert lifetime_ceiling(access, issuer, Permission.ISSUE, EDGE) == timedelta(days=1)
-    assert not may(access, issuer, Permission.ISSUE, GatewayRef("contoso", "lab-1"))
-    assert all(may(access, operator, permission, EDGE) for permission in Permission)
-    assert [p for p in Permission if may(access, key, p, EDGE)] == [Permission.READ]
+    assert Scope(access, issuer, Permission.ISSUE).require(EDGE) == timedelta(days=1)
+    assert not Scope(access, issuer, Permission.ISSUE).covers(GatewayRef("contoso", "lab-1"))
+    assert all(Scope(access, operator, permission).covers(EDGE) for permission in Permission)
+    assert [p for p in Permission if Scope(access, key, p).covers(EDGE)] == [Permission.READ]
 
 
 @pytest.mark.parametrize(

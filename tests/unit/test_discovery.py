@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway_tokens.discovery import Everywhere, for_each_gateway, unit_of
+from gateway_tokens.discovery import for_each_gateway, unit_of
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.report import Row
 from gateway_tokens.units import Unit
@@ -22,7 +22,7 @@ async def found(estate: Estate) -> list[Unit | Row]:
         await asyncio.sleep(0)
         units.append(unit)
 
-    await for_each_gateway(estate.world, Everywhere(), {}, one)
+    await for_each_gateway(estate.world, None, {}, one)
     return units
 
 
@@ -46,7 +46,7 @@ async def test_cancelling_the_search_leaves_nothing_running() -> None:
     async def never(_: Unit | Row) -> None:
         await asyncio.Event().wait()
 
-    search = asyncio.create_task(for_each_gateway(of_many(200).world, Everywhere(), {}, never))
+    search = asyncio.create_task(for_each_gateway(of_many(200).world, None, {}, never))
     for _ in range(300):  # until every turn is taken
         await asyncio.sleep(0)
     search.cancel()

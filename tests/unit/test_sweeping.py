@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.decisions import Reason
-from gateway_tokens.discovery import CONCURRENCY, Everywhere
+from gateway_tokens.discovery import CONCURRENCY
 from gateway_tokens.errors import AzureFacts, AzureUnavailable
 from gateway_tokens.model import GatewayRef
 from gateway_tokens.report import Outcome, Row, SweepReport
@@ -403,7 +403,7 @@ class TestPlan:
         estate = two_services({"*": kept(), "edge-09": kept()})
         estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         shown: list[Row] = []
-        await plan(estate.world, Everywhere(), shown.append)
+        await plan(estate.world, None, shown.append)
         assert {str(row.ref): row.reason for row in shown} == {
             "contoso/edge-01": Reason.FRESH,
             "contoso/edge-02": Reason.NOT_STORED,
