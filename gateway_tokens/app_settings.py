@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
-from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
-from cronsim import CronSim, CronSimError
-
 from .errors import Fault, SettingsInvalid
+from .schedule import longest_pause
 from .settings_faults import read_estate
 from .sign_in import SignIn, function_keys_allowed, read_sign_in, rules_that_match_nobody
 from .timing import FEW_SWEEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from .settings import Estate
 
@@ -47,10 +43,6 @@ SETTINGS: dict[str, str | None] = {
     "ARM_SCOPE": "",
     "CA_FILE": "",
 }
-# Arbitrary but fixed, so that a schedule's interval depends on the schedule alone; two days before a weekend.
-_START = datetime(2026, 1, 1, tzinfo=UTC)
-_MORE_THAN_A_WEEK = timedelta(days=8)
-_FEWEST_RUNS, _MOST_RUNS = 100, 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +87,6 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     )
 
 
-@lru_cache(maxsize=1)
-def schedule_interval(schedule: str) -> timedelta:
-    """The longest pause between two runs of an NCRONTAB schedule, nights and weekends included. Raises ValueError."""
-    if len(schedule.split()) not in {5, 6}:
-        raise ValueError("must have six fields, seconds first, such as '0 0 * * * *' for hourly")
-    try:
-        runs = list(_runs(schedule))
-    except CronSimError as error:
-        raise ValueError(f"is no NCRONTAB schedule: {error}") from None
-    return max(later - earlier for earlier, later in pairwise(runs))
-
-
-def _runs(schedule: str) -> Iterator[datetime]:
-    """Enough runs to have seen every kind of pause: those of more than a week, and a hundred at least."""
-    for count, run in enumerate(islice(CronSim(schedule, _START), _MOST_RUNS)):
-        yield run
-        if count >= _FEWEST_RUNS and run - _START > _MORE_THAN_A_WEEK:
-            return
-
-
 def _value(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name, "").strip() or SETTINGS[name] or ""
 
@@ -152,7 +124,7 @@ def _faults(environ: Mapping[str, str]) -> list[Fault]:
 
 def _schedule_faults(schedule: str, estate: Estate | None) -> list[Fault]:
     try:
-        interval = schedule_interval(schedule)
+        interval = longest_pause(schedule)
     except ValueError as error:
         return [Fault("RENEWAL_SCHEDULE", str(error))]
     lifetimes = [

@@ -67,12 +67,13 @@ async def forget() -> None:
 
 
 def _put_together() -> tuple[World, AzureAccess]:
-    from .app_settings import read_settings, schedule_interval
+    from .app_settings import read_settings
     from .arm import ArmGateways
     from .arm_budget import CallersBudget
     from .azure_access import AzureAccess
     from .destinations import open_destination
     from .ports import World
+    from .schedule import longest_pause
     from .sweep_store import BlobSweepStore, NoSweepStore
 
     settings = read_settings(os.environ)
@@ -90,7 +91,7 @@ def _put_together() -> tuple[World, AzureAccess]:
         callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, azure),
         sweeps=BlobSweepStore(azure, container) if container else NoSweepStore(),
-        interval=schedule_interval(settings.schedule),
+        interval=longest_pause(settings.schedule),
         identity_works=azure.identity_works,
         signing_key=lambda address, key_id: azure.signing_keys(address).key(key_id),
     )

@@ -22,6 +22,7 @@ ROOMS = {
     "checks": PURE,
     "decisions": PURE,
     "access": PURE,
+    "schedule": PURE,
     "callers": PURE,
     "documents": PURE,
     "requests": PURE,
