@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    first, *rest = (re.escape(part) for part in pattern.split("*"))
-    # Atomic groups take the leftmost fit and never reconsider it: enough here, and many stars stay linear.
-    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
-    return re.compile(first + middle + "".join(f".*{part}" for part in rest[-1:]), re.IGNORECASE | re.DOTALL)
+# fnmatch knows two more wildcards, which mean themselves here.
+_LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
 
 
 def matches(pattern: str, name: str) -> bool:
     """Whether the whole name fits the pattern."""
-    return _compiled(pattern).fullmatch(name) is not None
+    return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
 
 
 def specificity(pattern: str) -> tuple[bool, int]:

@@ -13,7 +13,7 @@ from .patterns import overlap, specificity
 from .settings import Estate, declared_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _ROOT = "GATEWAY_TOKENS"
 # Stand-ins that no real name contains, so that a template's place shows whether it depends on the name.
@@ -70,11 +70,24 @@ def _parses(name: str, service: dict[str, Any]) -> bool:
 
 def _ties(document: dict[str, Any]) -> Iterator[Fault]:
     for name, _, rules in _pattern_rules(document):
-        for one, other in combinations(rules, 2):
-            if specificity(one) == specificity(other) and overlap(one, other):
-                both = f"'{shown_name(one)}' and '{shown_name(other)}'"
-                said = f"{both} match the same names equally well: make one more literal"
-                yield Fault(f"services.{shown_name(name)}.gateways", said)
+        for one, other in _tying(rules):
+            both = f"'{shown_name(one)}' and '{shown_name(other)}'"
+            said = f"{both} match the same names equally well: make one more literal"
+            yield Fault(f"services.{shown_name(name)}.gateways", said)
+
+
+def _tying(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The pairs of patterns of which neither is more literal. A name ties only with itself, in another case."""
+    names: dict[str, str] = {}
+    wild: list[str] = []
+    for pattern in patterns:
+        if "*" in pattern:
+            wild.append(pattern)
+        elif names.setdefault(pattern.casefold(), pattern) != pattern:
+            yield names[pattern.casefold()], pattern
+    for one, other in combinations(wild, 2):
+        if specificity(one) == specificity(other) and overlap(one, other):
+            yield one, other
 
 
 def _rows(estate: Estate) -> Iterator[_Row]:

@@ -449,3 +449,12 @@ def test_a_wrong_value_is_never_repeated(path: tuple[str, ...], value: object) -
 
 def test_a_wrong_kind_is_not_repeated() -> None:
     assert not any("tok-3n" in said for _, said in faults_of(destination(kind="tok-3n")))
+
+
+def test_a_name_ties_with_itself_in_another_case() -> None:
+    rules: dict[str, Any] = {"Edge-01": {}, "edge-02": {}, "EDGE-01": {}}
+    (fault,) = faults_of({"services": {"contoso": {"resourceId": SERVICE, "gateways": rules}}})
+    assert fault == (
+        "services.contoso.gateways",
+        "'Edge-01' and 'EDGE-01' match the same names equally well: make one more literal",
+    )
