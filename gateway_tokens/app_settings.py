@@ -1,8 +1,9 @@
-"""The app settings that the code reads: their names, defaults and checks. Values in, values out."""
+"""The app settings that the code reads: their names, defaults and checks. No file is read but CA_FILE."""
 
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -68,7 +69,8 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     sign_in, sign_in_faults = _sign_in(environ, estate)
-    faults += [*sign_in_faults, *_faults(environ), *_schedule_faults(schedule, estate)]
+    ca_file = _value(environ, "CA_FILE")
+    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *_schedule_faults(schedule, estate)]
     if not container and estate is not None and estate.manages_something:
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
@@ -83,7 +85,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
         client_id=_value(environ, "AZURE_CLIENT_ID"),
         arm_endpoint=arm_endpoint,
         arm_scope=_value(environ, "ARM_SCOPE") or f"{arm_endpoint}/.default",
-        ca_file=_value(environ, "CA_FILE"),
+        ca_file=ca_file,
     )
 
 
@@ -120,6 +122,19 @@ def _faults(environ: Mapping[str, str]) -> list[Fault]:
         if _value(environ, name) and not re.match(r"https://[a-zA-Z0-9]", _value(environ, name))
     ]
     return faults
+
+
+def _ca_faults(ca_file: str) -> list[Fault]:
+    try:
+        if ca_file:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except ssl.SSLError:
+        return [
+            Fault("CA_FILE", "names a file that does not hold certificates in PEM form (BEGIN CERTIFICATE)")
+        ]
+    except OSError as error:
+        return [Fault("CA_FILE", f"names a file that cannot be read: {error.strerror}")]
+    return []
 
 
 def _schedule_faults(schedule: str, estate: Estate | None) -> list[Fault]:

@@ -185,8 +185,8 @@ def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
 def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
     """Connections that trust one authority, given as text, else as a file, else the usual ones."""
     context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file or None)
-    if ca:
-        # Clusters sign with authorities that say less about themselves than Python 3.13 insists on by default.
+    if ca or ca_file:
+        # Clusters and old tools sign with authorities that say less about themselves than Python 3.13 insists on.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context),

@@ -231,12 +231,16 @@ async def test_health_says_when_the_identity_gives_no_token(emulator: Emulator) 
 
 
 async def test_health_says_what_is_wrong_with_the_settings(app: Opens) -> None:
-    app(RENEWAL_SCHEDULE="never", ARM_ENDPOINT="http://arm")
+    app(RENEWAL_SCHEDULE="never", ARM_ENDPOINT="http://arm", CA_FILE="absent.pem")
     answer = await health()
     assert answer.status_code == 503
     body = document(answer)
     assert (body["status"], body["problems"][0]["code"]) == ("unhealthy", "settings_invalid")
-    assert {problem["path"] for problem in body["problems"]} >= {"RENEWAL_SCHEDULE", "ARM_ENDPOINT"}
+    assert {problem["path"] for problem in body["problems"]} >= {
+        "RENEWAL_SCHEDULE",
+        "ARM_ENDPOINT",
+        "CA_FILE",
+    }
 
 
 async def test_health_needs_no_caller(app: Opens) -> None:

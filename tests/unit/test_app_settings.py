@@ -1,9 +1,12 @@
 """The app settings: defaults, every setting's faults, and the pause between two runs of a schedule."""
 
 import json
+import ssl
+from pathlib import Path
 
 import pytest
 
+from emulator.tls import throw_away_tls
 from gateway_tokens.app_settings import (
     SETTINGS,
     AppSettings,
@@ -70,7 +73,7 @@ def test_every_setting_is_taken_as_given() -> None:
         AZURE_CLIENT_ID="c-1",
         ARM_ENDPOINT="https://management.chinacloudapi.cn/",
         ARM_SCOPE="https://management.core.chinacloudapi.cn/.default",
-        CA_FILE="/etc/ca.pem",
+        CA_FILE=throw_away_tls().ca_file,
     )
     assert (settings.state_container_url, settings.arm_endpoint) == (
         CONTAINER,
@@ -80,7 +83,7 @@ def test_every_setting_is_taken_as_given() -> None:
     assert settings.sign_in == SignIn("https://login.chinacloudapi.cn", TENANT, (API,), frozenset({CALLER}))
     assert not settings.function_keys
     assert (settings.credential, settings.client_id) == (CredentialKind.AZURE_CLI, "c-1")
-    assert settings.ca_file == "/etc/ca.pem"
+    assert settings.ca_file == throw_away_tls().ca_file
 
 
 def test_the_scope_follows_the_address_of_a_sovereign_cloud() -> None:
@@ -129,6 +132,36 @@ def test_rules_that_can_never_match_are_told_with_their_path() -> None:
 )
 def test_a_faulty_setting_is_named(name: str, value: str, said: str) -> None:
     assert faults_of({**LEAST, **SIGN_IN, name: value}) == [(name, said)]
+
+
+def test_a_ca_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    said = "names a file that cannot be read: No such file or directory"
+    assert faults_of({**LEAST, "CA_FILE": str(tmp_path / "ca.pem")}) == [("CA_FILE", said)]
+
+
+def test_a_ca_file_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    said = "names a file that cannot be read: Is a directory"
+    assert faults_of({**LEAST, "CA_FILE": str(tmp_path)}) == [("CA_FILE", said)]
+
+
+@pytest.mark.parametrize("form", ["nothing", "text", "half a certificate", "DER"])
+def test_a_ca_file_that_is_not_pem_is_named(tmp_path: Path, form: str) -> None:
+    authority = Path(throw_away_tls().ca_file).read_text()
+    contents = {
+        "nothing": b"",
+        "text": b"the authority of the proxy",
+        "half a certificate": authority[: len(authority) // 2].encode(),
+        "DER": ssl.PEM_cert_to_DER_cert(authority),
+    }
+    (tmp_path / "ca.pem").write_bytes(contents[form])
+    said = "names a file that does not hold certificates in PEM form (BEGIN CERTIFICATE)"
+    assert faults_of({**LEAST, "CA_FILE": str(tmp_path / "ca.pem")}) == [("CA_FILE", said)]
+
+
+def test_a_ca_file_may_hold_several_authorities(tmp_path: Path) -> None:
+    authority = Path(throw_away_tls().ca_file).read_text()
+    (tmp_path / "ca.pem").write_text(f"The proxy of the plant\n{authority}\n{authority}")
+    assert read(CA_FILE=str(tmp_path / "ca.pem")).ca_file == str(tmp_path / "ca.pem")
 
 
 @pytest.mark.parametrize("value", ["", " "])
