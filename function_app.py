@@ -12,6 +12,7 @@ The front door: triggers only. Where each rule lives:
     what health and status say       gateway_tokens/health.py, report.py, http_reports.py
     the estate and the app settings  gateway_tokens/settings.py, destination_settings.py, app_settings.py
     answers, statuses, problems      gateway_tokens/http_answers.py, errors.py
+    packages for another Python      gateway_tokens/wrong_python.py
 
 Importing this file reads one setting that cannot fail (ALLOW_FUNCTION_KEYS) and loads no SDK: an exception here would leave the
 host without any function, and every cold start pays for every import.

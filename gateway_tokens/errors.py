@@ -2,6 +2,7 @@
 
 GatewayTokensError
 ├── SettingsInvalid             settings_invalid            the operator must repair the settings
+├── WrongPython                 wrong_python                the packages were built for another Python
 ├── RequestInvalid              request_invalid             the caller must repair the request
 ├── SignInRequired              sign_in_required            no bearer token, or one that is not good
 ├── AccessDenied                access_denied               no access rule allows this
@@ -69,6 +70,19 @@ class SettingsInvalid(_FaultsError):
 
     code = "settings_invalid"
     subject = "The settings are invalid"
+
+
+class WrongPython(GatewayTokensError):
+    """The packages were built for the Python `built_for`; the Python `running` cannot load what is compiled in them."""
+
+    code = "wrong_python"
+
+    def __init__(self, built_for: str, running: str) -> None:
+        self.built_for, self.running = built_for, running
+        super().__init__(
+            f"The app's packages were built for Python {built_for}, but Python {running} runs them. Publish the app "
+            f"again for Python {running}, or set the function app's Python version to {built_for}."
+        )
 
 
 class RequestInvalid(_FaultsError):

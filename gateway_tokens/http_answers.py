@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.SettingsInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.WrongPython: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.RequestInvalid: HTTPStatus.BAD_REQUEST,
     errors.SignInRequired: HTTPStatus.UNAUTHORIZED,
     errors.AccessDenied: HTTPStatus.FORBIDDEN,

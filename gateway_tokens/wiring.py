@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .http_api import HttpApi
     from .http_renewals import RenewalApi
     from .ports import World
+    from .wrong_python import WrongPythonApi
 
 _worlds: dict[str, tuple[World, AzureAccess]] = {}
 
@@ -29,27 +30,41 @@ def key_needed() -> bool:
 
 
 @cache
-def http_api() -> HttpApi:
+def http_api() -> HttpApi | WrongPythonApi:
     """The HTTP API."""
-    from .http_api import HttpApi
-
+    try:
+        from .http_api import HttpApi
+    except ImportError as error:
+        return _unloadable(error)
     return HttpApi(world)
 
 
 @cache
-def renewal_api() -> RenewalApi:
+def renewal_api() -> RenewalApi | WrongPythonApi:
     """The HTTP API's half on renewal."""
-    from .http_renewals import RenewalApi
-
+    try:
+        from .http_renewals import RenewalApi
+    except ImportError as error:
+        return _unloadable(error)
     return RenewalApi(world)
 
 
 @cache
 def background() -> Background:
-    """What runs without a caller."""
-    from .background import Background
+    """What runs without a caller. Raises WrongPython."""
+    try:
+        from .background import Background
+    except ImportError as error:
+        from .wrong_python import wrong_python
 
+        raise wrong_python(error) from error
     return Background(world)
+
+
+def _unloadable(error: ImportError) -> WrongPythonApi:
+    from .wrong_python import WrongPythonApi, wrong_python
+
+    return WrongPythonApi(wrong_python(error))
 
 
 def world() -> World:

@@ -37,6 +37,7 @@ _UNPLANNED = {"not_listed", "gateway_gone"}
 _NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}
 _OF_HEALTH = {
     "settings_invalid",
+    "wrong_python",
     "identity_unavailable",
     "azure_forbidden",
     "azure_not_found",
@@ -46,6 +47,7 @@ _OF_HEALTH = {
 }
 _NEVER_IN_A_ROW = {
     "settings_invalid",
+    "wrong_python",
     "request_invalid",
     "sign_in_required",
     "signing_keys_unavailable",

@@ -13,6 +13,7 @@ from gateway_tokens.http_answers import STATUS
 CODES = {
     "GatewayTokensError": "gateway_tokens_error",
     "SettingsInvalid": "settings_invalid",
+    "WrongPython": "wrong_python",
     "RequestInvalid": "request_invalid",
     "SignInRequired": "sign_in_required",
     "AccessDenied": "access_denied",
@@ -39,6 +40,7 @@ CODES = {
 }
 STATUSES = {
     "SettingsInvalid": 500,
+    "WrongPython": 503,
     "RequestInvalid": 400,
     "SignInRequired": 401,
     "AccessDenied": 403,

@@ -65,6 +65,7 @@ ROOMS = {
     "arm_budget": PURE,
     "identity": SHELL,
     "sweep_store": SHELL,
+    "wrong_python": SHELL,
     "wiring": WIRING,
     "function_app": DOOR,
 }
@@ -197,6 +198,12 @@ def loaded_by(module: str) -> list[str]:
 def test_importing_the_front_door_loads_no_sdk() -> None:
     names = loaded_by("function_app")
     assert "gateway_tokens.wiring" in names
+    assert [name for name in names if name.startswith(HEAVY)] == []
+
+
+def test_what_explains_that_compiled_modules_cannot_be_loaded_loads_none() -> None:
+    names = loaded_by("gateway_tokens.wrong_python")
+    assert "gateway_tokens.http_answers" in names
     assert [name for name in names if name.startswith(HEAVY)] == []
 
 

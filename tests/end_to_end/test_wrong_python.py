@@ -1,0 +1,111 @@
+"""A package that was built for another Python than runs it says so, in the real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHER = "3.13" if RUNNING != "3.13" else "3.11"
+SAID = (
+    f"The app's packages were built for Python {OTHER}, but Python {RUNNING} runs them. "
+    f"Publish the app again for Python {RUNNING}, or set the function app's Python version to {OTHER}."
+)
+BACKGROUND = {"renew_on_schedule", "take_event"}
+
+
+class Outcome:
+    """What became of a call of every function, and the log lines."""
+
+    def __init__(self, packages: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.end_to_end.every_function"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(packages), str(ROOT)))},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.calls: dict[str, dict[str, Any]] = json.loads(done.stdout)
+        self.lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+
+
+def packages_for(tag: str, folder: Path) -> Path:
+    """A folder with this environment's pydantic_core, its compiled module named as if built for another Python."""
+    spec = find_spec("pydantic_core")
+    assert spec
+    assert spec.submodule_search_locations
+    [installed] = spec.submodule_search_locations
+    shutil.copytree(installed, folder / "pydantic_core", ignore=shutil.ignore_patterns("__pycache__"))
+    [compiled] = (folder / "pydantic_core").glob("_pydantic_core.*.so")
+    compiled.rename(compiled.with_name(f"_pydantic_core.{tag}.so"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    tag = f"cpython-{OTHER.replace('.', '')}-x86_64-linux-gnu"
+    return Outcome(packages_for(tag, tmp_path_factory.mktemp("site-packages")))
+
+
+def test_health_says_which_python_the_packages_are_for_and_which_runs_them(outcome: Outcome) -> None:
+    health = outcome.calls["health"]
+
+    assert health["status"] == 503
+    assert health["body"]["status"] == "unhealthy"
+    assert health["body"]["problems"] == [{"code": "wrong_python", "detail": SAID, "path": ""}]
+    assert health["headers"]["cache-control"] == "no-store"
+
+
+def test_health_has_its_usual_form(outcome: Outcome, tmp_path: Path) -> None:
+    usual = Outcome(tmp_path).calls["health"]["body"]  # red as well, since nothing is set
+
+    assert usual["problems"][0]["code"] == "settings_invalid"
+    assert set(outcome.calls["health"]["body"]) == set(usual)
+    assert set(outcome.calls["health"]["body"]["problems"][0]) == set(usual["problems"][0])
+
+
+def test_every_other_route_answers_with_a_problem_document(outcome: Outcome) -> None:
+    routes = {name: call for name, call in outcome.calls.items() if name not in {"health", *BACKGROUND}}
+
+    assert {"generate_token", "list_gateways", "plan_renewals", "run_renewals"} <= set(routes)
+    for call in routes.values():
+        assert (call["status"], call["body"]["code"]) == (503, "wrong_python")
+        assert call["body"]["detail"] == SAID
+        assert call["headers"]["content-type"].startswith("application/problem+json")
+
+
+def test_what_runs_without_a_caller_fails_with_the_same_words(outcome: Outcome) -> None:
+    failures = {name: call["failed"] for name, call in outcome.calls.items() if "failed" in call}
+
+    assert set(failures) == BACKGROUND
+    assert {text.partition(": ")[2] for text in failures.values()} == {SAID}
+
+
+def test_each_answer_is_told_by_a_log_line(outcome: Outcome) -> None:
+    told = {(line["event"], line["code"], line["error"]) for line in outcome.lines}
+
+    assert told == {("request.failed", "wrong_python", SAID)}
+    assert len(outcome.lines) == len(outcome.calls) - len(BACKGROUND)
+
+
+@pytest.mark.parametrize("tag", ["abi3", f"cpython-{RUNNING.replace('.', '')}-another-machine"])
+def test_a_compiled_module_that_fails_for_another_reason_is_not_explained_by_the_python(
+    tag: str, tmp_path: Path
+) -> None:
+    packages = packages_for(tag, tmp_path)
+    (packages / "pydantic_core" / f"_pydantic_core.{tag}.so").write_text("no library")
+
+    failed = Outcome(packages).calls["health"]["failed"]
+
+    assert "_pydantic_core" in failed
+    assert "built for Python" not in failed
