@@ -74,9 +74,3 @@ async def take_event(message: func.QueueMessage) -> None:
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether the app can do its job."""
     return await wiring.http_api().health(req)
-
-
-@app.route("openapi.json", methods=["GET"])
-async def openapi(req: func.HttpRequest) -> func.HttpResponse:
-    """Describe this API."""
-    return await wiring.http_api().openapi(req)

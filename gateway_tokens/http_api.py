@@ -86,14 +86,6 @@ class HttpApi:
             return _health([Problem(error.code, str(error))], record)
         return _health(problems, record)
 
-    @answered
-    async def openapi(self, request: func.HttpRequest) -> func.HttpResponse:
-        """The description of this API."""
-        from .openapi import description
-
-        await caller_of(self._open_world(), request)
-        return json_answer(description())
-
 
 async def caller_of(world: World, request: func.HttpRequest) -> Caller:
     """Who is calling. Raises SignInRequired, AccessDenied and SigningKeysUnavailable."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, model_validator
 
 from .documents import Duration, Part, read_json, read_part
 from .errors import Fault, RequestInvalid
@@ -49,16 +49,9 @@ def _sound_lifetime(value: timedelta) -> timedelta:
 class TokenRequestBody(Part):
     """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry."""
 
-    key_type: KeyType | None = Field(
-        default=None, description="Which key signs. Left out: the gateway's own rule."
-    )
-    expiry: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = Field(
-        default=None,
-        description="When the token ends: yyyy-MM-ddTHH:mm:ssZ, at most 30 days ahead. Cut to the minute.",
-    )
-    lifetime: Annotated[Duration, AfterValidator(_sound_lifetime)] | None = Field(
-        default=None, description="How long the token lives: an ISO 8601 duration, at most P30D."
-    )
+    key_type: KeyType | None = None
+    expiry: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = None
+    lifetime: Annotated[Duration, AfterValidator(_sound_lifetime)] | None = None
 
     @model_validator(mode="after")
     def _one_end(self) -> TokenRequestBody:

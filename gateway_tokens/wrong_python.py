@@ -62,4 +62,4 @@ class WrongPythonApi:
         """The reason as a problem document."""
         raise WrongPython(*self._versions)
 
-    generate_token = openapi = list_gateways = renew = plan = sweep = refuse
+    generate_token = list_gateways = renew = plan = sweep = refuse

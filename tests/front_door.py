@@ -42,11 +42,6 @@ async def health(headers: Mapping[str, str] | None = None) -> Answer:
     return await _call(function_app.health, request("GET", "health", headers=headers))
 
 
-async def openapi(headers: Mapping[str, str] | None = None) -> Answer:
-    """`GET openapi.json`."""
-    return await _call(function_app.openapi, request("GET", "openapi.json", headers=headers))
-
-
 def request(
     method: str,
     path: str,

@@ -103,6 +103,7 @@ async def asked(address: str, ca_file: Path) -> str:
     settings = {
         "GATEWAY_TOKENS": '{"services": {}}',
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "ALLOW_FUNCTION_KEYS": "true",
         "CA_FILE": str(ca_file),
     }
     azure = AzureAccess(read_settings(settings), sleep=_at_once)

@@ -17,13 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = {
     "generate_token": "FUNCTION",
     "list_gateways": "FUNCTION",
-    "openapi": "FUNCTION",
     "health": "ANONYMOUS",
 }
 ROUTES = {
     "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
     "list_gateways": ("services/{service}/gateways", ["GET"]),
-    "openapi": ("openapi.json", ["GET"]),
     "health": ("health", ["GET"]),
 }
 

@@ -1,7 +1,7 @@
 """The design's HTTP table, a test for every row and every promise in its cells.
 
 `POST services/{service}/gateways/{gatewayId}/generateToken`, `GET services/{service}/gateways`, `GET health`,
-`GET openapi.json`, and what is said of all of them.
+and what is said of all of them.
 """
 
 import json
@@ -16,7 +16,7 @@ from emulator.server import Emulator
 from gateway_tokens.model import GatewayToken
 from gateway_tokens.policy import CLOCK_MARGIN
 from tests import estate
-from tests.callers import SIGN_IN_MODE, bearer, rule
+from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import Opens
 from tests.front_door import (
     Answer,
@@ -24,7 +24,6 @@ from tests.front_door import (
     generate_token,
     health,
     list_gateways,
-    openapi,
     text,
 )
 
@@ -248,23 +247,6 @@ async def test_health_needs_no_caller(app: Opens) -> None:
     assert (await health()).status_code == 200
 
 
-# GET openapi.json
-
-
-async def test_openapi_describes_all_this() -> None:
-    answer = await openapi()
-    assert (answer.status_code, answer.mimetype) == (200, "application/json")
-    body = document(answer)
-    assert body["openapi"].startswith("3.1")
-    assert {"/services/{service}/gateways", "/health", "/openapi.json"} <= set(body["paths"])
-
-
-async def test_openapi_needs_a_caller_whom_no_rule_has_to_name(app: Opens, emulator: Emulator) -> None:
-    app([], **SIGN_IN_MODE)
-    assert (await openapi()).status_code == 401
-    assert (await openapi(bearer(emulator))).status_code == 200
-
-
 # Of all of them
 
 
@@ -280,7 +262,6 @@ async def every_kind_of_answer(emulator: Emulator) -> list[tuple[int, Answer]]:
         (200, await generate_token(format="kubernetesSecret")),
         (200, await list_gateways()),
         (200, await health()),
-        (200, await openapi()),
         (400, await generate_token(body=b"{")),
         (403, await generate_token("lab-01")),
         (403, await list_gateways("fabrikam")),

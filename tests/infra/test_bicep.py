@@ -198,7 +198,7 @@ DEFECTS = (
         "that_only_health_is_open",
         "modules/functionApp.bicep",
         "['/api/health']",
-        "['/api/health', '/api/openapi.json']",
+        "['/api/health', '/api/renewals']",
     ),
     Defect(
         "that_only_health_is_open",

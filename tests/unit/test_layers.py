@@ -36,8 +36,6 @@ ROOMS = {
     "ledger": PURE,
     "health": PURE,
     "log_lines": PURE,
-    "openapi": PURE,
-    "openapi_answers": PURE,
     "report": PURE,
     "sweep_record": PURE,
     "timing": PURE,
@@ -207,10 +205,10 @@ def test_what_explains_that_compiled_modules_cannot_be_loaded_loads_none() -> No
     assert [name for name in names if name.startswith(HEAVY)] == []
 
 
-def test_a_first_token_does_not_pay_for_the_description_of_the_api_nor_for_bearer_tokens() -> None:
+def test_a_first_token_does_not_pay_for_bearer_tokens() -> None:
     names = loaded_by("gateway_tokens.http_api")
     assert {"gateway_tokens.issuing", "gateway_tokens.callers"} <= set(names)
-    assert {"gateway_tokens.openapi", "jwt", "cryptography"}.isdisjoint(names)
+    assert {"jwt", "cryptography"}.isdisjoint(names)
 
 
 @modules
