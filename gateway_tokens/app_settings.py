@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from .sign_in import SignIn, function_keys_allowed, read_sign_in, rules_that_mat
 from .timing import FEW_SWEEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .settings import Estate
 
@@ -32,6 +33,7 @@ class CredentialKind(StrEnum):
 SETTINGS: dict[str, str | None] = {
     "GATEWAY_TOKENS": None,
     "RENEWAL_SCHEDULE": None,
+    "NO_RUN_AFTER_HOURS": "",
     "STATE_CONTAINER_URL": "",
     "ALLOW_FUNCTION_KEYS": "false",
     "SIGN_IN_TENANT": "",
@@ -44,6 +46,9 @@ SETTINGS: dict[str, str | None] = {
     "ARM_SCOPE": "",
     "CA_FILE": "",
 }
+# A log alert looks back two days at most:
+# https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
+LONGEST_ALERT_HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     sign_in, sign_in_faults = _sign_in(environ, estate)
     ca_file = _value(environ, "CA_FILE")
-    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *_schedule_faults(schedule, estate)]
+    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *_schedule_faults(environ, estate)]
     if not container and estate is not None and estate.manages_something:
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
@@ -137,11 +142,13 @@ def _ca_faults(ca_file: str) -> list[Fault]:
     return []
 
 
-def _schedule_faults(schedule: str, estate: Estate | None) -> list[Fault]:
+def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
     try:
-        interval = longest_pause(schedule)
+        interval = longest_pause(_value(environ, "RENEWAL_SCHEDULE"))
     except ValueError as error:
-        return [Fault("RENEWAL_SCHEDULE", str(error))]
+        yield Fault("RENEWAL_SCHEDULE", str(error))
+        return
+    yield from _alert_faults(_value(environ, "NO_RUN_AFTER_HOURS"), interval)
     lifetimes = [
         rule.lifetime
         for service in (estate.services.values() if estate else ())
@@ -149,7 +156,16 @@ def _schedule_faults(schedule: str, estate: Estate | None) -> list[Fault]:
         if rule.renew and rule.destinations
     ]
     if lifetimes and FEW_SWEEPS * interval >= min(lifetimes):
-        return [
-            Fault("RENEWAL_SCHEDULE", f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}")
-        ]
-    return []
+        said = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
+        yield Fault("RENEWAL_SCHEDULE", said)
+
+
+def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
+    """Whether the alert that misses a run, if there is one, would fire between two runs of the schedule."""
+    if not hours:
+        return
+    if not re.fullmatch("[0-9]{1,2}", hours) or not 1 <= int(hours) <= LONGEST_ALERT_HOURS:
+        yield Fault("NO_RUN_AFTER_HOURS", f"must be a whole number of hours from 1 to {LONGEST_ALERT_HOURS}")
+    elif interval > timedelta(hours=int(hours)):
+        said = f"pauses for {interval}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
+        yield Fault("RENEWAL_SCHEDULE", f"{said}. Raise noRunAfterHours in the deployment, or run more often")

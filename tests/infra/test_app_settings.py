@@ -58,6 +58,7 @@ def written(cloud: dict[str, Any] = PUBLIC_CLOUD, **given: object) -> dict[str, 
     parameters = {
         "document": json.dumps(document),
         "renewalSchedule": "0 0 * * * *",
+        "noRunAfterHours": 3,
         "blobEndpoint": "https://st.blob.example/",
         "queueEndpoint": "https://st.queue.example/",
         "stateContainer": "gateway-tokens",

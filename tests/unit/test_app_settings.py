@@ -213,3 +213,33 @@ def test_three_pauses_of_the_schedule_must_be_shorter_than_any_lifetime(lifetime
         assert "too long for a lifetime" in message
     else:
         read_settings(daily)
+
+
+@pytest.mark.parametrize("hours", ["0", "49", "-1", "1.5", "three", "0x3"])
+def test_hours_until_the_alert_are_a_whole_number_within_what_an_alert_can_see(hours: str) -> None:
+    said = "must be a whole number of hours from 1 to 48"
+    assert faults_of({**LEAST, "NO_RUN_AFTER_HOURS": hours}) == [("NO_RUN_AFTER_HOURS", said)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours", "wrong"),
+    [
+        ("0 0 */3 * * *", "2", True),
+        ("0 0 */3 * * *", "3", False),
+        ("0 0 */3 * * *", "4", False),
+        ("0 0 9 * * 1-5", "48", True),
+        ("0 0 9 * * 1-5", "", False),
+    ],
+)
+def test_the_schedule_may_not_pause_for_longer_than_the_alert_waits(
+    schedule: str,
+    hours: str,
+    wrong: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    environ = {**LEAST, "RENEWAL_SCHEDULE": schedule, "NO_RUN_AFTER_HOURS": hours}
+    if not wrong:
+        read_settings(environ)
+        return
+    ((path, said),) = faults_of(environ)
+    assert path == "RENEWAL_SCHEDULE"
+    assert f"longer than NO_RUN_AFTER_HOURS ({hours})" in said
