@@ -164,3 +164,16 @@ def test_every_recipe_has_a_destination() -> None:
 
     assert [title for title in titles if not snippets(recipes[title], "json")] == []
     assert len(titles) >= 8
+
+
+def test_the_first_ten_lines_of_the_runbook_cure_an_expired_token() -> None:
+    start = "\n".join(DOCUMENTS["docs/runbook.md"].splitlines()[:10])
+
+    (commands,) = snippets(start + "\n", "sh")
+    steps = [commands.find(step) for step in ("/generateToken?", "kubectl apply", "kubectl rollout restart")]
+    assert -1 not in steps
+    assert steps == sorted(steps)
+
+
+def test_the_readme_leads_to_the_runbook_on_its_first_screen() -> None:
+    assert "](docs/runbook.md)" in "\n".join(DOCUMENTS["README.md"].splitlines()[:25])
