@@ -8,9 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NEEDED := Install Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv), or name one: make PYTHON=python3.13
 UV := uv==0.13.9
+CYCLONEDX := cyclonedx-bom==7.5.0
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit bench schema requirements package clean
+.PHONY: run test lint types unit bench schema requirements package sbom clean
 
 run: $(VENV)/.app
 	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
@@ -41,6 +42,12 @@ requirements: $(BIN)/uv
 
 package: $(VENV)/.dev
 	$(BIN)/python -m tools.package
+
+# What the pins bring, from the pins alone: the packages of every Python, each with its hashes.
+sbom: $(BIN)/uv
+	@mkdir -p .build
+	$(BIN)/uv tool run --quiet --no-config --from $(CYCLONEDX) cyclonedx-py requirements --output-reproducible \
+	  --pyproject pyproject.toml --output-file .build/app.cdx.json requirements.txt
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(NEEDED)" >&2; exit 1; }

@@ -1,20 +1,35 @@
-"""What else is kept for deploying: the workflow, the file for azd, and the rights inside a cluster."""
+"""What else is kept for deploying: the workflows, the file for azd, and the rights inside a cluster."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+import tomllib
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from tests.infra.bicep_tree import INFRA, ROOT, declarations, read_sources, text
 
-WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORKFLOWS = ROOT / ".github" / "workflows"
+WORKFLOW = WORKFLOWS / "ci.yml"
+EVERY = pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.stem)
 
 
-def workflow() -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())
+def workflow(path: Path = WORKFLOW) -> dict[Any, Any]:
+    document: dict[Any, Any] = yaml.safe_load(path.read_text())
     return document
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    return [step.get("run", "") for step in job["steps"]]
+
+
+def actions(job: dict[str, Any]) -> list[str]:
+    return [step["uses"].partition("@")[0] for step in job["steps"] if "uses" in step]
 
 
 def unpinned(source: str) -> list[str]:
@@ -22,9 +37,17 @@ def unpinned(source: str) -> list[str]:
     return [use for use in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", use)]
 
 
-def test_every_action_is_pinned_by_hash_with_its_version_beside_it() -> None:
-    assert "uses:" in WORKFLOW.read_text()
-    assert unpinned(WORKFLOW.read_text()) == []
+@EVERY
+def test_every_action_is_pinned_by_hash_with_its_version_beside_it(path: Path) -> None:
+    assert "uses:" in path.read_text()
+    assert unpinned(path.read_text()) == []
+
+
+def test_one_action_has_one_version_in_all_workflows() -> None:
+    every = "".join(path.read_text() for path in WORKFLOWS.glob("*.yml"))
+    uses = set(re.findall(r"uses: (\S+)@(\S+)", every))
+
+    assert len(uses) == len({action for action, _ in uses})
 
 
 def test_an_action_named_by_a_tag_would_be_noticed() -> None:
@@ -50,6 +73,67 @@ def test_the_look_into_azure_needs_no_secret_and_is_out_of_reach_of_pull_request
 
     assert job["if"] == "vars.AZURE_CLIENT_ID != '' && github.event_name != 'pull_request'"
     assert "secrets." not in WORKFLOW.read_text()
+
+
+def writing_jobs_with_code(document: dict[Any, Any]) -> list[str]:
+    """Jobs that may change the repository or sign for it, and run this project's code or a package's."""
+    return [
+        name
+        for name, job in document["jobs"].items()
+        if {"contents", "pull-requests", "attestations"}
+        & {right for right, level in job.get("permissions", {}).items() if level == "write"}
+        and any(re.search(r"\b(make|pip|python3?|uv|npm)\b", command) for command in commands(job))
+    ]
+
+
+@EVERY
+def test_only_jobs_without_foreign_code_may_write(path: Path) -> None:
+    assert workflow(path)["permissions"] == {"contents": "read"}
+    assert writing_jobs_with_code(workflow(path)) == []
+
+
+def test_a_job_that_tests_and_writes_would_be_noticed() -> None:
+    job = {"permissions": {"contents": "write"}, "steps": [{"run": "make test"}]}
+
+    assert writing_jobs_with_code({"jobs": {"publish": job}}) == ["publish"]
+
+
+def test_a_release_is_tested_built_and_attested_with_what_it_installs() -> None:
+    jobs = workflow(WORKFLOWS / "release.yml")["jobs"]
+    attested = [
+        s["with"] for s in jobs["publish"]["steps"] if s.get("uses", "").startswith("actions/attest@")
+    ]
+
+    assert [c for c in commands(jobs["build"]) if c.startswith("make")] == ["make test", "make package sbom"]
+    assert jobs["publish"]["needs"] == "build"
+    assert attested == [{"subject-path": "app.zip"}, {"subject-path": "app.zip", "sbom-path": "app.cdx.json"}]
+    assert actions(jobs["publish"])[0] == "actions/download-artifact"
+
+
+def test_the_version_has_a_section_in_the_changelog() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert re.search(rf"^## \[{re.escape(version)}\] - ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_new_pins_are_tested_each_month_before_they_are_proposed() -> None:
+    document = workflow(WORKFLOWS / "update.yml")
+    jobs = document["jobs"]
+
+    # YAML 1.1 reads the word `on` as true.
+    assert document[True]["schedule"] == [{"cron": "0 5 1 * *"}]
+    assert [c for c in commands(jobs["pins"]) if c.startswith("make")] == [
+        "make requirements UPGRADE=1",
+        "make test",
+        "make test PYTHON=python3.13 VENV=.venv313",
+    ]
+    assert jobs["propose"]["needs"] == "pins"
+
+
+def test_new_actions_are_proposed_each_month() -> None:
+    [update] = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+
+    assert (update["package-ecosystem"], update["schedule"]) == ("github-actions", {"interval": "monthly"})
 
 
 def test_the_commands_that_the_readme_of_infra_gives_are_run() -> None:
