@@ -33,6 +33,12 @@ async def generate_token(req: func.HttpRequest) -> func.HttpResponse:
     return await wiring.http_api().generate_token(req)
 
 
+@app.route("services/{service}/gateways/{gatewayId}/generateToken/{format}", methods=["POST"])
+async def generate_token_in_format(req: func.HttpRequest) -> func.HttpResponse:
+    """Issue a token in a form that Docker, Kubernetes or a gateway's setting takes as it is."""
+    return await wiring.http_api().generate_token(req)
+
+
 @app.route("services/{service}/gateways", methods=["GET"])
 async def list_gateways(req: func.HttpRequest) -> func.HttpResponse:
     """Show a service's self-hosted gateways."""

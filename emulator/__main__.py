@@ -84,7 +84,7 @@ def _what_next(url: str) -> str:
         [
             "Try next:",
             f"  curl {key} {url}/api/services/contoso/gateways",
-            f"  curl {key} -X POST '{edge}/generateToken?format=kubernetesSecret'",
+            f"  curl {key} -X POST {edge}/generateToken/kubernetesSecret",
             f"  curl {key} -X POST {edge}/renew",
             "",
             "Ctrl-C ends it.",

@@ -22,9 +22,8 @@ HELM_SECRET_KEY = "gateway-key"  # noqa: S105 - a key's name
 
 
 class Form(StrEnum):
-    """The values of `?format=`."""
+    """The forms of a token that are not JSON, as the path names them."""
 
-    JSON = "json"
     HEADER = "headerValue"
     ENV_FILE = "envFile"
     KUBERNETES = "kubernetesSecret"

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from .access import Caller
 from .callers import bearer_token, key_id_of, verified_caller
@@ -24,7 +25,7 @@ from .health import Problem, problems_of
 from .http_answers import answered, json_answer, secret_answer
 from .issuing import Issued, issue_for, log_issued
 from .log_lines import log_line
-from .requests import TokenRequest, read_token_request
+from .requests import TokenRequest, read_token_request, require_no_query
 from .timestamps import written
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class HttpApi:
             raise
         try:
             asked = read_token_request(
-                request.route_params, request.params, request.get_body(), world.clock()
+                request.route_params, query_of(request), request.get_body(), world.clock()
             )
         except RequestInvalid as error:
             log_line("token.refused", logging.WARNING, caller=caller, code=error.code)
@@ -73,8 +74,9 @@ class HttpApi:
         return _in_form(issued, asked)
 
     @answered
-    async def health(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+    async def health(self, request: func.HttpRequest) -> func.HttpResponse:
         """Whether the app can do its job: 200 when it can, else 503 with what is wrong."""
+        require_no_query(query_of(request))
         record = None
         try:
             world = self._open_world()
@@ -85,6 +87,14 @@ class HttpApi:
         except GatewayTokensError as error:
             return _health([Problem(error.code, str(error))], record)
         return _health(problems, record)
+
+
+def query_of(request: func.HttpRequest) -> dict[str, str]:
+    """The query without `code`, which is the host's: a function key may come in it."""
+    # The host passes `code` on, in any case, and leaves parameters without a value out of `params`:
+    # AuthenticationLevelHandler.cs, GrpcMessageConversionExtensions.cs in https://github.com/Azure/azure-functions-host.
+    named = dict(parse_qsl(request.url.partition("?")[2], keep_blank_values=True))
+    return {name: value for name, value in (named | request.params).items() if name.casefold() != "code"}
 
 
 async def caller_of(world: World, request: func.HttpRequest) -> Caller:

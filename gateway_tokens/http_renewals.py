@@ -12,12 +12,12 @@ from .arm_budget import Cost
 from .discovery import Turns, unit_of
 from .errors import NotFound, NotManaged
 from .http_answers import answered, json_answer
-from .http_api import caller_of
+from .http_api import caller_of, query_of
 from .http_reports import report_answer, shown_row, summary
 from .model import GatewayRef
 from .renewing import look
 from .report import MOST_ROWS_KEPT, Row, SweepReport
-from .requests import read_gateway, read_service
+from .requests import read_gateway, read_service, require_no_query
 from .sweeping import plan, remembered, renew_now, sweep, terms_of
 from .units import Unit
 
@@ -45,7 +45,7 @@ class RenewalApi:
         """A service's self-hosted gateways that the caller may read, live, with what their destinations hold."""
         world = self._open_world()
         caller = await caller_of(world, request)
-        wanted = read_service(request.route_params)
+        wanted = read_service(request.route_params, query_of(request))
         scope = Scope(world.settings.estate.access, caller, Permission.READ)
         scope.require_some(wanted)
         found = world.settings.estate.service(wanted)
@@ -90,7 +90,7 @@ class RenewalApi:
         """Renew one gateway's token at all its destinations, now, due or not."""
         world = self._open_world()
         caller = await caller_of(world, request)
-        asked = read_gateway(request.route_params)
+        asked = read_gateway(request.route_params, query_of(request))
         Scope(world.settings.estate.access, caller, Permission.RENEW).require(asked)
         return await self._in_time(_renewed(world, asked, str(caller)), world)
 
@@ -128,8 +128,10 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
 
 
 async def _scope(world: World, request: func.HttpRequest, permission: Permission) -> Scope:
-    """What the caller may do this with. Raises AccessDenied when that is nothing."""
-    scope = Scope(world.settings.estate.access, await caller_of(world, request), permission)
+    """What the caller may do this with. Raises RequestInvalid, and AccessDenied when that is nothing."""
+    caller = await caller_of(world, request)
+    require_no_query(query_of(request))
+    scope = Scope(world.settings.estate.access, caller, permission)
     scope.require_some()
     return scope
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, model_validator
 
-from .documents import Duration, Part, read_json, read_part
+from .documents import Duration, Part, read_json, read_part, shown_name
 from .errors import Fault, RequestInvalid
 from .forms import Form, SecretName
 from .model import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType
@@ -27,6 +27,11 @@ SECRET_NAMES = {
     "secretName": r"^(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
     "secretKey": r"^(?!\.$|\.\.)[a-zA-Z0-9._-]{1,253}$",
     "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+}
+
+_ELSEWHERE = {
+    "format": "is part of the path: POST services/{service}/gateways/{gatewayId}/generateToken/{format}",
+    **dict.fromkeys(("keyType", "expiry", "lifetime"), "belongs in the body"),
 }
 
 
@@ -62,13 +67,13 @@ class TokenRequestBody(Part):
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token asked for; None leaves the choice to the gateway's rule."""
+    """A token asked for; None leaves the choice to the gateway's rule, and as `form` means JSON."""
 
     ref: GatewayRef
     key_type: KeyType | None
     expiry: datetime | None
     lifetime: timedelta | None
-    form: Form = Form.JSON
+    form: Form | None = None
     secret: SecretName = field(default_factory=SecretName)
 
 
@@ -76,12 +81,9 @@ def read_token_request(
     route: Mapping[str, str], query: Mapping[str, str], body: bytes, now: datetime
 ) -> TokenRequest:
     """The request as values. Raises RequestInvalid with every fault; the body may be empty."""
-    faults = _name_faults(route, "service", "gatewayId")
     asked, body_faults = _read_body(body, now)
-    form, query_faults = _read_query(query)
-    faults += [*query_faults, *body_faults]
-    if faults:
-        raise RequestInvalid(faults)
+    form, form_faults = _read_form(route, query)
+    _refuse([*_name_faults(route, "service", "gatewayId"), *form_faults, *body_faults])
     secret = SecretName(
         query.get("secretName", ""), query.get("secretKey", SecretName().key), query.get("namespace", "")
     )
@@ -89,18 +91,26 @@ def read_token_request(
     return TokenRequest(ref, asked.key_type, asked.expiry, asked.lifetime, form, secret)
 
 
-def read_gateway(route: Mapping[str, str]) -> GatewayRef:
+def read_gateway(route: Mapping[str, str], query: Mapping[str, str]) -> GatewayRef:
     """The gateway that a path names. Raises RequestInvalid."""
-    if faults := _name_faults(route, "service", "gatewayId"):
-        raise RequestInvalid(faults)
+    _refuse([*_name_faults(route, "service", "gatewayId"), *_query_faults(query)])
     return GatewayRef(route["service"], route["gatewayId"])
 
 
-def read_service(route: Mapping[str, str]) -> str:
+def read_service(route: Mapping[str, str], query: Mapping[str, str]) -> str:
     """The service that a path names. Raises RequestInvalid."""
-    if faults := _name_faults(route, "service"):
-        raise RequestInvalid(faults)
+    _refuse([*_name_faults(route, "service"), *_query_faults(query)])
     return route["service"]
+
+
+def require_no_query(query: Mapping[str, str]) -> None:
+    """Raises RequestInvalid unless the query is empty."""
+    _refuse(_query_faults(query))
+
+
+def _refuse(faults: list[Fault]) -> None:
+    if faults:
+        raise RequestInvalid(faults)
 
 
 def _name_faults(route: Mapping[str, str], *names: str) -> list[Fault]:
@@ -117,16 +127,29 @@ def _fits(pattern: str, text: str, most: int) -> bool:
     return len(text) <= most and re.fullmatch(pattern, text) is not None
 
 
-def _read_query(query: Mapping[str, str]) -> tuple[Form, list[Fault]]:
-    faults = [
+def _read_form(route: Mapping[str, str], query: Mapping[str, str]) -> tuple[Form | None, list[Fault]]:
+    """The form that the path names, and every fault of it and of the query."""
+    name = route.get("format")
+    if name is None:
+        return None, _query_faults(query, "api-version", **_ELSEWHERE)
+    form = next((form for form in Form if form == name), None)
+    faults = [] if form else [Fault("format", f"must be one of {', '.join(Form)}")]
+    known = SECRET_NAMES if form in {None, Form.KUBERNETES} else ()
+    return form, [*faults, *_query_faults(query, *known, **_ELSEWHERE)]
+
+
+def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> list[Fault]:
+    """Parameters that are not known, with the place for those that belong elsewhere; values that do not match."""
+    unknown = [
+        Fault(shown_name(name) or "query", elsewhere.get(name, "unknown query parameter"))
+        for name in query
+        if name not in known
+    ]
+    return unknown + [
         Fault(name, f"must match {pattern}")
         for name, pattern in SECRET_NAMES.items()
-        if name in query and re.fullmatch(pattern, query[name]) is None
+        if name in known and name in query and re.fullmatch(pattern, query[name]) is None
     ]
-    try:
-        return Form(query.get("format", Form.JSON)), faults
-    except ValueError:
-        return Form.JSON, [Fault("format", f"must be one of {', '.join(Form)}"), *faults]
 
 
 def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault]]:

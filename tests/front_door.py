@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
@@ -18,17 +19,21 @@ async def generate_token(
     *,
     service: str = "contoso",
     headers: Mapping[str, str] | None = None,
+    form: str | None = None,
     query: Mapping[str, str] | None = None,
     **named: str,
 ) -> Answer:
-    """`POST services/{service}/gateways/{gatewayId}/generateToken`; a body that is not bytes goes out as JSON.
+    """`POST services/{service}/gateways/{gatewayId}/generateToken`, with a form `.../generateToken/{format}`.
 
-    The query's parameters may come as a mapping, by name, or both.
+    A body that is not bytes goes out as JSON. The query's parameters may come as a mapping, by name, or both.
     """
     sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    route = {"service": service, "gatewayId": gateway}
-    asked = request("POST", GENERATE, route, headers=headers, query={**(query or {}), **named}, body=sent)
-    return await _call(function_app.generate_token, asked)
+    route = {"service": service, "gatewayId": gateway, **({} if form is None else {"format": form})}
+    path, function = GENERATE, function_app.generate_token
+    if form is not None:
+        path, function = f"{GENERATE}/{{format}}", function_app.generate_token_in_format
+    asked = request("POST", path, route, headers=headers, query={**(query or {}), **named}, body=sent)
+    return await _call(function, asked)
 
 
 async def list_gateways(service: str = "contoso", headers: Mapping[str, str] | None = None) -> Answer:
@@ -51,13 +56,14 @@ def request(
     query: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> func.HttpRequest:
-    """The request as the worker makes it."""
-    route = dict(route or {})
+    """The request as the worker makes it: the host leaves empty values out of the query, not out of the address."""
+    route, query = dict(route or {}), dict(query or {})
+    in_address = {name: quote(value, safe="") for name, value in route.items()}
     return func.HttpRequest(
         method,
-        f"https://app.example/api/{path.format(**route)}",
+        f"https://app.example/api/{path.format(**in_address)}?{urlencode(query)}",
         headers=dict(headers or {}),
-        params=dict(query or {}),
+        params={name: value for name, value in query.items() if value},
         route_params=route,
         body=body,
     )

@@ -105,12 +105,12 @@ async def test_a_token_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
     assert json.loads(answer.body)["value"].startswith("edge-01&")
 
 
-async def test_a_form_asked_for_by_query_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
+async def test_a_form_that_the_path_names_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
     answer = await worker.invoke_http(
-        "generate_token",
+        "generate_token_in_format",
         "POST",
-        "http://localhost/api/services/contoso/gateways/edge-01/generateToken?format=envFile",
-        params={"service": "contoso", "gatewayId": "edge-01"},
+        "http://localhost/api/services/contoso/gateways/edge-01/generateToken/envFile",
+        params={"service": "contoso", "gatewayId": "edge-01", "format": "envFile"},
     )
     assert answer.body.startswith(b"config.service.auth=GatewayKey edge-01&")
 

@@ -120,13 +120,13 @@ async def test_a_service_name_that_breaks_the_pattern_gets_400_before_azure_is_a
 
 @pytest.mark.parametrize("name", ["secretName", "secretKey", "namespace"])
 async def test_a_name_that_kubernetes_would_refuse_gets_400(name: str) -> None:
-    answer = await generate_token(format="kubernetesSecret", query={name: "Not/Good\n"})
+    answer = await generate_token(form="kubernetesSecret", query={name: "Not/Good\n"})
     assert answer.status_code == 400
     assert [fault["path"] for fault in document(answer)["faults"]] == [name]
 
 
 async def test_faults_of_path_query_and_body_come_together() -> None:
-    answer = await generate_token("managed", {"keyType": 1}, service="-", format="x", namespace="-")
+    answer = await generate_token("managed", {"keyType": 1}, service="-", form="x", namespace="-")
     paths = {fault["path"] for fault in document(answer)["faults"]}
     assert paths == {"service", "gatewayId", "format", "namespace", "keyType"}
 

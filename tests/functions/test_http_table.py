@@ -118,21 +118,14 @@ async def test_names_are_found_in_any_case() -> None:
     assert document(answer)["gatewayId"] == "edge-01"
 
 
-async def test_format_json_is_the_usual_answer() -> None:
-    body = {"expiry": minute(timedelta(days=3)).strftime(STAMP)}
-    assert document(await generate_token(body=body, format="json")) == document(
-        await generate_token(body=body)
-    )
-
-
 async def test_format_header_value_gives_the_gateway_key_header() -> None:
-    answer = await generate_token(format="headerValue")
+    answer = await generate_token(form="headerValue")
     assert answer.mimetype == "text/plain"
     assert re.fullmatch(r"GatewayKey edge-01&[0-9]{12}&[A-Za-z0-9+/]+={0,2}", text(answer))
 
 
 async def test_format_env_file_gives_a_line_for_docker() -> None:
-    answer = await generate_token(format="envFile")
+    answer = await generate_token(form="envFile")
     assert answer.mimetype == "text/plain"
     name, _, value = text(answer).partition("=")
     assert name == "config.service.auth"
@@ -142,7 +135,7 @@ async def test_format_env_file_gives_a_line_for_docker() -> None:
 
 
 async def test_format_kubernetes_secret_suits_the_helm_chart() -> None:
-    answer = await generate_token(format="kubernetesSecret")
+    answer = await generate_token(form="kubernetesSecret")
     manifest = document(answer)
     assert (answer.mimetype, manifest["apiVersion"], manifest["kind"]) == ("application/json", "v1", "Secret")
     assert manifest["metadata"]["name"] == "edge-01-token"
@@ -154,7 +147,7 @@ async def test_format_kubernetes_secret_suits_the_helm_chart() -> None:
 
 async def test_format_kubernetes_secret_takes_its_names_from_the_query() -> None:
     answer = await generate_token(
-        format="kubernetesSecret", secretName="apim", secretKey="value", namespace="gateways"
+        form="kubernetesSecret", secretName="apim", secretKey="value", namespace="gateways"
     )
     manifest = document(answer)
     assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("apim", "gateways")
@@ -162,7 +155,7 @@ async def test_format_kubernetes_secret_takes_its_names_from_the_query() -> None
 
 
 async def test_an_unknown_format_is_refused_and_the_known_ones_named() -> None:
-    answer = await generate_token(format="yaml")
+    answer = await generate_token(form="yaml")
     assert answer.status_code == 400
     [fault] = document(answer)["faults"]
     assert fault["path"] == "format"
@@ -257,9 +250,9 @@ async def every_kind_of_answer(emulator: Emulator) -> list[tuple[int, Answer]]:
     emulator.azure.faults.remove(fault)
     return [
         (200, await generate_token()),
-        (200, await generate_token(format="headerValue")),
-        (200, await generate_token(format="envFile")),
-        (200, await generate_token(format="kubernetesSecret")),
+        (200, await generate_token(form="headerValue")),
+        (200, await generate_token(form="envFile")),
+        (200, await generate_token(form="kubernetesSecret")),
         (200, await list_gateways()),
         (200, await health()),
         (400, await generate_token(body=b"{")),

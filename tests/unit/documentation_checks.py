@@ -88,7 +88,7 @@ def that_requests_are_explained(documents: Mapping[str, str]) -> list[str]:
     title = "`POST /api/services/{service}/gateways/{gatewayId}/generateToken`"
     return [
         *difference("api.md, body", set(names(section(text, title), "Field")), _fields(TokenRequestBody)),
-        *difference("api.md, query", set(names(text, "Query parameter")), {"format", *SECRET_NAMES}),
+        *difference("api.md, query", set(names(text, "Query parameter")), {"api-version", *SECRET_NAMES}),
         *difference("api.md, formats", set(names(text, "Format")), set(Form)),
     ]
 

@@ -20,7 +20,7 @@ DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 
 
 def test_the_forms_have_the_names_that_callers_use() -> None:
-    assert [str(form) for form in Form] == ["json", "headerValue", "envFile", "kubernetesSecret"]
+    assert [str(form) for form in Form] == ["headerValue", "envFile", "kubernetesSecret"]
 
 
 def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:

@@ -13,10 +13,12 @@ from gateway_tokens.forms import Form, SecretName
 from gateway_tokens.model import GatewayRef, KeyType
 from gateway_tokens.requests import (
     MAX_BODY_BYTES,
+    SECRET_NAMES,
     TokenRequest,
     read_gateway,
     read_service,
     read_token_request,
+    require_no_query,
 )
 from tests.unit.samples import NOW
 
@@ -25,6 +27,13 @@ NO_TIMESTAMP = "must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ"
 NO_DURATION = "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
 PAST = "is in the past, or less than a minute ahead: tokens are cut to the minute"
 SECOND = timedelta(seconds=1)
+
+
+def in_form(form: str) -> dict[str, str]:
+    return {**ROUTE, "format": form}
+
+
+MANIFEST = in_form(Form.KUBERNETES)
 
 
 def read(
@@ -54,9 +63,7 @@ def stamp(ahead: timedelta) -> str:
     "body", [b"", b" \r\n\t", b"{}", b'{"keyType": null, "expiry": null, "lifetime": null}']
 )
 def test_a_body_that_asks_for_nothing_leaves_everything_to_the_gateways_rule(body: bytes) -> None:
-    assert read(body) == TokenRequest(
-        GatewayRef("contoso", "edge-01"), None, None, None, Form.JSON, SecretName()
-    )
+    assert read(body) == TokenRequest(GatewayRef("contoso", "edge-01"), None, None, None, None, SecretName())
 
 
 def test_key_and_expiry_are_read() -> None:
@@ -71,7 +78,7 @@ def test_a_lifetime_is_read() -> None:
 
 @pytest.mark.parametrize("service", ["a", "A1", "contoso-apim", "a" * 50])
 def test_a_service_name_within_azures_pattern_is_read(service: str) -> None:
-    assert read_service({"service": service}) == service
+    assert read_service({"service": service}, {}) == service
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ def test_a_service_name_within_azures_pattern_is_read(service: str) -> None:
 )
 def test_a_service_name_outside_azures_pattern_is_refused(service: str) -> None:
     with pytest.raises(RequestInvalid) as refused:
-        read_service({"service": service})
+        read_service({"service": service}, {})
     assert [fault.path for fault in refused.value.faults] == ["service"]
     assert "at most 50 characters" in refused.value.faults[0].message
 
@@ -105,7 +112,7 @@ def test_a_service_name_outside_azures_pattern_is_refused(service: str) -> None:
     "gateway", ["a", "1", "Edge_01.eu~x-", "...", ".a", "a" * 80, "managed1", "amanaged"]
 )
 def test_a_gateway_id_that_azure_could_have_is_read(gateway: str) -> None:
-    assert read_gateway({"service": "contoso", "gatewayId": gateway}).gateway == gateway
+    assert read_gateway({"service": "contoso", "gatewayId": gateway}, {}).gateway == gateway
 
 
 @pytest.mark.parametrize(
@@ -138,7 +145,7 @@ def test_a_gateway_id_that_plays_tricks_or_is_azures_own_is_refused(gateway: str
     route = {"service": "contoso", "gatewayId": gateway}
     assert paths_of(route=route) == ["gatewayId"]
     with pytest.raises(RequestInvalid):
-        read_gateway(route)
+        read_gateway(route, {})
 
 
 def test_a_path_without_its_names_is_refused() -> None:
@@ -151,18 +158,71 @@ def test_a_refused_name_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("form", Form)
 def test_each_form_may_be_asked_for(form: Form) -> None:
-    assert read(query={"format": str(form)}).form is form
+    assert read(route=in_form(form)).form is form
 
 
-@pytest.mark.parametrize("form", ["", "JSON", "yaml", "json "])
+@pytest.mark.parametrize("form", ["", "json", "envfile", "yaml", "envFile "])
 def test_any_other_form_is_refused(form: str) -> None:
-    assert faults_of(query={"format": form}) == [
-        ("format", "must be one of json, headerValue, envFile, kubernetesSecret")
+    assert faults_of(route=in_form(form)) == [
+        ("format", "must be one of headerValue, envFile, kubernetesSecret")
     ]
 
 
+@pytest.mark.parametrize("form", ["json", "envFile", ""])
+@pytest.mark.parametrize("route", [ROUTE, in_form(Form.ENV_FILE)])
+def test_a_form_in_the_query_is_refused_and_the_path_for_it_is_named(
+    form: str, route: dict[str, str]
+) -> None:
+    [(path, message)] = faults_of(query={"format": form}, route=route)
+    assert path == "format"
+    assert "services/{service}/gateways/{gatewayId}/generateToken/{format}" in message
+
+
+@pytest.mark.parametrize("name", ["keyType", "expiry", "lifetime"])
+def test_a_field_of_the_body_is_refused_in_the_query(name: str) -> None:
+    for route in (ROUTE, in_form(Form.HEADER)):
+        assert faults_of(query={name: "PT1H"}, route=route) == [(name, "belongs in the body")]
+
+
+def test_the_version_that_azures_own_operation_demands_is_taken_with_it_only() -> None:
+    assert read(query={"api-version": "2024-05-01"}).form is None
+    for form in Form:
+        assert paths_of(query={"api-version": "2024-05-01"}, route=in_form(form)) == ["api-version"]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+@pytest.mark.parametrize("route", [ROUTE, in_form(Form.HEADER), in_form(Form.ENV_FILE)])
+def test_the_names_of_a_secret_are_taken_with_that_form_only(name: str, route: dict[str, str]) -> None:
+    assert faults_of(query={name: "a"}, route=route) == [(name, "unknown query parameter")]
+
+
+@pytest.mark.parametrize("name", ["fromat", "secretname", "", "a b", "é"])
+def test_any_other_query_parameter_is_refused_by_name(name: str) -> None:
+    fault = (name or "query", "unknown query parameter")
+    assert faults_of(query={name: ""}) == [fault]
+    for form in Form:
+        assert faults_of(query={name: "x"}, route=in_form(form)) == [fault]
+    for call in (
+        lambda: read_gateway(ROUTE, {name: "x"}),
+        lambda: read_service(ROUTE, {name: "x"}),
+        lambda: require_no_query({name: "x"}),
+    ):
+        with pytest.raises(RequestInvalid) as refused:
+            call()
+        assert [(found.path, found.message) for found in refused.value.faults] == [fault]
+
+
+def test_an_empty_query_is_no_fault() -> None:
+    require_no_query({})
+
+
+@pytest.mark.parametrize("name", ["edge-01&202612011200&" + "A" * 9, "a" * 101])
+def test_a_query_parameter_whose_name_may_be_a_token_is_not_repeated(name: str) -> None:
+    assert paths_of(query={name: ""}) == ["(a name withheld)"]
+
+
 def test_a_secrets_names_are_read() -> None:
-    asked = read(query={"secretName": "mine", "secretKey": "value", "namespace": "apim"})
+    asked = read(query={"secretName": "mine", "secretKey": "value", "namespace": "apim"}, route=MANIFEST)
     assert asked.secret == SecretName("mine", "value", "apim")
 
 
@@ -182,7 +242,7 @@ def test_a_secrets_names_are_read() -> None:
     ],
 )
 def test_a_secrets_name_at_the_boundary_of_kubernetes_is_read(name: str, value: str) -> None:
-    asked = read(query={name: value}).secret
+    asked = read(query={name: value}, route=MANIFEST).secret
     assert value in {asked.name, asked.key, asked.namespace}
 
 
@@ -215,7 +275,7 @@ def test_a_secrets_name_at_the_boundary_of_kubernetes_is_read(name: str, value: 
     ],
 )
 def test_a_secrets_name_that_kubernetes_would_refuse_is_refused(name: str, value: str) -> None:
-    assert paths_of(query={name: value}) == [name]
+    assert paths_of(query={name: value}, route=MANIFEST) == [name]
 
 
 def test_a_body_of_16_kibibytes_is_read() -> None:
@@ -374,14 +434,15 @@ def test_a_lifetime_at_its_bounds_is_read(lifetime: str) -> None:
 
 def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:
     found = paths_of(
-        route={"service": "1", "gatewayId": "managed"},
-        query={"format": "x", "secretName": "X", "secretKey": "", "namespace": "a.b"},
+        route={"service": "1", "gatewayId": "managed", "format": "x"},
+        query={"secretName": "X", "secretKey": "", "namespace": "a.b", "more": "x"},
         body={"keyType": "x", "expiry": "x", "lifetime": "x", "more": 1},
     )
     assert found == [
         "service",
         "gatewayId",
         "format",
+        "more",
         "secretName",
         "secretKey",
         "namespace",
@@ -392,9 +453,9 @@ def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:
     ]
 
 
-@given(st.binary(max_size=200), st.text(max_size=10), st.text(max_size=10))
-def test_nothing_that_is_sent_is_more_than_a_fault(body: bytes, gateway: str, form: str) -> None:
+@given(st.binary(max_size=200), st.text(max_size=10), st.text(max_size=10), st.text(max_size=10))
+def test_nothing_that_is_sent_is_more_than_a_fault(body: bytes, gateway: str, form: str, name: str) -> None:
     try:
-        read(body, {"format": form}, {"service": "contoso", "gatewayId": gateway})
+        read(body, {name: ""}, {"service": "contoso", "gatewayId": gateway, "format": form})
     except RequestInvalid as error:
         assert error.faults  # noqa: PT017 - most of these are refused, none need be
