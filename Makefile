@@ -11,7 +11,7 @@ UV := uv==0.13.9
 CYCLONEDX := cyclonedx-bom==7.5.0
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit bench schema requirements package sbom clean
+.PHONY: run test lint types unit bench infra schema requirements package sbom clean
 
 run: $(VENV)/.app
 	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
@@ -30,6 +30,10 @@ unit: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
+
+# Formats and lints the Bicep files and writes their digests anew; CHECK=1 only says what is not up to date.
+infra:
+	BICEP="$(BICEP)" $(PYTHON) -m tools.infra $(if $(CHECK),--check)
 
 schema: $(VENV)/.dev
 	$(BIN)/python -m tools.schema

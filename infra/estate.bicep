@@ -176,77 +176,96 @@ type callerType = {
   functionKey: bool?
 }
 
+@export()
+@sealed()
+@description('A secret and its vault, by their names.')
+type secretType = {
+  @description('Required. The name of the vault.')
+  vault: string
+
+  @description('Required. The name of the secret.')
+  secret: string
+}
+
 // ---------------------------------------------------------------------------------------------------------
-// What follows from the estate. Resource ids are lower-cased so that the same place is granted once however
+// What follows from the estate. Resource ids are lower-cased, so that the same resource is granted once however
 // it is spelled.
 // ---------------------------------------------------------------------------------------------------------
 
 @export()
-@description('The settings document: the estate with the address of each vault in place of its resource id.')
-func settingsDocument(estate object, vaultSuffix string) object =>
+@description('The settings document as text: the estate with the address of each vault in place of its resource id, and without nulls. An address ends in the given suffix.')
+func documentText(estate estateType, vaultSuffix string) string =>
+  string(shallowMerge([
+    { services: mapValues(estate.services, service => serviceOf(service, vaultSuffix)) }
+    { access: map(estate.?access ?? [], rule => accessRuleOf(rule)) }
+  ]))
+
+#disable-next-line use-user-defined-types
+func serviceOf(service serviceType, vaultSuffix string) object => {
+  resourceId: service.resourceId
+  gateways: mapValues(service.?gateways ?? {}, rule => ruleOf(rule, vaultSuffix))
+}
+
+#disable-next-line use-user-defined-types
+func ruleOf(rule gatewayRuleType, vaultSuffix string) object =>
   shallowMerge([
-    estate
+    withoutNulls(rule)
     {
-      services: mapValues(
-        estate.services,
-        service =>
-          shallowMerge([
-            service
-            {
-              gateways: mapValues(
-                service.?gateways ?? {},
-                rule =>
-                  shallowMerge([
-                    rule
-                    {
-                      destinations: map(
-                        rule.?destinations ?? [],
-                        destination => withVaultAddresses(destination, vaultSuffix)
-                      )
-                    }
-                  ])
-              )
-            }
-          ])
-      )
+      destinations: map(rule.?destinations ?? [], destination => destinationOf(destination, vaultSuffix))
     }
   ])
 
-func withVaultAddresses(destination object, vaultSuffix string) object =>
+#disable-next-line use-user-defined-types
+func destinationOf(destination destinationType, vaultSuffix string) object =>
   shallowMerge([
-    destination
-    destination.?vault == null ? {} : { vault: vaultAddress(destination.vault, vaultSuffix) }
+    withoutNulls(destination)
+    destination.?vault == null ? {} : { vault: vaultAddress(destination.vault!, vaultSuffix) }
     destination.?signIn == null
       ? {}
-      : { signIn: { vault: vaultAddress(destination.signIn.vault, vaultSuffix), secret: destination.signIn.secret } }
+      : {
+          signIn: {
+            vault: vaultAddress(destination.signIn!.vault, vaultSuffix)
+            secret: destination.signIn!.secret
+          }
+        }
+    destination.?restart == null ? {} : { restart: withoutNulls(destination.restart!) }
   ])
+
+#disable-next-line use-user-defined-types
+func accessRuleOf(rule accessRuleType) object =>
+  shallowMerge([withoutNulls(rule), { caller: withoutNulls(rule.caller) }])
+
+// Of objects of any type, on purpose. Calls of it must not be nested: the engine takes that for a cycle.
+#disable-next-line use-user-defined-types
+func withoutNulls(values object) object =>
+  toObject(filter(items(values), entry => entry.value != null), entry => entry.key, entry => entry.value)
 
 func vaultAddress(id string, vaultSuffix string) string => 'https://${nameOf(id)}${vaultSuffix}'
 
 @export()
 @description('The resource ids of the API Management services.')
-func apiManagementIds(estate object) string[] =>
+func apiManagementIds(estate estateType) string[] =>
   distinct(map(items(estate.services), service => toLower(service.value.resourceId)))
 
 @export()
 @description('The resource ids of the vaults that tokens are written to.')
-func vaultIds(estate object) string[] =>
-  distinct(map(deliveries(estate, 'keyVault'), delivery => toLower(delivery.destination.vault)))
+func vaultIds(estate estateType) string[] =>
+  distinct(map(destinationsOf(estate, 'keyVault'), destination => toLower(destination.vault)))
 
 @export()
 @description('The resource ids of the AKS clusters that are asked for their address.')
-func clusterIds(estate object) string[] =>
+func clusterIds(estate estateType) string[] =>
   distinct(map(
-    filter(deliveries(estate, 'kubernetes'), delivery => (delivery.destination.?cluster != null)),
-    delivery => toLower(delivery.destination.cluster)
+    filter(destinationsOf(estate, 'kubernetes'), destination => (destination.?cluster != null)),
+    destination => toLower(destination.cluster)
   ))
 
 @export()
 @description('The resource ids of the secrets that hold service accounts\' tokens.')
-func signInSecretIds(estate object) string[] =>
+func signInSecretIds(estate estateType) string[] =>
   distinct(map(
-    filter(deliveries(estate, 'kubernetes'), delivery => (delivery.destination.?signIn != null)),
-    delivery => toLower('${delivery.destination.signIn.vault}/secrets/${delivery.destination.signIn.secret}')
+    filter(destinationsOf(estate, 'kubernetes'), destination => (destination.?signIn != null)),
+    destination => toLower('${destination.signIn.vault}/secrets/${destination.signIn.secret}')
   ))
 
 @export()
@@ -254,9 +273,14 @@ func signInSecretIds(estate object) string[] =>
 func resourceGroupsOf(ids string[]) string[] => distinct(map(ids, id => resourceGroupOf(id)))
 
 @export()
+@description('The resource ids among the ids that are in the resource group.')
+func idsIn(resourceGroupId string, ids string[]) string[] =>
+  filter(ids, id => (resourceGroupOf(id) == resourceGroupId))
+
+@export()
 @description('The names of the resources among the ids that are in the resource group.')
 func namesIn(resourceGroupId string, ids string[]) string[] =>
-  map(filter(ids, id => (resourceGroupOf(id) == resourceGroupId)), id => nameOf(id))
+  map(idsIn(resourceGroupId, ids), id => nameOf(id))
 
 @export()
 @description('The name of the resource that an id names.')
@@ -264,25 +288,19 @@ func nameOf(id string) string => split(id, '/')[8]
 
 @export()
 @description('The secrets among the ids that are in the resource group: vault and name of each.')
-func secretsIn(resourceGroupId string, ids string[]) object[] =>
-  map(
-    filter(ids, id => (resourceGroupOf(id) == resourceGroupId)),
-    id => { vault: nameOf(id), secret: split(id, '/')[10] }
-  )
+func secretsIn(resourceGroupId string, ids string[]) secretType[] =>
+  map(idsIn(resourceGroupId, ids), id => { vault: nameOf(id), secret: split(id, '/')[10] })
 
 func resourceGroupOf(id string) string => join(take(split(id, '/'), 5), '/')
 
-func deliveries(estate object, kind string) object[] =>
+// Of rules that renew: nothing is granted for gateways that are left alone.
+func destinationsOf(estate estateType, kind string) destinationType[] =>
   flatten(map(
     items(estate.services),
     service =>
       flatten(map(
         filter(items(service.value.?gateways ?? {}), rule => (rule.value.?renew ?? true)),
-        rule =>
-          map(
-            filter(rule.value.?destinations ?? [], destination => (destination.kind == kind)),
-            destination => { service: service.key, pattern: rule.key, destination: destination }
-          )
+        rule => filter(rule.value.?destinations ?? [], destination => (destination.kind == kind))
       ))
   ))
 

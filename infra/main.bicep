@@ -3,7 +3,7 @@ metadata description = 'The function app, its rights on every API Management ser
 
 targetScope = 'subscription'
 
-import { estateType, settingsDocument, apiManagementIds, vaultIds, clusterIds, signInSecretIds, resourceGroupsOf, namesIn, nameOf, secretsIn } from 'estate.bicep'
+import { apiManagementIds, documentText, estateType } from 'estate.bicep'
 import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
 @description('Required. The API Management services, how their gateways are kept, and who may do what.')
@@ -75,17 +75,32 @@ param deliverEvents bool = true
 @description('Optional. System topics that exist already, by the lower-case name of the API Management service.')
 param existingEventTopics topicNamesType = {}
 
-@description('Optional. Whether the app may regenerate gateway keys. That ends every token of a key at once.')
-param mayRegenerateKeys bool = false
-
 @description('Optional. Roles that exist already. Default: custom roles are defined beside what they open.')
 param existingRoles existingRolesType = {}
+
+@description('Optional. Where the rights on the estate are granted: here, or elsewhere by whoever deploys grants.bicep.')
+param grants 'here' | 'elsewhere' = 'here'
+
+@description('Optional. Enters the names of all assignments. Raise it when Azure answers RoleAssignmentUpdateNotPermitted.')
+@minValue(1)
+param generation int = 1
 
 @description('Optional. The resource id of the action group that alerts go to. Default: no alerts.')
 param actionGroupId string?
 
 @description('Optional. How long without a completed sweep raises an alert: three intervals of the schedule.')
-param sweepSilence 'PT15M' | 'PT30M' | 'PT45M' | 'PT1H' | 'PT2H' | 'PT3H' | 'PT4H' | 'PT5H' | 'PT6H' | 'P1D' | 'P2D' = 'PT3H'
+param sweepSilence
+  | 'PT15M'
+  | 'PT30M'
+  | 'PT45M'
+  | 'PT1H'
+  | 'PT2H'
+  | 'PT3H'
+  | 'PT4H'
+  | 'PT5H'
+  | 'PT6H'
+  | 'P1D'
+  | 'P2D' = 'PT3H'
 
 @description('Optional. How many refused calls in fifteen minutes raise an alert.')
 @minValue(1)
@@ -95,10 +110,13 @@ var packageContainer = 'app-package'
 var stateContainer = 'gateway-tokens'
 var eventQueue = 'gateway-events'
 var suffix = uniqueString(subscription().id, resourceGroupName, name)
-var services = apiManagementIds(estate)
-var vaults = vaultIds(estate)
-var clusters = clusterIds(estate)
-var signInSecrets = signInSecretIds(estate)
+// Names and ids are composed here, never read from outputs: What-If shows only what follows from values known beforehand.
+var identityName = 'id-${name}-${suffix}'
+var functionAppName = 'func-${name}-${suffix}'
+var storageName = 'st${take(replace(toLower(name), '-', ''), 9)}${suffix}'
+var assignee = '${toLower(identityReference.id)}#${generation}'
+// Stands for the end of a vault's address in the settings document until the cloud is known.
+var vaultSuffix = '.vault-of-the-cloud'
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   name: resourceGroupName
@@ -106,10 +124,15 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   tags: tags
 }
 
+resource identityReference 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  scope: group
+  name: identityName
+}
+
 module identity 'modules/identity.bicep' = {
   scope: group
   params: {
-    name: 'id-${name}-${suffix}'
+    name: identityName
     location: location
     tags: tags
   }
@@ -123,6 +146,7 @@ module monitoring 'modules/monitoring.bicep' = {
     existingWorkspaceId: workspaceId
     retentionInDays: logRetentionInDays
     principalId: identity.outputs.principalId
+    assignee: assignee
     location: location
     tags: tags
   }
@@ -131,7 +155,7 @@ module monitoring 'modules/monitoring.bicep' = {
 module storage 'modules/storage.bicep' = {
   scope: group
   params: {
-    name: 'st${take(replace(toLower(name), '-', ''), 9)}${suffix}'
+    name: storageName
     sku: storageSku
     packageContainer: packageContainer
     stateContainer: stateContainer
@@ -139,17 +163,44 @@ module storage 'modules/storage.bicep' = {
     takesEvents: deliverEvents
     network: network
     principalId: identity.outputs.principalId
+    assignee: assignee
     location: location
     tags: tags
   }
 }
 
+module newVault 'modules/vault.bicep' = if (newVaultName != null) {
+  scope: group
+  params: {
+    name: newVaultName!
+    location: location
+    tags: tags
+  }
+}
+
+module access 'modules/estateAccess.bicep' = if (grants == 'here') {
+  scope: group
+  params: {
+    estate: estate
+    principalId: identity.outputs.principalId
+    assignee: assignee
+    existingRoles: existingRoles
+  }
+  dependsOn: [newVault]
+}
+
 module functionApp 'modules/functionApp.bicep' = {
   scope: group
   params: {
-    name: 'func-${name}-${suffix}'
+    name: functionAppName
     planName: 'plan-${name}-${suffix}'
-    document: string(settingsDocument(estate, environment().suffixes.keyvaultDns))
+    cloud: {
+      name: environment().name
+      resourceManager: environment().resourceManager
+      audiences: environment().authentication.audiences
+      loginEndpoint: environment().authentication.loginEndpoint
+    }
+    document: replace(documentText(estate, vaultSuffix), vaultSuffix, environment().suffixes.keyvaultDns)
     renewalSchedule: renewalSchedule
     noRunAfterHours: noRunAfterHours
     signIn: signIn
@@ -158,7 +209,7 @@ module functionApp 'modules/functionApp.bicep' = {
     network: network
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
-    identityId: identity.outputs.id
+    identityId: identityReference.id
     clientId: identity.outputs.clientId
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
@@ -172,85 +223,19 @@ module functionApp 'modules/functionApp.bicep' = {
   }
 }
 
-module newVault 'modules/vault.bicep' = if (newVaultName != null) {
+module events 'modules/events.bicep' = if (deliverEvents) {
   scope: group
   params: {
-    name: newVaultName!
-    location: location
+    services: apiManagementIds(estate)
+    existingTopics: existingEventTopics
+    subscriptionName: '${name}-${suffix}'
+    storageAccountName: storageName
+    queueName: eventQueue
+    generation: generation
     tags: tags
   }
+  dependsOn: [storage]
 }
-
-module apiManagementAccess 'modules/apiManagementAccess.bicep' = [for place in resourceGroupsOf(services): {
-  scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
-  params: {
-    serviceNames: namesIn(place, services)
-    principalId: identity.outputs.principalId
-    issuerRoleId: existingRoles.?issuer
-    mayRegenerateKeys: mayRegenerateKeys
-    keyRegeneratorRoleId: existingRoles.?keyRegenerator
-  }
-}]
-
-module vaultAccess 'modules/vaultAccess.bicep' = [for place in resourceGroupsOf(vaults): {
-  scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
-  params: {
-    vaultNames: namesIn(place, vaults)
-    principalId: identity.outputs.principalId
-    writerRoleId: existingRoles.?secretWriter
-  }
-  dependsOn: [newVault]
-}]
-
-module secretAccess 'modules/secretAccess.bicep' = [for place in resourceGroupsOf(signInSecrets): {
-  scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
-  params: {
-    held: secretsIn(place, signInSecrets)
-    principalId: identity.outputs.principalId
-  }
-}]
-
-module clusterAccess 'modules/clusterAccess.bicep' = [for place in resourceGroupsOf(clusters): {
-  scope: resourceGroup(split(place, '/')[2], split(place, '/')[4])
-  params: {
-    clusterNames: namesIn(place, clusters)
-    principalId: identity.outputs.principalId
-  }
-}]
-
-resource eventSources 'Microsoft.ApiManagement/service@2024-05-01' existing = [for id in services: {
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  name: nameOf(id)
-}]
-
-module eventTopics 'modules/eventTopic.bicep' = [for (id, index) in services: if (deliverEvents) {
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    serviceName: nameOf(id)
-    location: eventSources[index].location
-    existingName: existingEventTopics[?nameOf(id)]
-    tags: tags
-  }
-}]
-
-module eventSenders 'modules/eventSender.bicep' = [for (id, index) in services: if (deliverEvents) {
-  scope: group
-  params: {
-    storageAccountName: storage.outputs.name
-    queueName: eventQueue
-    principalId: eventTopics[index]!.outputs.principalId
-  }
-}]
-
-module eventSubscriptions 'modules/eventSubscription.bicep' = [for (id, index) in services: if (deliverEvents) {
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    topicName: eventTopics[index]!.outputs.name
-    name: '${name}-${suffix}'
-    storageAccountId: eventSenders[index]!.outputs.storageAccountId
-    queueName: eventQueue
-  }
-}]
 
 module alerts 'modules/alerts.bicep' = if (actionGroupId != null) {
   scope: group
@@ -267,7 +252,7 @@ module alerts 'modules/alerts.bicep' = if (actionGroupId != null) {
 }
 
 @description('The name of the function app, for `func azure functionapp publish`.')
-output functionAppName string = functionApp.outputs.name
+output functionAppName string = functionAppName
 
 @description('The resource id of the function app.')
 output functionAppId string = functionApp.outputs.id
@@ -279,7 +264,7 @@ output endpoint string = functionApp.outputs.endpoint
 output resourceGroupName string = group.name
 
 @description('The resource id of the app\'s identity.')
-output identityId string = identity.outputs.id
+output identityId string = identityReference.id
 
 @description('The object id of the app\'s identity, for roles that others grant and for kubernetes-rbac.yaml.')
 output identityPrincipalId string = identity.outputs.principalId
@@ -288,7 +273,7 @@ output identityPrincipalId string = identity.outputs.principalId
 output identityClientId string = identity.outputs.clientId
 
 @description('The name of the storage account.')
-output storageAccountName string = storage.outputs.name
+output storageAccountName string = storageName
 
 @description('The resource id of the Log Analytics workspace.')
 output workspaceId string = monitoring.outputs.workspaceId

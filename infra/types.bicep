@@ -50,11 +50,11 @@ type existingRolesType = {
   @description('Optional. May read gateways and generate their tokens.')
   issuer: string?
 
-  @description('Optional. May regenerate gateway keys.')
-  keyRegenerator: string?
-
   @description('Optional. May set and read secrets, such as Key Vault Secrets Officer.')
   secretWriter: string?
+
+  @description('Optional. May ask AKS clusters for their address.')
+  clusterReader: string?
 }
 
 @export()
@@ -62,4 +62,21 @@ type existingRolesType = {
 type topicNamesType = {
   @description('Required. The name of a system topic.')
   *: string
+}
+
+@export()
+@sealed()
+@description('What the cloud of a deployment says of itself: a part of what environment() answers.')
+type cloudType = {
+  @description('Required. The name of the cloud.')
+  name: string
+
+  @description('Required. The address of Azure Resource Manager.')
+  resourceManager: string
+
+  @description('Required. The audiences of Azure Resource Manager.')
+  audiences: string[]
+
+  @description('Required. The address where Entra signs in.')
+  loginEndpoint: string
 }

@@ -13,7 +13,18 @@ param workspaceId string
 param componentId string
 
 @description('Required. How long without a completed sweep is too long: three intervals of the schedule.')
-param sweepSilence 'PT15M' | 'PT30M' | 'PT45M' | 'PT1H' | 'PT2H' | 'PT3H' | 'PT4H' | 'PT5H' | 'PT6H' | 'P1D' | 'P2D'
+param sweepSilence
+  | 'PT15M'
+  | 'PT30M'
+  | 'PT45M'
+  | 'PT1H'
+  | 'PT2H'
+  | 'PT3H'
+  | 'PT4H'
+  | 'PT5H'
+  | 'PT6H'
+  | 'P1D'
+  | 'P2D'
 
 @description('Required. How many refused calls in fifteen minutes are a burst.')
 @minValue(1)
@@ -69,36 +80,38 @@ var rules = [
   }
 ]
 
-resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: '${namePrefix}-${rule.name}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: '${namePrefix}: ${rule.name}'
-    description: rule.description
-    enabled: true
-    severity: rule.severity
-    scopes: [workspaceId]
-    windowSize: rule.window
-    evaluationFrequency: rule.frequency
-    autoMitigate: true
-    // A new workspace has no such table yet, and would refuse the query.
-    skipQueryValidation: true
-    criteria: {
-      allOf: [
-        {
-          query: rule.query
-          timeAggregation: 'Count'
-          operator: 'GreaterThan'
-          threshold: rule.threshold
-          failingPeriods: {
-            numberOfEvaluationPeriods: 1
-            minFailingPeriodsToAlert: 1
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for rule in rules: {
+    name: '${namePrefix}-${rule.name}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${namePrefix}: ${rule.name}'
+      description: rule.description
+      enabled: true
+      severity: rule.severity
+      scopes: [workspaceId]
+      windowSize: rule.window
+      evaluationFrequency: rule.frequency
+      autoMitigate: true
+      // A new workspace has no such table yet, and would refuse the query.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: rule.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
           }
-        }
-      ]
+        ]
+      }
+      actions: { actionGroups: [actionGroupId] }
     }
-    actions: { actionGroups: [actionGroupId] }
   }
-}]
+]

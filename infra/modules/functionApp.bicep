@@ -1,13 +1,16 @@
 metadata name = 'Function app'
 metadata description = 'The function app on Flex Consumption, its settings and how callers sign in.'
 
-import { networkType, signInType, tagsType } from '../types.bicep'
+import { cloudType, networkType, signInType, tagsType } from '../types.bicep'
 
 @description('Required. The name of the function app.')
 param name string
 
 @description('Required. The name of its plan. A Flex Consumption plan holds one app.')
 param planName string
+
+@description('Required. What the cloud says of itself.')
+param cloud cloudType
 
 @description('Required. The settings document, as JSON.')
 param document string
@@ -71,11 +74,9 @@ param appTags tagsType
 func withoutClosingSlash(address string) string =>
   endsWith(address, '/') ? take(address, length(address) - 1) : address
 
-var armEndpoint = withoutClosingSlash(environment().resourceManager)
+var armEndpoint = withoutClosingSlash(cloud.resourceManager)
 // In Azure US Government tokens for Azure Resource Manager are asked under another name than its address.
-var armAudience = environment().name == 'AzureUSGovernment'
-  ? withoutClosingSlash(environment().authentication.audiences[0])
-  : armEndpoint
+var armAudience = cloud.name == 'AzureUSGovernment' ? withoutClosingSlash(cloud.audiences[0]) : armEndpoint
 var tenantId = signIn.?tenantId ?? tenant().tenantId
 var apiClientId = signIn.?clientId ?? ''
 var audiences = signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
@@ -110,7 +111,6 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
     }
     functionAppConfig: {
@@ -136,7 +136,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
-// A full replacement: every setting stands here, once.
+// A full replacement: every setting is here, once.
 resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
@@ -156,7 +156,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     SIGN_IN_TENANT: signIn == null ? '' : tenantId
     SIGN_IN_AUDIENCES: signIn == null ? '' : join(audiences, ',')
     SIGN_IN_APPLICATIONS: join(signIn.?allowedApplications ?? [], ',')
-    SIGN_IN_ENDPOINT: withoutClosingSlash(environment().authentication.loginEndpoint)
+    SIGN_IN_ENDPOINT: withoutClosingSlash(cloud.loginEndpoint)
     AZURE_CREDENTIAL: 'managedIdentity'
     AZURE_CLIENT_ID: clientId
     ARM_ENDPOINT: armEndpoint
@@ -207,7 +207,7 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
             enabled: true
             registration: {
               clientId: apiClientId
-              openIdIssuer: '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
+              openIdIssuer: '${cloud.loginEndpoint}${tenantId}/v2.0'
             }
             validation: {
               allowedAudiences: audiences
@@ -219,9 +219,6 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
   }
   dependsOn: [scmPassword]
 }
-
-@description('The name of the function app, for `func azure functionapp publish`.')
-output name string = app.name
 
 @description('The resource id of the function app.')
 output id string = app.id

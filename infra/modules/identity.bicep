@@ -18,9 +18,6 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   tags: tags
 }
 
-@description('The resource id of the identity.')
-output id string = identity.id
-
 @description('The client id of the identity.')
 output clientId string = identity.properties.clientId
 

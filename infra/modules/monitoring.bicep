@@ -2,6 +2,7 @@ metadata name = 'Monitoring'
 metadata description = 'Application Insights in a Log Analytics workspace, both without keys.'
 
 import { tagsType } from '../types.bicep'
+import { monitoringMetricsPublisher } from '../rights.bicep'
 
 @description('Required. The name of the Application Insights component.')
 param componentName string
@@ -20,13 +21,14 @@ param retentionInDays int
 @description('Required. The object id of the app\'s identity.')
 param principalId string
 
+@description('Required. What the names of assignments follow from, known before the deployment.')
+param assignee string
+
 @description('Required. The region.')
 param location string
 
 @description('Required. Tags of every resource.')
 param tags tagsType
-
-var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (existingWorkspaceId == null) {
   name: workspaceName
@@ -55,12 +57,15 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
 }
 
 resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(component.id, principalId, monitoringMetricsPublisher)
+  name: guid(toLower(component.id), assignee, monitoringMetricsPublisher)
   scope: component
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', monitoringMetricsPublisher)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      monitoringMetricsPublisher
+    )
   }
 }
 

@@ -24,7 +24,7 @@ param location string
 @description('Required. Tags of every resource.')
 param tags tagsType
 
-resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
+resource endpoint 'Microsoft.Network/privateEndpoints@2025-09-01' = {
   name: name
   location: location
   tags: tags
@@ -42,7 +42,7 @@ resource endpoint 'Microsoft.Network/privateEndpoints@2024-05-01' = {
   }
 }
 
-resource zone 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = if (dnsZoneId != null) {
+resource zone 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-09-01' = if (dnsZoneId != null) {
   parent: endpoint
   name: 'default'
   properties: {

@@ -2,6 +2,7 @@ metadata name = 'Storage'
 metadata description = 'The host\'s storage account: the package, the host\'s locks and keys, the app\'s record, the events. No keys.'
 
 import { networkType, tagsType } from '../types.bicep'
+import { storageBlobDataOwner, storageQueueDataContributor } from '../rights.bicep'
 
 @description('Required. The name of the storage account.')
 @minLength(3)
@@ -29,15 +30,14 @@ param network networkType?
 @description('Required. The object id of the app\'s identity.')
 param principalId string
 
+@description('Required. What the names of assignments follow from, known before the deployment.')
+param assignee string
+
 @description('Required. The region.')
 param location string
 
 @description('Required. Tags of every resource.')
 param tags tagsType
-
-// The host's locks, timers and keys need Owner, not Contributor: the documentation of the timer names this role.
-var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
-var storageQueueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   name: name
@@ -92,8 +92,9 @@ resource poisonEvents 'Microsoft.Storage/storageAccounts/queueServices/queues@20
   name: '${eventQueue}-poison'
 }
 
+// The host's locks, timers and keys need Owner, not Contributor: the documentation of the timer names this role.
 resource blobOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, principalId, storageBlobDataOwner)
+  name: guid(toLower(account.id), assignee, storageBlobDataOwner)
   scope: account
   properties: {
     principalId: principalId
@@ -103,12 +104,15 @@ resource blobOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 resource queueContributor 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, principalId, storageQueueDataContributor)
+  name: guid(toLower(account.id), assignee, storageQueueDataContributor)
   scope: account
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataContributor)
+    roleDefinitionId: subscriptionResourceId(
+      'Microsoft.Authorization/roleDefinitions',
+      storageQueueDataContributor
+    )
   }
 }
 
@@ -135,9 +139,6 @@ module queueEndpoint 'privateEndpoint.bicep' = if (network != null) {
     tags: tags
   }
 }
-
-@description('The name of the storage account.')
-output name string = account.name
 
 @description('The address of its blobs, with a closing slash.')
 output blobEndpoint string = account.properties.primaryEndpoints.blob

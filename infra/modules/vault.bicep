@@ -14,7 +14,7 @@ param location string
 @description('Required. Tags of every resource.')
 param tags tagsType
 
-resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: name
   location: location
   tags: tags

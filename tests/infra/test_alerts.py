@@ -8,11 +8,7 @@ import re
 import pytest
 
 from gateway_tokens.report import NEW_FAILURE
-from tests.infra.bicep_tree import ROOT, declarations, read_sources
-from tests.infra.bicep_values import Scope, value_of
-
-MODULE = "modules/alerts.bicep"
-SOURCE = {MODULE: read_sources()[MODULE]}
+from tests.infra.digests import ROOT, read, resources
 
 
 def lines_of_the_code() -> dict[str, set[str]]:
@@ -30,10 +26,13 @@ LINES = lines_of_the_code()
 
 
 def queries() -> dict[str, str]:
-    scope = Scope({"componentId": "/c", "sweepSilence": "PT3H", "refusedCalls": 20})
-    for variable in declarations(SOURCE, "var"):
-        scope = scope.with_values(**{variable.name: value_of(variable.value, scope)})
-    return {rule["name"]: rule["query"] for rule in scope.values["rules"]}
+    found: dict[str, str] = {}
+    for line in read("alerts")["queries"]:
+        if line.startswith("  "):
+            found[next(reversed(found))] += f"\n{line.strip()}"
+        else:
+            found[line.partition(":")[0].removeprefix("gateway-tokens-")] = ""
+    return found
 
 
 def test_there_is_a_rule_for_failures_silence_risk_and_refusals() -> None:
@@ -67,12 +66,9 @@ def test_silence_is_a_count_of_nothing_so_that_no_lines_at_all_raise_it() -> Non
 
 @pytest.mark.parametrize("name", queries())
 def test_a_rule_sees_this_app_only_in_a_workspace_that_many_share(name: str) -> None:
-    assert '_ResourceId =~ "/c"' in queries()[name]
+    assert re.search(r'_ResourceId =~ "/subscriptions/\S+/components/appi"', queries()[name])
 
 
 def test_the_rules_are_made_only_when_somebody_is_to_be_told() -> None:
-    alerts = next(
-        d for d in declarations({"main.bicep": read_sources()["main.bicep"]}, "module") if d.name == "alerts"
-    )
-
-    assert "= if (actionGroupId != null)" in (alerts.node.text or b"").decode()
+    assert resources("existing", "scheduledQueryRules")
+    assert not resources("every-destination", "scheduledQueryRules")

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from gateway_tokens.app_settings import SETTINGS, read_settings
-from tests.infra.bicep_tree import ROOT, at, declarations, properties, read_sources
-from tests.infra.bicep_values import call, example_parameters, functions_of, value_of
-from tests.infra.facts import PUBLIC_CLOUD, US_GOVERNMENT
+from tests.infra.digests import ROOT, document, read, settings
 
-SOURCES = read_sources()
-MODULE = "modules/functionApp.bicep"
+CASE = "cloud-public"
+TENANT = "99999999-9999-9999-9999-999999999999"
+API, CALLER = "44444444-4444-4444-4444-444444444444", "77777777-7777-7777-7777-777777777777"
 # Read by the Functions host and by App Service, not by the code.
 OF_THE_PLATFORM = re.compile(r"AzureWebJobsStorage(__\w+)?|APPLICATIONINSIGHTS_\w+|FUNCTIONS_\w+|WEBSITE_\w+")
 # https://learn.microsoft.com/azure/azure-functions/functions-app-settings: deprecated or refused on this plan.
@@ -23,15 +22,6 @@ REFUSED_ON_FLEX = re.compile(
     r"|SCM_DO_BUILD_DURING_DEPLOYMENT|ENABLE_ORYX_BUILD|PYTHON_ISOLATE_WORKER_DEPENDENCIES"
 )
 README = ROOT / "README.md"
-TENANT, API, CALLER = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123")
-SIGN_IN = {"clientId": API, "allowedApplications": [CALLER]}
-
-
-def in_bicep(sources: dict[str, str] = SOURCES) -> list[str]:
-    settings = next(d for d in declarations({MODULE: sources[MODULE]}, "resource") if d.name == "settings")
-    node = at(settings.body, "properties")
-    assert node is not None
-    return [p.name for p in properties(node)]
 
 
 def of_the_app(names: list[str]) -> set[str]:
@@ -47,46 +37,8 @@ def in_readme(readme: str) -> list[str]:
     return re.findall(r"^\| `([A-Z][A-Z_]+)` \|", readme, re.MULTILINE)
 
 
-def written(cloud: dict[str, Any] = PUBLIC_CLOUD, **given: object) -> dict[str, str]:
-    """What Bicep writes for the example's estate in a cloud."""
-    document = call(
-        functions_of(SOURCES, "estate.bicep"),
-        "settingsDocument",
-        example_parameters()["estate"],
-        cloud["suffixes"]["keyvaultDns"],
-    )
-    parameters = {
-        "document": json.dumps(document),
-        "renewalSchedule": "0 0 * * * *",
-        "noRunAfterHours": 3,
-        "blobEndpoint": "https://st.blob.example/",
-        "queueEndpoint": "https://st.queue.example/",
-        "stateContainer": "gateway-tokens",
-        "clientId": "55555555-5555-5555-5555-555555555555",
-        "applicationInsightsConnectionString": "InstrumentationKey=0",
-        "signIn": SIGN_IN,
-        "allowFunctionKeys": False,
-        "caFile": None,
-    }
-    known = {**parameters, **given, "environment": lambda: cloud, "tenant": lambda: {"tenantId": TENANT}}
-    scope = functions_of(SOURCES, MODULE).with_values(**known)
-    for variable in declarations({MODULE: SOURCES[MODULE]}, "var"):
-        scope = scope.with_values(**{variable.name: value_of(variable.value, scope)})
-    settings = next(d for d in declarations({MODULE: SOURCES[MODULE]}, "resource") if d.name == "settings")
-    node = at(settings.body, "properties")
-    assert node is not None
-    values: dict[str, str] = value_of(node, scope)
-    return values
-
-
 def test_bicep_writes_every_setting_that_the_code_reads_and_no_other() -> None:
-    assert of_the_app(in_bicep()) == SETTINGS.keys()
-
-
-def test_a_setting_missing_from_bicep_would_be_noticed() -> None:
-    without = SOURCES[MODULE].replace("    AZURE_CLIENT_ID: clientId\n", "")
-
-    assert of_the_app(in_bicep({MODULE: without})) == SETTINGS.keys() - {"AZURE_CLIENT_ID"}
+    assert of_the_app(list(settings(CASE))) == SETTINGS.keys()
 
 
 def test_the_sample_shows_every_setting_that_the_code_reads_and_no_other() -> None:
@@ -111,75 +63,84 @@ def test_a_row_of_the_readme_is_recognised() -> None:
 
 
 def test_nothing_is_set_that_flex_consumption_refuses() -> None:
-    assert [name for name in in_bicep() if REFUSED_ON_FLEX.fullmatch(name)] == []
+    assert [name for name in settings(CASE) if REFUSED_ON_FLEX.fullmatch(name)] == []
 
 
 def test_no_setting_is_a_connection_string_with_a_key() -> None:
-    assert "AzureWebJobsStorage" not in in_bicep()
-    assert written()["AzureWebJobsStorage__credential"] == "managedidentity"
+    assert "AzureWebJobsStorage" not in settings(CASE)
+    assert settings(CASE)["AzureWebJobsStorage__credential"] == "managedidentity"
 
 
 def test_the_app_accepts_what_bicep_writes() -> None:
-    settings = read_settings(written())
+    accepted = read_settings(settings(CASE))
 
-    assert settings.client_id == "55555555-5555-5555-5555-555555555555"
-    assert settings.state_container_url == "https://st.blob.example/gateway-tokens"
+    assert accepted.client_id == "55555555-5555-5555-5555-555555555555"
+    assert accepted.state_container_url == "https://stgatewaytokens.blob.example/gateway-tokens"
 
 
 @pytest.mark.parametrize(
-    ("cloud", "endpoint", "scope"),
+    ("case", "endpoint", "scope"),
     [
-        (PUBLIC_CLOUD, "https://management.azure.com", "https://management.azure.com/.default"),
+        ("cloud-public", "https://management.azure.com", "https://management.azure.com/.default"),
         (
-            US_GOVERNMENT,
+            "cloud-us-government",
             "https://management.usgovcloudapi.net",
             "https://management.core.usgovcloudapi.net/.default",
         ),
     ],
-    ids=["public", "US Government"],
 )
 def test_the_address_and_scope_of_azure_resource_manager_follow_the_cloud(
-    cloud: dict[str, Any], endpoint: str, scope: str
+    case: str, endpoint: str, scope: str
 ) -> None:
-    settings = read_settings(written(cloud))
+    accepted = read_settings(settings(case))
 
-    assert (settings.arm_endpoint, settings.arm_scope) == (endpoint, scope)
+    assert (accepted.arm_endpoint, accepted.arm_scope) == (endpoint, scope)
 
 
 def test_who_may_sign_in_follows_the_parameter() -> None:
-    settings = read_settings(written())
+    accepted = read_settings(settings(CASE))
 
-    assert settings.sign_in is not None
-    assert settings.sign_in.tenant == TENANT
-    assert set(settings.sign_in.audiences) == {API, f"api://{API}"}
-    assert settings.sign_in.applications == {CALLER}
-    assert not settings.function_keys
-
-
-def test_audiences_may_be_given() -> None:
-    settings = read_settings(written(signIn={**SIGN_IN, "audiences": ["api://gateway-tokens"]}))
-
-    assert settings.sign_in is not None
-    assert settings.sign_in.audiences == ("api://gateway-tokens",)
+    assert accepted.sign_in is not None
+    assert accepted.sign_in.tenant == TENANT
+    assert set(accepted.sign_in.audiences) == {API, f"api://{API}"}
+    assert accepted.sign_in.applications == {CALLER}
+    assert not accepted.function_keys
 
 
-def test_function_keys_may_be_allowed_beside_sign_in_or_in_its_place() -> None:
-    assert read_settings(written(allowFunctionKeys=True)).function_keys
-    by_key = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["read"]}]
-    document = json.dumps({**json.loads(written()["GATEWAY_TOKENS"]), "access": by_key})
-    settings = read_settings(written(allowFunctionKeys=True, signIn=None, document=document))
+def test_tenant_and_audiences_may_be_given_beside_function_keys() -> None:
+    written = settings("keys-and-sign-in")
 
-    assert (settings.function_keys, settings.sign_in) == (True, None)
+    assert written["ALLOW_FUNCTION_KEYS"] == "true"
+    assert written["SIGN_IN_TENANT"] == "88888888-8888-4888-8888-888888888888"
+    assert written["SIGN_IN_AUDIENCES"] == "api://gateway-tokens"
 
 
-def test_signing_in_follows_the_cloud() -> None:
-    settings = read_settings(written(US_GOVERNMENT))
+def test_function_keys_may_stand_in_the_place_of_sign_in() -> None:
+    written = {name: value for name, value in settings("function-keys").items() if "[" not in value}
+    accepted = read_settings(
+        settings(CASE) | written | {"GATEWAY_TOKENS": json.dumps(document("function-keys"))}
+    )
 
-    assert settings.sign_in is not None
-    assert settings.sign_in.keys_address == f"https://login.microsoftonline.us/{TENANT}/discovery/v2.0/keys"
+    assert (accepted.function_keys, accepted.sign_in) == (True, None)
+
+
+def test_the_keys_of_tokens_follow_the_cloud() -> None:
+    accepted = read_settings(settings("cloud-us-government"))
+
+    assert accepted.sign_in is not None
+    assert accepted.sign_in.keys_address == f"https://login.microsoftonline.us/{TENANT}/discovery/v2.0/keys"
+
+
+def test_who_signs_in_follows_the_cloud() -> None:
+    issuers = {
+        re.findall(r"openIdIssuer=(https://[^/]+)/", " ".join(read(case)["sign-in"]))[0]
+        for case in ("cloud-public", "cloud-us-government")
+    }
+
+    assert issuers == {"https://login.microsoftonline.com", "https://login.microsoftonline.us"}
 
 
 def test_application_insights_is_written_to_with_the_identity() -> None:
-    said = written()["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
+    told = settings(CASE)["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
 
-    assert said == "ClientId=55555555-5555-5555-5555-555555555555;Authorization=AAD"
+    assert told == "ClientId=55555555-5555-5555-5555-555555555555;Authorization=AAD"

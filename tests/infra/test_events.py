@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import re
 
-from gateway_tokens.events import EventKind
-from tests.infra.bicep_tree import ROOT, at, declarations, read_sources, strings_below, written
+from tests.infra.digests import ROOT, grants, resources
 
-SOURCES = read_sources()
-MODULES = {m.name: m for m in declarations(SOURCES, "module")}
+CASE = "every-destination"
 
 
-def test_the_app_is_sent_the_events_that_it_understands_and_no_other() -> None:
-    subscription = next(d for d in declarations(SOURCES, "resource") if d.name == "subscription")
-    filtered = at(subscription.body, "properties.filter.includedEventTypes")
-    assert filtered is not None
-
-    sent = strings_below(filtered)
-
-    assert {kind.rpartition(".")[2].lower() for kind in sent} == set(EventKind)
-    assert {kind.rpartition(".")[0] for kind in sent} == {"Microsoft.ApiManagement"}
+def test_events_about_gateways_are_sent_whatever_the_spelling_of_their_kind() -> None:
+    assert {one["filter"] for one in resources(CASE, "eventSubscriptions").values()} == {
+        "{subjectBeginsWith:/gateways/}"
+    }
 
 
-def test_the_queue_is_the_one_that_the_app_listens_to() -> None:
+def test_the_queue_that_is_delivered_to_is_the_one_that_the_app_listens_to() -> None:
     listening = re.findall(
         r'queue_trigger\("\w+", "([^"]+)", "([^"]+)"\)', (ROOT / "function_app.py").read_text()
     )
-    queue = next(d for d in declarations({"": SOURCES["main.bicep"]}, "var") if d.name == "eventQueue")
+    delivered = {one["queueName"] for one in resources(CASE, "eventSubscriptions").values()}
 
-    assert listening == [(written(queue.value), "AzureWebJobsStorage")]
-
-
-def test_the_same_queue_is_made_granted_and_delivered_to() -> None:
-    assert written(at(MODULES["storage"].body, "params.eventQueue")) == "eventQueue"
-    assert written(at(MODULES["eventSenders"].body, "params.queueName")) == "eventQueue"
-    assert written(at(MODULES["eventSubscriptions"].body, "params.queueName")) == "eventQueue"
+    assert listening == [(delivered.pop(), "AzureWebJobsStorage")]
+    assert not delivered
 
 
-def test_the_subscription_waits_until_its_identity_may_send() -> None:
-    account = at(MODULES["eventSubscriptions"].body, "params.storageAccountId")
+def test_the_identity_of_every_topic_may_send_to_that_queue_and_nowhere_else() -> None:
+    senders = [scope for role, scope in grants(CASE) if role == "Storage Queue Data Message Sender"]
 
-    assert written(account) == "eventSenders[index]!.outputs.storageAccountId"
+    assert len(senders) == len(resources(CASE, "systemTopics"))
+    assert {scope.rpartition("/")[2] for scope in senders} == {"gateway-events"}
+
+
+def test_a_subscription_waits_until_its_topics_identity_may_send() -> None:
+    source = (ROOT / "infra" / "modules" / "events.bicep").read_text()
+
+    assert "dependsOn: [senders]" in source.partition("module subscriptions ")[2]

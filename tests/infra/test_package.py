@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.infra.bicep_tree import ROOT
+from tests.infra.digests import ROOT
 from tools.package import build, package_files
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.infra.bicep_tree import ROOT
+from tests.infra.digests import ROOT
 
 PINS = (ROOT / "requirements.txt").read_text()
 RANGES = (ROOT / "requirements.in").read_text()

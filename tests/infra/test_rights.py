@@ -7,11 +7,12 @@ import re
 import pytest
 import yaml
 
-from tests.infra.bicep_tree import INFRA, ROOT
-from tests.infra.shipped_roles import actions_of_shipped_roles
+from tests.infra.digests import INFRA, ROOT, accepted, grants, roles
+from tools.digest import BUILT_IN_ROLES
 
 SHELL = ROOT / "gateway_tokens"
-ROLES = actions_of_shipped_roles()
+ROLES = roles("every-destination")
+BUILT_IN = set(BUILT_IN_ROLES.values())
 
 
 def named_in(module: str, pattern: str, form: str) -> set[str]:
@@ -24,16 +25,22 @@ def named_in(module: str, pattern: str, form: str) -> set[str]:
     ("role", "module", "pattern", "form"),
     [
         (
-            "gateway-token-issuer",
+            "Gateway token issuer",
             "arm.py",
             r'"Microsoft\.ApiManagement/service/(gateways/[\w/]+)"',
             "Microsoft.ApiManagement/service/{}",
         ),
         (
-            "gateway-token-secret-writer",
+            "Gateway token secret writer",
             "destinations/key_vault.py",
             r'_speaking\("\w+", "(\w+)"\)',
             "Microsoft.KeyVault/vaults/secrets/{}/action",
+        ),
+        (
+            "Gateway token cluster reader",
+            "destinations/aks.py",
+            r'"Microsoft\.ContainerService/([\w/]+)"',
+            "Microsoft.ContainerService/{}",
         ),
     ],
 )
@@ -48,7 +55,7 @@ def test_a_role_grants_what_the_code_calls_and_nothing_more(
 def test_a_role_over_data_grants_nothing_over_resources_and_the_other_way_round() -> None:
     over_data = {name for name, role in ROLES.items() if role.data_actions}
 
-    assert over_data == {"gateway-token-secret-writer"}
+    assert over_data == {"Gateway token secret writer"}
     assert {name for name, role in ROLES.items() if role.actions} == ROLES.keys() - over_data
 
 
@@ -71,3 +78,21 @@ def test_inside_a_cluster_the_app_may_do_what_the_code_calls_and_nothing_more() 
     called = {tuple(said.split()) for said in secrets}
     called |= {(verb, resource) for verb in workloads for resource in ("deployments", "statefulsets")}
     assert granted == called
+
+
+@pytest.mark.parametrize("case", [case for case in accepted() if case != "existing"])
+def test_every_role_is_one_of_ours_or_one_that_azure_publishes(case: str) -> None:
+    assert {role for role, _ in grants(case)} <= BUILT_IN | ROLES.keys()
+
+
+def test_a_custom_role_is_the_same_wherever_it_is_defined() -> None:
+    for case in accepted():
+        assert roles(case).items() <= ROLES.items()
+
+
+def test_the_cluster_user_role_which_is_an_administrators_on_clusters_without_entra_is_never_granted() -> (
+    None
+):
+    text = "".join(path.read_text() for path in INFRA.rglob("*.bicep"))
+
+    assert "4abbcc35-e782-43d8-92c5-2d3f1bd2253f" not in text

@@ -27,16 +27,15 @@ from gateway_tokens.sweep_store import BlobSweepStore
 from gateway_tokens.sweeping import keep_and_remember, remembered, renew_now, sweep, terms_of
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, a_world
 from tests.adapters.destination_places import World as Places
-from tests.infra.shipped_roles import actions_of_shipped_roles
+from tests.infra.digests import roles
 
-ROLES = actions_of_shipped_roles()
-USED = ("gateway-token-issuer", "gateway-token-secret-writer")
-SHIPPED = sorted(set().union(*(ROLES[name].actions | ROLES[name].data_actions for name in USED)))
+SHIPPED = sorted(
+    set().union(*(role.actions | role.data_actions for role in roles("every-destination").values()))
+)
 # What Azure's own roles and infra/kubernetes-rbac.yaml grant beside them.
 BUILT_IN = {
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
-    "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
 }
 IN_CLUSTER = {"get secrets", "create secrets", "patch secrets", "get deployments", "patch deployments"}
 SERVICE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.ApiManagement/service/contoso-apim"

@@ -1,0 +1,32 @@
+metadata name = 'Grants'
+metadata description = 'The rights that an estate, or a part of it, needs. Deployed by main.bicep, or by each team for itself.'
+
+targetScope = 'resourceGroup'
+
+import { estateType } from 'estate.bicep'
+import { existingRolesType } from 'types.bicep'
+
+@description('Required. The estate, or the part of it that one team answers for.')
+param estate estateType
+
+@description('Required. The object id of the app\'s identity: the output identityPrincipalId of main.bicep.')
+param principalId string
+
+@description('Optional. The resource id of the app\'s identity: the output identityId of main.bicep. With it the assignments have the names that main.bicep gives them. Default: names follow from principalId.')
+param identityId string?
+
+@description('Optional. Roles that exist already. Default: custom roles are defined beside what they open.')
+param existingRoles existingRolesType = {}
+
+@description('Optional. Enters the names of all assignments. Raise it when Azure answers RoleAssignmentUpdateNotPermitted.')
+@minValue(1)
+param generation int = 1
+
+module access 'modules/estateAccess.bicep' = {
+  params: {
+    estate: estate
+    principalId: principalId
+    assignee: '${toLower(identityId ?? principalId)}#${generation}'
+    existingRoles: existingRoles
+  }
+}

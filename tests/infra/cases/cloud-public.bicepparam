@@ -1,0 +1,29 @@
+// the function app in the public cloud: what is known only in Azure is given here
+using '../../../infra/modules/functionApp.bicep'
+import * as sample from 'sample.bicep'
+import { documentText } from '../../../infra/estate.bicep'
+
+param name = 'func-gateway-tokens'
+param planName = 'plan-gateway-tokens'
+param cloud = {
+  name: 'AzureCloud'
+  resourceManager: 'https://management.azure.com/'
+  audiences: ['https://management.core.windows.net/', 'https://management.azure.com/']
+  loginEndpoint: 'https://login.microsoftonline.com/'
+}
+param document = documentText(sample.estate, '.vault.azure.net')
+param renewalSchedule = '0 0 * * * *'
+param signIn = sample.signIn
+param allowFunctionKeys = false
+param instanceMemoryMB = 2048
+param maximumInstanceCount = 40
+param identityId = '${sample.one}/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-gateway-tokens'
+param clientId = '55555555-5555-5555-5555-555555555555'
+param blobEndpoint = 'https://stgatewaytokens.blob.example/'
+param queueEndpoint = 'https://stgatewaytokens.queue.example/'
+param packageContainer = 'app-package'
+param stateContainer = 'gateway-tokens'
+param applicationInsightsConnectionString = 'InstrumentationKey=0'
+param location = 'westeurope'
+param tags = {}
+param appTags = { 'azd-service-name': 'app' }

@@ -1,0 +1,2 @@
+// the custom roles, defined once at a management group
+using '../../../infra/roles.bicep'

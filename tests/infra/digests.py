@@ -1,0 +1,95 @@
+"""What the real compiler evaluated, as the repository keeps it: `make infra` writes the digests that this module reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tools.digest import sections
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+CASES = ROOT / "tests" / "infra" / "cases"
+DIGESTS = ROOT / "tests" / "infra" / "digests"
+# Digests of templates, not of parameter files.
+OF_TEMPLATES = {"interface", "estate-type"}
+
+
+class Role(NamedTuple):
+    """What a custom role allows."""
+
+    actions: frozenset[str]
+    data_actions: frozenset[str]
+
+
+def cases() -> list[str]:
+    """The names of all cases: parameter files of the tests, and the examples."""
+    files = [*CASES.glob("*.bicepparam"), *(INFRA / "examples").glob("*.bicepparam")]
+    return sorted(file.stem for file in files)
+
+
+def text_of(case: str) -> str:
+    """A digest as it is stored."""
+    return (DIGESTS / f"{case}.txt").read_text(encoding="utf-8")
+
+
+def read(case: str) -> dict[str, list[str]]:
+    """The lines of a digest by section."""
+    return sections(text_of(case))
+
+
+def accepted() -> list[str]:
+    """The cases that are not refused."""
+    return [case for case in cases() if "refused" not in read(case)]
+
+
+def roles(case: str) -> dict[str, Role]:
+    """The custom roles that a deployment defines, by title."""
+    found = {}
+    for line in read(case).get("roles", []):
+        title, allowed, _ = re.split(r": | in ", line)
+        words = allowed.split()
+        found[title] = Role(
+            actions=frozenset(word for word in words if not word.startswith("data:")),
+            data_actions=frozenset(word.removeprefix("data:") for word in words if word.startswith("data:")),
+        )
+    return found
+
+
+def grants(case: str) -> list[tuple[str, str]]:
+    """Each role with the scope that it is granted at."""
+    found = (re.fullmatch(r"(.+?) -> (\S+) .*", line) for line in read(case).get("grants", []))
+    return [(match[1], match[2]) for match in found if match]
+
+
+def settings(case: str) -> dict[str, str]:
+    """The app settings of a deployment. What is known in Azure alone keeps its brackets."""
+    lines = [line for line in read(case)["settings"] if not line.startswith("GATEWAY_TOKENS ")]
+    pairs = (part.partition("=") for line in lines for part in line.split(" | "))
+    return {name: value for name, _, value in pairs} | {"GATEWAY_TOKENS": json.dumps(document(case))}
+
+
+def document(case: str) -> dict[str, Any]:
+    """The settings document of a deployment, put together from its lines."""
+    services: dict[str, Any] = {}
+    access = []
+    for line in read(case)["settings"]:
+        if match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+) (.+)", line):
+            services[match[1]] = {"resourceId": json.loads(match[2]), "gateways": {}}
+        elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.gateways\.(\S+) (.+)", line):
+            services[match[1]]["gateways"][match[2]] = json.loads(match[3])
+        elif match := re.fullmatch(r"GATEWAY_TOKENS access (.+)", line):
+            access.append(json.loads(match[1]))
+    return {"services": services, "access": access}
+
+
+def resources(case: str, kind: str) -> dict[str, dict[str, str]]:
+    """The resources of a type by name, each with what the digest tells of it."""
+    found = {}
+    for line in read(case).get("resources", []):
+        first, *told = line.split(" | ")
+        if first.startswith(f"{kind} "):
+            found[first.partition(" ")[2]] = dict(part.split("=", 1) for part in told if "=" in part)
+    return found

@@ -1,0 +1,116 @@
+"""What every deployment holds to, whatever its parameters: read in the digest of each case."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.infra.digests import INFRA, accepted, read, resources
+
+APPS = [case for case in accepted() if resources(case, "sites")]
+WITH_KEYS = {"function-keys", "keys-and-sign-in", "smallest"}
+# Type of resource, property, what it must say.
+HARDENED = (
+    ("storageAccounts", "allowSharedKeyAccess", "false"),
+    ("storageAccounts", "allowBlobPublicAccess", "false"),
+    ("storageAccounts", "allowCrossTenantReplication", "false"),
+    ("storageAccounts", "defaultToOAuthAuthentication", "true"),
+    ("storageAccounts", "minimumTlsVersion", "TLS1_2"),
+    ("storageAccounts", "supportsHttpsTrafficOnly", "true"),
+    ("sites", "httpsOnly", "true"),
+    ("basicPublishingCredentialsPolicies", "allow", "false"),
+    ("components", "DisableLocalAuth", "true"),
+    ("workspaces", "disableLocalAuth", "true"),
+    ("vaults", "enableRbacAuthorization", "true"),
+    ("vaults", "enablePurgeProtection", "true"),
+    ("systemTopics", "type", "SystemAssigned"),
+    ("eventSubscriptions", "type", "SystemAssigned"),
+    ("eventSubscriptions", "endpointType", "StorageQueue"),
+)
+# Flex Consumption answers 400 (51021) to them on some of its stamps.
+# https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
+REFUSED_BY_THE_PLAN = {"ftpsState", "linuxFxVersion", "alwaysOn", "functionAppScaleLimit", "appSettings"}
+SOURCES = {path.relative_to(INFRA).as_posix(): path.read_text() for path in INFRA.rglob("*.bicep")}
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), HARDENED)
+def test_no_deployment_is_softer_than_promised(kind: str, name: str, value: str) -> None:
+    found = {
+        f"{case}: {one}": told[name] for case in accepted() for one, told in resources(case, kind).items()
+    }
+
+    assert found
+    assert {one: said for one, said in found.items() if said != value} == {}
+
+
+@pytest.mark.parametrize("case", APPS)
+def test_nothing_is_configured_that_the_plan_refuses(case: str) -> None:
+    (site,) = resources(case, "sites").values()
+
+    assert set(re.findall(r"(\w+):", site["siteConfig"])) & REFUSED_BY_THE_PLAN == set()
+
+
+@pytest.mark.parametrize("case", APPS)
+def test_the_app_runs_python_3_13_on_flex_consumption_and_takes_its_package_with_its_identity(
+    case: str,
+) -> None:
+    (site,), (plan,) = resources(case, "sites").values(), resources(case, "serverfarms").values()
+
+    assert (plan["name"], plan["reserved"]) == ("FC1", "true")
+    assert site["runtime"] == "{name:python,version:3.13}"
+    assert site["type"] == "UserAssignedIdentity"
+
+
+@pytest.mark.parametrize("case", APPS)
+def test_nothing_but_health_is_open_unless_function_keys_are_allowed(case: str) -> None:
+    told = " | ".join(read(case)["sign-in"])
+
+    assert "globalValidation.excludedPaths=[/api/health] |" in f"{told} |"
+    keys = case in WITH_KEYS
+    assert f"globalValidation.requireAuthentication={str(not keys).lower()}" in told
+    assert f"unauthenticatedClientAction={'AllowAnonymous' if keys else 'Return401'}" in told
+
+
+def test_storage_is_open_to_roles_alone_and_to_nobody_outside_a_network_that_is_named() -> None:
+    rules = {
+        case: next(iter(resources(case, "storageAccounts").values()))["networkAcls"]
+        for case in APPS
+        if resources(case, "storageAccounts")
+    }
+
+    for case, rule in rules.items():
+        closed = bool(resources(case, "privateEndpoints"))
+        assert f"defaultAction:{'Deny' if closed else 'Allow'}" in rule, case
+
+
+def test_no_file_reads_a_key_or_puts_out_a_secret() -> None:
+    text = "\n".join(SOURCES.values())
+
+    assert re.findall(r"\blist[A-Z]\w*\(", text) == []
+    assert re.findall(
+        r"(?i)^output \w*(?:key|secret|password|token|connectionstring)\b", text, re.MULTILINE
+    ) == ["output connectionString"]
+    assert "connectionString" not in SOURCES["main.bicep"].partition("output functionAppName")[2]
+
+
+def test_every_parameter_is_described_and_says_truly_whether_it_is_required() -> None:
+    wrong = []
+    for path, source in SOURCES.items():
+        for need, name, rest in re.findall(
+            r"^@description\('(\w+)\. (?:[^\n]*\n)(?:@[^\n]*\n)*param (\w+) ([^\n]*)", source, re.MULTILINE
+        ):
+            optional = rest.endswith("?") or " = " in rest
+            if optional == (need == "Required"):
+                wrong.append(f"{path}: {name}")
+        described = len(
+            re.findall(
+                r"^@description\('(?:Required|Optional|Conditional)\. (?:[^\n]*\n)(?:@[^\n]*\n)*param ",
+                source,
+                re.MULTILINE,
+            )
+        )
+        if described != len(re.findall(r"^param ", source, re.MULTILINE)):
+            wrong.append(f"{path}: a parameter without a description")
+
+    assert wrong == []

@@ -1,0 +1,268 @@
+"""The digest of an evaluated deployment: what a reviewer wants to know of it, in 20 to 40 lines of text."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tools.bicep import Evaluated
+
+    Resource = dict[str, Any]
+
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+BUILT_IN_ROLES = {
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a": "Storage Queue Data Message Sender",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+}
+# What is told of a resource beside its name. A digest lists every resource, of other types by name alone.
+_TOLD = {
+    "Microsoft.Storage/storageAccounts": (
+        "sku.name",
+        "properties.allowSharedKeyAccess",
+        "properties.allowBlobPublicAccess",
+        "properties.allowCrossTenantReplication",
+        "properties.defaultToOAuthAuthentication",
+        "properties.minimumTlsVersion",
+        "properties.supportsHttpsTrafficOnly",
+        "properties.publicNetworkAccess",
+        "properties.networkAcls",
+    ),
+    "Microsoft.Web/serverfarms": ("sku.name", "properties.reserved"),
+    "Microsoft.Web/sites": (
+        "identity.type",
+        "properties.httpsOnly",
+        "properties.publicNetworkAccess",
+        "properties.virtualNetworkSubnetId",
+        "properties.siteConfig",
+        "properties.functionAppConfig.runtime",
+        "properties.functionAppConfig.scaleAndConcurrency",
+        "properties.functionAppConfig.deployment.storage.authentication.type",
+    ),
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("properties.allow",),
+    "Microsoft.Insights/components": ("properties.DisableLocalAuth",),
+    "Microsoft.OperationalInsights/workspaces": (
+        "properties.features.disableLocalAuth",
+        "properties.retentionInDays",
+    ),
+    "Microsoft.KeyVault/vaults": (
+        "properties.enableRbacAuthorization",
+        "properties.enablePurgeProtection",
+        "properties.publicNetworkAccess",
+    ),
+    "Microsoft.Network/privateEndpoints": (
+        "properties.privateLinkServiceConnections.0.properties.groupIds",
+        "properties.subnet.id",
+    ),
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": (
+        "properties.privateDnsZoneConfigs.0.properties.privateDnsZoneId",
+    ),
+    "Microsoft.EventGrid/systemTopics": ("location", "identity.type", "properties.source"),
+    "Microsoft.EventGrid/systemTopics/eventSubscriptions": (
+        "properties.filter",
+        "properties.deliveryWithResourceIdentity.identity.type",
+        "properties.deliveryWithResourceIdentity.destination.endpointType",
+        "properties.deliveryWithResourceIdentity.destination.properties.queueName",
+    ),
+    "Microsoft.Insights/actionGroups": ("properties.emailReceivers.0.emailAddress",),
+    "Microsoft.Insights/scheduledQueryRules": (
+        "properties.severity",
+        "properties.windowSize",
+        "properties.evaluationFrequency",
+        "properties.actions.actionGroups",
+    ),
+    "Microsoft.Insights/metricAlerts": (
+        "properties.severity",
+        "properties.criteria.allOf.0.metricName",
+        "properties.criteria.allOf.0.threshold",
+    ),
+}
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_REFERENCE = re.compile(r"reference\('(?:[^']*/)?([^'/]+)', '[^']*'(?:, 'full')?\)")
+_IDENTITY = re.compile(r"\[\{id-[\w-]+\}\.principalId\]|parameters\('principalId'\)")
+_DOCUMENT = re.compile(r"\[replace\('(.*)', '([^']*)', environment\(\)\.suffixes\.keyvaultDns\)\]", re.DOTALL)
+
+
+def digest(title: str, evaluated: Evaluated) -> str:
+    """The text of a digest: its title, then the refusal, or sections of indented lines."""
+    if evaluated.refusal:
+        return "\n".join([f"# {title}", "refused", *_indented(evaluated.refusal.splitlines()), ""])
+    lines = [f"# {title}"]
+    for name, section in _SECTIONS.items():
+        if found := list(section(evaluated.resources)):
+            lines += [name, *_indented(found)]
+    return "\n".join([*lines, ""])
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """The lines of a digest by section, without their indent."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines()[1:]:
+        if line.startswith("  "):
+            found[next(reversed(found))].append(line[2:])
+        else:
+            found[line] = []
+    return found
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _roles(resources: list[Resource]) -> Iterator[str]:
+    """Each custom role once, with what it allows and where it is defined."""
+    where: dict[str, list[str]] = {}
+    for role in _of_type(resources, "Microsoft.Authorization/roleDefinitions"):
+        allowed = role["properties"]["permissions"][0]
+        actions = " ".join([*allowed["actions"], *(f"data:{one}" for one in allowed["dataActions"])])
+        where.setdefault(f"{_title(role)}: {actions}", []).append(_short(_scope_of(role["id"])))
+    yield from (f"{role} in {' '.join(scopes)}" for role, scopes in where.items())
+
+
+def _grants(resources: list[Resource]) -> Iterator[str]:
+    """Role -> scope and the beginning of the assignment's name; to whom, unless to the app's own identity."""
+    custom = {
+        _last(role["id"]): _title(role)
+        for role in _of_type(resources, "Microsoft.Authorization/roleDefinitions")
+    }
+    for grant in _of_type(resources, "Microsoft.Authorization/roleAssignments"):
+        role = _last(grant["properties"]["roleDefinitionId"])
+        name = f"[{grant['name'][:8]}]" if _GUID.fullmatch(grant["name"]) else "NAME NOT KNOWN BEFOREHAND"
+        scope = _short(_scope_of(grant["id"]))
+        whom = plain(grant["properties"]["principalId"])
+        to = "" if _IDENTITY.fullmatch(whom) else f" to {whom}"
+        yield f"{(BUILT_IN_ROLES | custom).get(role, role)} -> {scope} {name}{to}"
+
+
+def _settings(resources: list[Resource]) -> Iterator[str]:
+    """The app settings, those with the same first word in one line."""
+    settings = _config(resources, "appsettings")
+    for _, names in groupby(settings, key=lambda name: name.partition("_")[0]):
+        told = [f"{name}={plain(settings[name])}" for name in names if name != "GATEWAY_TOKENS"]
+        yield from [" | ".join(told)] if told else _document(settings["GATEWAY_TOKENS"])
+
+
+def _document(value: str) -> Iterator[str]:
+    """The settings document, a line for each service, rule and access rule."""
+    found = _DOCUMENT.fullmatch(value)
+    text = found[1].replace("''", "'").replace(found[2], ".vault.azure.net") if found else value
+    document = json.loads(text)
+    for service, told in document["services"].items():
+        yield f"GATEWAY_TOKENS services.{service} {json.dumps(told['resourceId'])}"
+        for pattern, rule in told["gateways"].items():
+            yield f"GATEWAY_TOKENS services.{service}.gateways.{pattern} {json.dumps(rule)}"
+    for rule in document["access"]:
+        yield f"GATEWAY_TOKENS access {json.dumps(rule)}"
+
+
+def _sign_in(resources: list[Resource]) -> Iterator[str]:
+    for name, part in _config(resources, "authsettingsV2").items():
+        yield " | ".join(f"{path}={_shown(value)}" for path, value in _leaves(name, part))
+
+
+def _others(resources: list[Resource]) -> Iterator[str]:
+    """Every other resource: with what is told of its type, or in one line with the rest."""
+    rest = []
+    for one in resources:
+        if one["type"].startswith(("Microsoft.Authorization/", "Microsoft.Web/sites/config")):
+            continue
+        name = f"{_last(one['type'])} {plain(one['name'])}"
+        told = [
+            f"{path.rpartition('.')[2]}={_shown(value)}"
+            for path in _TOLD.get(one["type"], ())
+            if (value := _at(one, path)) is not None
+        ]
+        if told:
+            yield " | ".join([name, *told])
+        else:
+            rest.append(name)
+    if rest:
+        yield " | ".join(rest)
+
+
+def _queries(resources: list[Resource]) -> Iterator[str]:
+    """What an alert asks, whole: only a deployment of the alerts alone has room for it."""
+    rules = list(_of_type(resources, "Microsoft.Insights/scheduledQueryRules"))
+    for rule in rules if len(rules) == len(resources) else ():
+        criterion = rule["properties"]["criteria"]["allOf"][0]
+        yield f"{rule['name']}: {json.dumps({k: v for k, v in criterion.items() if k != 'query'})}"
+        yield from (f"  {line}" for line in criterion["query"].splitlines())
+
+
+_SECTIONS: dict[str, Callable[[list[Resource]], Iterator[str]]] = {
+    "roles": _roles,
+    "grants": _grants,
+    "settings": _settings,
+    "sign-in": _sign_in,
+    "resources": _others,
+    "queries": _queries,
+}
+
+
+def plain(text: str) -> str:
+    """An expression that is known only in Azure, with `{name}` for what it reads from a resource."""
+    return _REFERENCE.sub(r"{\1}", text)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return _short(plain(value))
+    return re.sub(
+        r'"([^"]*)"', lambda found: _short(plain(found[1])), json.dumps(value, separators=(",", ":"))
+    )
+
+
+def _short(resource_id: str) -> str:
+    """A resource id as subscription, group, type and name: enough to tell two apart."""
+    found = re.fullmatch(
+        r"/subscriptions/([^/]{8})[^/]*(?:/resourceGroups/([^/]+))?(?:/providers/[^/]+/(.+))?",
+        resource_id,
+        re.IGNORECASE,
+    )
+    return "/".join(part for part in found.groups() if part) if found else resource_id
+
+
+def _scope_of(extension_id: str) -> str:
+    return re.split(r"/providers/Microsoft\.Authorization/", extension_id)[0]
+
+
+def _title(role: Resource) -> str:
+    return re.sub(r" \(\w+\)$", "", role["properties"]["roleName"])
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _of_type(resources: list[Resource], kind: str) -> Iterator[Resource]:
+    return (one for one in resources if one["type"] == kind)
+
+
+def _config(resources: list[Resource], name: str) -> dict[str, Any]:
+    found = (one for one in _of_type(resources, "Microsoft.Web/sites/config") if _last(one["name"]) == name)
+    properties: dict[str, Any] = next((one["properties"] for one in found), {})
+    return properties
+
+
+def _at(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
+    for part in path.split("."):
+        if isinstance(value, list):
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict) and value:
+        for name, part in value.items():
+            yield from _leaves(f"{path}.{name}", part)
+    else:
+        yield path, value
