@@ -139,6 +139,8 @@ class KubernetesSecret(_Destination):
     def _reachable(self) -> KubernetesSecret:
         if (self.server is None) == (self.cluster is None):
             raise ValueError("needs either `server` or `cluster`")
+        if self.cluster and self.sign_in:
+            raise ValueError("has `cluster` and `signIn`: a cluster that does not use Entra needs `server`")
         return self
 
     def place(self, ref: GatewayRef) -> str:

@@ -74,8 +74,8 @@ type keyVaultSecretType = {
   @description('Optional. Take over a value that this app did not write. Default: false.')
   adopt: bool?
 
-  @description('Required. The resource id of the vault. The settings document gets its address instead.')
-  vault: string
+  @description('Conditional. The resource id of the vault. The settings document gets its address instead. Default: the vault that newVaultName makes.')
+  vault: string?
 
   @description('Optional. The secret\'s name; may hold {service} and {gateway}. Default: {gateway}-token.')
   secret: string?
@@ -148,12 +148,10 @@ type accessRuleType = {
   @description('Required. Who the rule is about: every trait named must hold.')
   caller: callerType
 
-  @description('Required. Patterns of service/gateway.')
-  @minLength(1)
+  @description('Required. Patterns of service/gateway, one at least.')
   gateways: string[]
 
-  @description('Required. What is permitted.')
-  @minLength(1)
+  @description('Required. What is permitted, one thing at least.')
   allow: ('issue' | 'renew' | 'read')[]
 
   @description('Optional. The longest token that this caller may have, as an ISO 8601 duration.')
@@ -193,33 +191,59 @@ type secretType = {
 // ---------------------------------------------------------------------------------------------------------
 
 @export()
-@description('The settings document as text: the estate with the address of each vault in place of its resource id, and without nulls. An address ends in the given suffix.')
-func documentText(estate estateType, vaultSuffix string) string =>
+@description('The settings document as text: the estate with the address of each vault in place of its resource id, and without nulls. Destinations that name no vault get the new one. An address ends in the given suffix.')
+func documentText(estate estateType, newVaultId string?, vaultSuffix string) string =>
   string(shallowMerge([
-    { services: mapValues(estate.services, service => serviceOf(service, vaultSuffix)) }
+    { services: mapValues(estate.services, service => serviceOf(service, newVaultId, vaultSuffix)) }
     { access: map(estate.?access ?? [], rule => accessRuleOf(rule)) }
   ]))
 
+@export()
+@description('How many bytes the settings document has at most, in any cloud.')
+func documentBytes(estate estateType, newVaultId string?) int =>
+  reduce(partsOf(estate, newVaultId), 0, (total, part) => total + bytes(part))
+
+// Rule by rule, since Azure evaluates no text of more than 131,072 characters.
+func partsOf(estate estateType, newVaultId string?) string[] => [
+  '{"services":{},"access":}'
+  string(map(estate.?access ?? [], rule => accessRuleOf(rule)))
+  ...flatten(map(items(estate.services), service => [
+    '"${service.key}":{"resourceId":"${service.value.resourceId}","gateways":{}},'
+    ...map(
+      items(service.value.?gateways ?? {}),
+      rule => '"${rule.key}":${string(ruleOf(rule.value, newVaultId, '.the-longest-of-suffixes'))},'
+    )
+  ]))
+]
+
+// In base64, every three bytes are four characters, and each byte that is missing at the end is a `=`.
+func bytes(text string) int => length(base64(text)) / 4 * 3 - length(split(base64(text), '=')) + 1
+
 #disable-next-line use-user-defined-types
-func serviceOf(service serviceType, vaultSuffix string) object => {
+func serviceOf(service serviceType, newVaultId string?, vaultSuffix string) object => {
   resourceId: service.resourceId
-  gateways: mapValues(service.?gateways ?? {}, rule => ruleOf(rule, vaultSuffix))
+  gateways: mapValues(service.?gateways ?? {}, rule => ruleOf(rule, newVaultId, vaultSuffix))
 }
 
 #disable-next-line use-user-defined-types
-func ruleOf(rule gatewayRuleType, vaultSuffix string) object =>
+func ruleOf(rule gatewayRuleType, newVaultId string?, vaultSuffix string) object =>
   shallowMerge([
     withoutNulls(rule)
     {
-      destinations: map(rule.?destinations ?? [], destination => destinationOf(destination, vaultSuffix))
+      destinations: map(
+        rule.?destinations ?? [],
+        destination => destinationOf(destination, newVaultId, vaultSuffix)
+      )
     }
   ])
 
 #disable-next-line use-user-defined-types
-func destinationOf(destination destinationType, vaultSuffix string) object =>
+func destinationOf(destination destinationType, newVaultId string?, vaultSuffix string) object =>
   shallowMerge([
     withoutNulls(destination)
-    destination.?vault == null ? {} : { vault: vaultAddress(destination.vault!, vaultSuffix) }
+    destination.kind == 'keyVault'
+      ? { vault: vaultAddress(destination.?vault ?? newVaultId!, vaultSuffix) }
+      : {}
     destination.?signIn == null
       ? {}
       : {
@@ -249,8 +273,8 @@ func apiManagementIds(estate estateType) string[] =>
 
 @export()
 @description('The resource ids of the vaults that tokens are written to.')
-func vaultIds(estate estateType) string[] =>
-  distinct(map(destinationsOf(estate, 'keyVault'), destination => toLower(destination.vault)))
+func vaultIds(estate estateType, newVaultId string?) string[] =>
+  distinct(map(destinationsOf(estate, 'keyVault'), destination => toLower(destination.?vault ?? newVaultId!)))
 
 @export()
 @description('The resource ids of the AKS clusters that are asked for their address.')

@@ -4,6 +4,10 @@ metadata description = 'The function app, its rights on every API Management ser
 targetScope = 'subscription'
 
 import { apiManagementIds, documentText, estateType } from 'estate.bicep'
+import { accessFaults, signInFaults } from 'faults/callers.bicep'
+import { estateFaults } from 'faults/estate.bicep'
+import { nameFaults, networkFaults, roleFaults, topicFaults } from 'faults/parameters.bicep'
+import { optionalIdFaults, refusalOf } from 'faults/texts.bicep'
 import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
 @description('Required. The API Management services, how their gateways are kept, and who may do what.')
@@ -64,7 +68,7 @@ param workspaceId string?
 @maxValue(730)
 param logRetentionInDays int = 30
 
-@description('Optional. The name of a vault to make, in the same resource group. Default: none is made.')
+@description('Optional. The name of a vault to make in the same resource group, for all destinations that name none. Default: none is made.')
 @minLength(3)
 @maxLength(24)
 param newVaultName string?
@@ -110,16 +114,40 @@ var packageContainer = 'app-package'
 var stateContainer = 'gateway-tokens'
 var eventQueue = 'gateway-events'
 var suffix = uniqueString(subscription().id, resourceGroupName, name)
+// All faults at once. They are looked for before anything is made, since the name of the group depends on the answer.
+var faults = [
+  ...nameFaults(name, resourceGroupName, newVaultName)
+  ...estateFaults(estate, newVaultId)
+  ...signInFaults(signIn, allowFunctionKeys)
+  ...accessFaults(estate, signIn, allowFunctionKeys)
+  ...networkFaults(network)
+  ...roleFaults(existingRoles)
+  ...topicFaults(
+    existingEventTopics,
+    map(items(estate.services), service => toLower(service.value.resourceId))
+  )
+  ...optionalIdFaults(
+    'workspaceId',
+    workspaceId,
+    'Microsoft.OperationalInsights/workspaces',
+    'a Log Analytics workspace'
+  )
+  ...optionalIdFaults('actionGroupId', actionGroupId, 'Microsoft.Insights/actionGroups', 'an action group')
+]
+var soundEstate = empty(faults) ? estate : fail(refusalOf(faults))
 // Names and ids are composed here, never read from outputs: What-If shows only what follows from values known beforehand.
 var identityName = 'id-${name}-${suffix}'
 var functionAppName = 'func-${name}-${suffix}'
 var storageName = 'st${take(replace(toLower(name), '-', ''), 9)}${suffix}'
 var assignee = '${toLower(identityReference.id)}#${generation}'
+var newVaultId = newVaultName == null
+  ? null
+  : '${subscription().id}/resourceGroups/${resourceGroupName}/providers/Microsoft.KeyVault/vaults/${newVaultName}'
 // Stands for the end of a vault's address in the settings document until the cloud is known.
 var vaultSuffix = '.vault-of-the-cloud'
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  name: resourceGroupName
+  name: empty(faults) ? resourceGroupName : fail(refusalOf(faults))
   location: location
   tags: tags
 }
@@ -181,9 +209,10 @@ module newVault 'modules/vault.bicep' = if (newVaultName != null) {
 module access 'modules/estateAccess.bicep' = if (grants == 'here') {
   scope: group
   params: {
-    estate: estate
+    estate: soundEstate
     principalId: identity.outputs.principalId
     assignee: assignee
+    newVaultId: newVaultId
     existingRoles: existingRoles
   }
   dependsOn: [newVault]
@@ -200,7 +229,11 @@ module functionApp 'modules/functionApp.bicep' = {
       audiences: environment().authentication.audiences
       loginEndpoint: environment().authentication.loginEndpoint
     }
-    document: replace(documentText(estate, vaultSuffix), vaultSuffix, environment().suffixes.keyvaultDns)
+    document: replace(
+      documentText(soundEstate, newVaultId, vaultSuffix),
+      vaultSuffix,
+      environment().suffixes.keyvaultDns
+    )
     renewalSchedule: renewalSchedule
     noRunAfterHours: noRunAfterHours
     signIn: signIn
@@ -226,7 +259,7 @@ module functionApp 'modules/functionApp.bicep' = {
 module events 'modules/events.bicep' = if (deliverEvents) {
   scope: group
   params: {
-    services: apiManagementIds(estate)
+    services: apiManagementIds(soundEstate)
     existingTopics: existingEventTopics
     subscriptionName: '${name}-${suffix}'
     storageAccountName: storageName

@@ -38,8 +38,7 @@ type signInType = {
   @description('Optional. Accepted audiences. Default: api://<clientId> and the client id itself.')
   audiences: string[]?
 
-  @description('Required. Client ids of the only applications that may call.')
-  @minLength(1)
+  @description('Required. Client ids of the only applications that may call, one at least.')
   allowedApplications: string[]
 }
 

@@ -71,7 +71,9 @@ class Bicep:
     def lint(self, folder: Path) -> list[str]:
         """Every warning and error about the files below a folder."""
         done = self._run("lint", "--pattern", f"{folder}/**/*.bicep*")
-        return [line.replace(f"{folder}/", "") for line in done.stderr.splitlines() if line.strip()]
+        # A fault of an imported file is told once for each file that imports it.
+        lines = dict.fromkeys(done.stderr.replace(f"{folder}/", "").splitlines())
+        return [line for line in lines if line.strip()]
 
     def format(self, folder: Path) -> None:
         """Put the files below a folder into the compiler's own layout."""

@@ -50,7 +50,10 @@ def main() -> int:
 
 
 def _findings(bicep: Bicep, copy: Path, *, check: bool) -> list[str]:
-    made = {**_formatted(bicep, copy), **_digests(bicep, copy)}
+    formatted = _formatted(bicep, copy)
+    if complaints := bicep.lint(copy):
+        return complaints
+    made = formatted | _digests(bicep, copy)
     outdated = {path for path, text in made.items() if _current(path) != text}
     gone = {path.relative_to(ROOT) for path in (ROOT / DIGESTS).glob("*.txt")} - made.keys()
     if not check:

@@ -22,11 +22,14 @@ param principalId string
 @description('Required. What the names of assignments follow from, known before the deployment.')
 param assignee string
 
+@description('Optional. The resource id of the vault of destinations that name none. Default: every destination names one.')
+param newVaultId string?
+
 @description('Required. Roles that exist already.')
 param existingRoles existingRolesType
 
 var services = apiManagementIds(estate)
-var vaults = vaultIds(estate)
+var vaults = vaultIds(estate, newVaultId)
 var clusters = clusterIds(estate)
 var signInSecrets = signInSecretIds(estate)
 

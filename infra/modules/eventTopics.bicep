@@ -9,14 +9,13 @@ param serviceNames string[]
 @description('Required. The name of each service\'s topic, in the same order.')
 param topicNames string[]
 
-@description('Required. Whether each topic exists already. It needs a system-assigned identity.')
-param existing bool[]
-
-@description('Required. The region of each service.')
-param locations string[]
+@description('Required. Those among the topics that exist already. They need a system-assigned identity.')
+param existingTopics string[]
 
 @description('Required. Tags of every resource.')
 param tags tagsType
+
+var newTopicNames = filter(topicNames, name => !contains(existingTopics, name))
 
 resource services 'Microsoft.ApiManagement/service@2024-05-01' existing = [
   for name in serviceNames: {
@@ -24,28 +23,25 @@ resource services 'Microsoft.ApiManagement/service@2024-05-01' existing = [
   }
 ]
 
-resource newTopics 'Microsoft.EventGrid/systemTopics@2025-02-15' = [
-  for (name, index) in topicNames: if (!existing[index]) {
-    name: name
-    location: locations[index]
+// In a deployment of their own, which gets the regions: a topic must be in the region of its service.
+module newTopics 'newEventTopics.bicep' = {
+  params: {
+    topicNames: newTopicNames
+    serviceIds: [for name in newTopicNames: services[indexOf(topicNames, name)].id]
+    locations: [for name in newTopicNames: services[indexOf(topicNames, name)].location]
     tags: tags
-    identity: { type: 'SystemAssigned' }
-    properties: {
-      source: services[index].id
-      topicType: 'Microsoft.ApiManagement.Service'
-    }
   }
-]
+}
 
 resource oldTopics 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = [
-  for (name, index) in topicNames: if (existing[index]) {
+  for name in topicNames: if (contains(existingTopics, name)) {
     name: name
   }
 ]
 
 @description('The object id of each topic\'s identity, which delivers.')
 output principalIds string[] = [
-  for (name, index) in topicNames: existing[index]
+  for (name, index) in topicNames: contains(existingTopics, name)
     ? oldTopics[index]!.identity.principalId
-    : newTopics[index]!.identity.principalId
+    : newTopics.outputs.principalIds[indexOf(newTopicNames, name)]
 ]

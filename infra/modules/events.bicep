@@ -37,22 +37,13 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: storageAccountName
 }
 
-resource sources 'Microsoft.ApiManagement/service@2024-05-01' existing = [
-  for id in services: {
-    scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-    name: nameOf(id)
-  }
-]
-
 module topics 'eventTopics.bicep' = [
   for group in groups: {
     scope: resourceGroup(split(group, '/')[2], split(group, '/')[4])
     params: {
       serviceNames: namesIn(group, services)
       topicNames: map(idsIn(group, services), id => topicName(id, existingTopics))
-      existing: map(namesIn(group, services), name => contains(existingTopics, name))
-      // A topic must be in the region of its service, which only Azure knows.
-      locations: [for id in idsIn(group, services): sources[indexOf(services, id)].location]
+      existingTopics: map(items(existingTopics), topic => topic.value)
       tags: tags
     }
   }

@@ -21,8 +21,11 @@ WITH_DOCUMENT = [
 
 def test_the_type_of_the_estate_has_the_fields_of_the_settings_document() -> None:
     in_bicep = set(text_of("estate-type").splitlines()[1:])
+    # In Bicep a destination may leave its vault out: it gets the one that newVaultName makes.
+    vault = ".services.*.gateways?.*.destinations?[](keyVault).vault{}: string"
 
-    assert in_bicep == fields_of_schema(Estate.model_json_schema())
+    assert in_bicep - {vault.format("?")} == fields_of_schema(Estate.model_json_schema()) - {vault.format("")}
+    assert vault.format("?") in in_bicep
 
 
 @pytest.mark.parametrize("case", WITH_DOCUMENT)

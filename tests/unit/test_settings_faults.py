@@ -158,6 +158,15 @@ def test_lifetime_window_and_margin_at_their_boundaries_are_sound(rule: dict[str
             "",
             "needs either `server` or `cluster`",
         ),
+        (
+            {
+                "kind": "kubernetes",
+                "cluster": CLUSTER,
+                "signIn": {"vault": "https://v.vault.azure.net", "secret": "sa"},
+            },
+            "",
+            "has `cluster` and `signIn`: a cluster that does not use Entra needs `server`",
+        ),
         ({"kind": "kubernetes", "server": "https://k", "restart": {}}, ".restart.name", "required"),
         (
             {"kind": "kubernetes", "server": "https://k", "signIn": {"vault": VAULT}},

@@ -11,7 +11,7 @@ param cloud = {
   audiences: ['https://management.core.windows.net/', 'https://management.azure.com/']
   loginEndpoint: 'https://login.microsoftonline.com/'
 }
-param document = documentText(sample.estate, '.vault.azure.net')
+param document = documentText(sample.estate, null, '.vault.azure.net')
 param renewalSchedule = '0 0 * * * *'
 param signIn = sample.signIn
 param allowFunctionKeys = false

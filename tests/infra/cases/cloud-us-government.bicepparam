@@ -11,7 +11,7 @@ param cloud = {
   audiences: ['https://management.core.usgovcloudapi.net', 'https://management.usgovcloudapi.net/']
   loginEndpoint: 'https://login.microsoftonline.us/'
 }
-param document = documentText(sample.estate, '.vault.usgovcloudapi.net')
+param document = documentText(sample.estate, null, '.vault.usgovcloudapi.net')
 param renewalSchedule = '0 0 * * * *'
 param signIn = sample.signIn
 param allowFunctionKeys = false

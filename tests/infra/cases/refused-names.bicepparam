@@ -1,0 +1,29 @@
+// names that Azure or a cluster refuses
+using '../../../infra/main.bicep'
+import * as sample from 'sample.bicep'
+
+param location = 'westeurope'
+param resourceGroupName = 'rg-gateway-tokens.'
+param name = '---'
+param newVaultName = 'kv--contoso'
+param estate = {
+  services: {
+    'contoso apim': {
+      resourceId: sample.contoso
+      gateways: {
+        'edge/01': { renew: false }
+        'edge-*': {
+          destinations: [
+            { kind: 'keyVault', secret: 'token' }
+            { kind: 'keyVault', secret: '{gateway}_token' }
+            { kind: 'keyVault', secret: '{gatway}-token' }
+            { kind: 'kubernetes', server: 'https://k8s', namespace: 'Gateways' }
+            { kind: 'kubernetes', server: 'https://k8s', secret: '-{gateway}' }
+            { kind: 'kubernetes', server: 'https://k8s', restart: { name: 'Gateway' } }
+          ]
+        }
+      }
+    }
+  }
+}
+param signIn = sample.signIn
