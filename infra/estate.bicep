@@ -272,6 +272,11 @@ func apiManagementIds(estate estateType) string[] =>
   distinct(map(items(estate.services), service => toLower(service.value.resourceId)))
 
 @export()
+@description('The ids of the subscriptions that the API Management services are in.')
+func subscriptionsOf(estate estateType) string[] =>
+  distinct(map(items(estate.services), service => split(toLower(service.value.resourceId), '/')[2]))
+
+@export()
 @description('The resource ids of the vaults that tokens are written to.')
 func vaultIds(estate estateType, newVaultId string?) string[] =>
   distinct(map(destinationsOf(estate, 'keyVault'), destination => toLower(destination.?vault ?? newVaultId!)))

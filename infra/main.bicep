@@ -3,10 +3,10 @@ metadata description = 'The function app, its rights on every API Management ser
 
 targetScope = 'subscription'
 
-import { apiManagementIds, documentText, estateType } from 'estate.bicep'
+import { apiManagementIds, documentText, estateType, subscriptionsOf } from 'estate.bicep'
 import { accessFaults, signInFaults } from 'faults/callers.bicep'
 import { estateFaults } from 'faults/estate.bicep'
-import { nameFaults, networkFaults, roleFaults, topicFaults } from 'faults/parameters.bicep'
+import { alertFaults, nameFaults, networkFaults, roleFaults, topicFaults } from 'faults/parameters.bicep'
 import { optionalIdFaults, refusalOf } from 'faults/texts.bicep'
 import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
@@ -89,22 +89,22 @@ param grants 'here' | 'elsewhere' = 'here'
 @minValue(1)
 param generation int = 1
 
-@description('Optional. The resource id of the action group that alerts go to. Default: no alerts.')
+@description('Conditional. A mail address that alerts go to. Required without actionGroupId, unless alerts is none.')
+param alertEmail string?
+
+@description('Conditional. The resource id of an action group that alerts go to. Required without alertEmail, unless alerts is none.')
 param actionGroupId string?
 
-@description('Optional. How long without a completed sweep raises an alert: three intervals of the schedule.')
-param sweepSilence
-  | 'PT15M'
-  | 'PT30M'
-  | 'PT45M'
-  | 'PT1H'
-  | 'PT2H'
-  | 'PT3H'
-  | 'PT4H'
-  | 'PT5H'
-  | 'PT6H'
-  | 'P1D'
-  | 'P2D' = 'PT3H'
+@description('Optional. Whether alert rules are made. Without them nobody is told that a token is about to expire.')
+param alerts 'all' | 'none' = 'all'
+
+@description('Optional. How many hours without a completed run raise an alert. The app refuses a renewalSchedule that pauses for longer.')
+@minValue(1)
+@maxValue(48)
+param noRunAfterHours int = 3
+
+@description('Optional. Where your people find the runbook. Alerts name it.')
+param runbook string = 'docs/runbook.md'
 
 @description('Optional. How many refused calls in fifteen minutes raise an alert.')
 @minValue(1)
@@ -132,7 +132,7 @@ var faults = [
     'Microsoft.OperationalInsights/workspaces',
     'a Log Analytics workspace'
   )
-  ...optionalIdFaults('actionGroupId', actionGroupId, 'Microsoft.Insights/actionGroups', 'an action group')
+  ...alertFaults(alerts, alertEmail, actionGroupId)
 ]
 var soundEstate = empty(faults) ? estate : fail(refusalOf(faults))
 // Names and ids are composed here, never read from outputs: What-If shows only what follows from values known beforehand.
@@ -270,14 +270,18 @@ module events 'modules/events.bicep' = if (deliverEvents) {
   dependsOn: [storage]
 }
 
-module alerts 'modules/alerts.bicep' = if (actionGroupId != null) {
+module alertRules 'modules/alerts.bicep' = if (alerts == 'all') {
   scope: group
   params: {
-    actionGroupId: actionGroupId!
+    email: alertEmail
+    actionGroupId: actionGroupId
     workspaceId: monitoring.outputs.workspaceId
     componentId: monitoring.outputs.componentId
-    sweepSilence: sweepSilence
+    functionAppId: functionApp.outputs.id
+    subscriptions: subscriptionsOf(soundEstate)
+    noRunAfterHours: noRunAfterHours
     refusedCalls: refusedCallsBurst
+    runbook: runbook
     namePrefix: name
     location: location
     tags: tags

@@ -96,5 +96,5 @@ param signIn = {
   allowedApplications: ['77777777-7777-7777-7777-777777777777']
 }
 
-// Whom to tell. Left out: there are no alerts.
+// Whom to tell. Left out together with alertEmail, the deployment asks for `alerts = 'none'`.
 param actionGroupId = '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-monitoring/providers/Microsoft.Insights/actionGroups/platform-team'

@@ -189,8 +189,8 @@ def _others(resources: list[Resource]) -> Iterator[str]:
 
 def _queries(resources: list[Resource]) -> Iterator[str]:
     """What an alert asks, whole: only a deployment of the alerts alone has room for it."""
-    rules = list(_of_type(resources, "Microsoft.Insights/scheduledQueryRules"))
-    for rule in rules if len(rules) == len(resources) else ():
+    alone = all(one["type"].startswith("Microsoft.Insights/") for one in resources)
+    for rule in _of_type(resources, "Microsoft.Insights/scheduledQueryRules") if alone else ():
         criterion = rule["properties"]["criteria"]["allOf"][0]
         yield f"{rule['name']}: {json.dumps({k: v for k, v in criterion.items() if k != 'query'})}"
         yield from (f"  {line}" for line in criterion["query"].splitlines())

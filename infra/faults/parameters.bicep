@@ -78,6 +78,23 @@ func isRole(id string) bool =>
   contains(toLower(id), '/providers/microsoft.authorization/roledefinitions/') && isGuid(last(split(id, '/')))
 
 @export()
+@description('What is wrong with whom alerts go to.')
+func alertFaults(alerts string, email string?, actionGroupId string?) string[] => [
+  ...(alerts == 'all' && email == null && actionGroupId == null
+    ? [
+        'alertEmail and actionGroupId are both missing, so nobody would be told. Give one, or alerts: \'none\'.'
+      ]
+    : [])
+  ...(alerts == 'none' && (email != null || actionGroupId != null)
+    ? ['alerts is "none", and yet alertEmail or actionGroupId is given. Leave one of them out.']
+    : [])
+  ...(email == null || length(split(email ?? '', '@')) == 2
+    ? []
+    : ['alertEmail is "${email}". It must be a mail address.'])
+  ...optionalIdFaults('actionGroupId', actionGroupId, 'Microsoft.Insights/actionGroups', 'an action group')
+]
+
+@export()
 @description('What is wrong with the system topics that exist already.')
 func topicFaults(existingEventTopics topicNamesType, services string[]) string[] =>
   flatten(map(items(existingEventTopics), topic => [

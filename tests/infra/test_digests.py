@@ -50,7 +50,9 @@ def test_every_case_has_a_digest_and_every_digest_a_case() -> None:
 
 @pytest.mark.parametrize("case", cases())
 def test_a_digest_is_short_enough_to_be_read(case: str) -> None:
-    assert len(text_of(case).splitlines()) <= 60
+    queries = len(read(case).get("queries", []))
+
+    assert len(text_of(case).splitlines()) - queries <= 60
 
 
 @pytest.mark.parametrize("case", accepted())

@@ -76,3 +76,4 @@ param signIn = {
   clientId: '44444444-4444-4444-4444-444444444444'
   allowedApplications: ['77777777-7777-7777-7777-777777777777']
 }
+param alerts = 'none'

@@ -14,3 +14,4 @@ param estate = {
   ]
 }
 param allowFunctionKeys = true
+param alerts = 'none'

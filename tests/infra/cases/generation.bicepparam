@@ -6,3 +6,4 @@ param location = 'westeurope'
 param estate = sample.estate
 param signIn = sample.signIn
 param generation = 2
+param alerts = 'none'

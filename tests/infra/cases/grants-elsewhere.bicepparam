@@ -7,3 +7,4 @@ param estate = sample.estate
 param signIn = sample.signIn
 param grants = 'elsewhere'
 param deliverEvents = false
+param alerts = 'none'

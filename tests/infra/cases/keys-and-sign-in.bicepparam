@@ -10,3 +10,4 @@ param signIn = {
   tenantId: '88888888-8888-4888-8888-888888888888'
   audiences: ['api://gateway-tokens']
 }
+param alerts = 'none'

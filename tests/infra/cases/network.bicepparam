@@ -12,3 +12,4 @@ param network = {
   blobDnsZoneId: '${sample.one}/rg-net/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net'
 }
 param deliverEvents = false
+param alerts = 'none'

@@ -16,3 +16,4 @@ param estate = {
   ]
 }
 param signIn = sample.signIn
+param alerts = 'none'

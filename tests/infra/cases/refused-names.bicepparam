@@ -27,3 +27,4 @@ param estate = {
   }
 }
 param signIn = sample.signIn
+param alerts = 'none'

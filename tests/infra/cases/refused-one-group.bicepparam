@@ -9,3 +9,4 @@ param estate = {
   })
 }
 param signIn = sample.signIn
+param alerts = 'none'

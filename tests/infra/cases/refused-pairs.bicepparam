@@ -3,6 +3,8 @@ using '../../../infra/main.bicep'
 import * as sample from 'sample.bicep'
 
 param location = 'westeurope'
+param alerts = 'none'
+param alertEmail = 'platform-team'
 param estate = {
   services: {
     contoso: {

@@ -10,3 +10,4 @@ param estate = {
   ]
 }
 param allowFunctionKeys = true
+param alerts = 'none'

@@ -28,3 +28,4 @@ param estate = {
   ]
 }
 param allowFunctionKeys = true
+param alertEmail = 'platform-team@contoso.example'
