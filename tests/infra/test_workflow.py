@@ -174,3 +174,18 @@ def test_the_app_may_touch_secrets_and_workloads_of_one_namespace_and_nothing_el
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "patch"]},
         {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["get", "patch"]},
     ]
+
+
+def test_taking_the_rights_in_a_cluster_back_names_the_namespace() -> None:
+    texts = [path.read_text() for path in (INFRA / "kubernetes-rbac.yaml", *(ROOT / "docs").glob("*.md"))]
+    commands = re.findall(r"kubectl (?:apply|delete)[^`\n]*kubernetes-rbac\.yaml", "\n".join(texts))
+
+    assert {"apply", "delete"} <= {command.split()[1] for command in commands}
+    assert [command for command in commands if "--namespace" not in command] == []
+
+
+def test_secrets_that_somebody_makes_beforehand_are_said_to_need_adoption() -> None:
+    advice = (INFRA / "kubernetes-rbac.yaml").read_text().partition("apiVersion")[0]
+
+    assert "make the Secrets beforehand" in advice
+    assert "`adopt: true`" in advice
