@@ -6,9 +6,9 @@ targetScope = 'subscription'
 import { apiManagementIds, documentText, estateType, subscriptionsOf } from 'estate.bicep'
 import { accessFaults, signInFaults } from 'faults/callers.bicep'
 import { estateFaults } from 'faults/estate.bicep'
-import { alertFaults, nameFaults, networkFaults, roleFaults, topicFaults } from 'faults/parameters.bicep'
+import { alertFaults, inboundFaults, nameFaults, networkFaults, roleFaults, scaleFaults, topicFaults } from 'faults/parameters.bicep'
 import { optionalIdFaults, refusalOf } from 'faults/texts.bicep'
-import { existingRolesType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
+import { existingRolesType, inboundType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
 @description('Required. The API Management services, how their gateways are kept, and who may do what.')
 param estate estateType
@@ -45,6 +45,11 @@ param instanceMemoryMB 512 | 2048 | 4096 = 2048
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
+@description('Optional. How many instances for HTTP always run, so that calls meet no cold start. They cost money around the clock.')
+@minValue(0)
+@maxValue(1000)
+param alwaysReady int = 0
+
 @description('Optional. How the storage account is replicated.')
 param storageSku 'Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_GZRS' = 'Standard_LRS'
 
@@ -56,6 +61,9 @@ param allowFunctionKeys bool = false
 
 @description('Optional. An existing virtual network: the app joins it, and its storage is closed into it. Default: none.')
 param network networkType?
+
+@description('Optional. Who reaches the app\'s own address. Default: everybody who signs in.')
+param inbound inboundType?
 
 @description('Optional. A file of certificate authorities in the package, for a proxy that inspects. Default: none.')
 param caFile string?
@@ -121,6 +129,8 @@ var faults = [
   ...signInFaults(signIn, allowFunctionKeys)
   ...accessFaults(estate, signIn, allowFunctionKeys)
   ...networkFaults(network)
+  ...inboundFaults(inbound)
+  ...scaleFaults(renewalSchedule, alwaysReady, maximumInstanceCount)
   ...roleFaults(existingRoles)
   ...topicFaults(
     existingEventTopics,
@@ -240,8 +250,10 @@ module functionApp 'modules/functionApp.bicep' = {
     allowFunctionKeys: allowFunctionKeys
     caFile: caFile
     network: network
+    inbound: inbound
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
+    alwaysReady: alwaysReady
     identityId: identityReference.id
     clientId: identity.outputs.clientId
     blobEndpoint: storage.outputs.blobEndpoint
@@ -254,6 +266,8 @@ module functionApp 'modules/functionApp.bicep' = {
     // `azd deploy` finds the app by this tag.
     appTags: { 'azd-service-name': 'app' }
   }
+  // Rights first: when the estate changes, the app should not read of a vault before it may write there.
+  dependsOn: [access]
 }
 
 module events 'modules/events.bicep' = if (deliverEvents) {

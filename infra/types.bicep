@@ -27,6 +27,20 @@ type networkType = {
 
 @export()
 @sealed()
+@description('Who reaches the app\'s own address: by a private endpoint, by address ranges, or both.')
+type inboundType = {
+  @description('Conditional. The resource id of a subnet for a private endpoint of the app. Without allowedAddresses its public address is closed.')
+  privateEndpointSubnetId: string?
+
+  @description('Optional. The resource id of the private DNS zone of function apps. Default: a policy registers the name.')
+  dnsZoneId: string?
+
+  @description('Conditional. The address ranges (CIDR) that may call and publish from outside. All others get 403.')
+  allowedAddresses: string[]?
+}
+
+@export()
+@sealed()
 @description('The app registration that callers ask tokens for.')
 type signInType = {
   @description('Required. The client id of the app registration.')

@@ -1,7 +1,7 @@
 metadata name = 'Faults of parameters'
 metadata description = 'What is wrong with the parameters beside the estate, in words.'
 
-import { existingRolesType, networkType, topicNamesType } from '../types.bicep'
+import { existingRolesType, inboundType, networkType, topicNamesType } from '../types.bicep'
 import {
   alphanumeric
   digits
@@ -53,6 +53,62 @@ func networkFaults(network networkType?) string[] =>
           : [])
       ]
 
+@export()
+@description('What is wrong with who reaches the app.')
+func inboundFaults(inbound inboundType?) string[] =>
+  inbound == null
+    ? []
+    : [
+        ...(inbound.?privateEndpointSubnetId == null && inbound.?allowedAddresses == null
+          ? [
+              'inbound closes nothing. Give privateEndpointSubnetId, allowedAddresses or both, or leave it out.'
+            ]
+          : [])
+        ...(inbound.?privateEndpointSubnetId == null
+          ? []
+          : subnetFaults('inbound.privateEndpointSubnetId', inbound.?privateEndpointSubnetId ?? ''))
+        ...zoneFaults('inbound.dnsZoneId', inbound.?dnsZoneId)
+        ...(inbound.?dnsZoneId != null && inbound.?privateEndpointSubnetId == null
+          ? [
+              'inbound.dnsZoneId is for a private endpoint. Give privateEndpointSubnetId as well, or leave it out.'
+            ]
+          : [])
+        ...(inbound.?allowedAddresses != null && empty(inbound.?allowedAddresses)
+          ? [
+              'inbound.allowedAddresses is empty, so every call would get 403. Give address ranges, or leave it out.'
+            ]
+          : [])
+        ...flatten(map(
+          inbound.?allowedAddresses ?? [],
+          (range, index) =>
+            unless(
+              length(split(range, '/')) == 2 && isText(
+                range,
+                5,
+                49,
+                [...digits, ...hexadecimal, '.', ':', '/']
+              ),
+              'inbound.allowedAddresses[${index}] is "${range}"',
+              'It must be an address range such as 203.0.113.0/24.'
+            )
+        ))
+      ]
+
+@export()
+@description('What is wrong with the schedule and with numbers of instances.')
+func scaleFaults(renewalSchedule string, alwaysReady int, maximumInstanceCount int) string[] => [
+  ...unless(
+    contains([5, 6], length(split(trim(renewalSchedule), ' '))),
+    'renewalSchedule is "${renewalSchedule}"',
+    'It must have six fields with a blank between two, seconds first, such as 0 0 * * * * for hourly.'
+  )
+  ...(alwaysReady > maximumInstanceCount
+    ? [
+        'alwaysReady is ${alwaysReady}, more than maximumInstanceCount (${maximumInstanceCount}). Raise the one or lower the other.'
+      ]
+    : [])
+]
+
 func subnetFaults(path string, id string) string[] =>
   idFaults(path, id, 'Microsoft.Network/virtualNetworks/subnets', 'a subnet')
 
@@ -72,6 +128,7 @@ func roleFaults(existingRoles existingRolesType) string[] =>
           ]
   ))
 
+var hexadecimal = split('a b c d e f A B C D E F', ' ')
 var roleExample = '/providers/Microsoft.Authorization/roleDefinitions/00000000-0000-0000-0000-000000000000'
 
 func isRole(id string) bool =>

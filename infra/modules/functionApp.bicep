@@ -1,7 +1,7 @@
 metadata name = 'Function app'
 metadata description = 'The function app on Flex Consumption, its settings and how callers sign in.'
 
-import { cloudType, networkType, signInType, tagsType } from '../types.bicep'
+import { cloudType, inboundType, networkType, signInType, tagsType } from '../types.bicep'
 
 @description('Required. The name of the function app.')
 param name string
@@ -33,6 +33,9 @@ param caFile string?
 @description('Optional. The virtual network to join. Default: none.')
 param network networkType?
 
+@description('Optional. Who reaches the app. Default: everybody who signs in.')
+param inbound inboundType?
+
 @description('Required. The memory of an instance, in MB.')
 param instanceMemoryMB 512 | 2048 | 4096
 
@@ -40,6 +43,9 @@ param instanceMemoryMB 512 | 2048 | 4096
 @minValue(40)
 @maxValue(1000)
 param maximumInstanceCount int
+
+@description('Required. How many instances for HTTP always run.')
+param alwaysReady int
 
 @description('Required. The resource id of the app\'s identity.')
 param identityId string
@@ -77,6 +83,21 @@ func withoutClosingSlash(address string) string =>
 var armEndpoint = withoutClosingSlash(cloud.resourceManager)
 // In Azure US Government tokens for Azure Resource Manager are asked under another name than its address.
 var armAudience = cloud.name == 'AzureUSGovernment' ? withoutClosingSlash(cloud.audiences[0]) : armEndpoint
+// The limits that the app keeps per process mean something only if the platform spreads calls evenly.
+var callsPerInstance = 16
+var restrictions = inbound.?allowedAddresses == null
+  ? {}
+  : {
+      ipSecurityRestrictionsDefaultAction: 'Deny'
+      ipSecurityRestrictions: map(inbound.?allowedAddresses ?? [], (range, index) => {
+        name: 'allowed-${index}'
+        action: 'Allow'
+        priority: 100 + index
+        ipAddress: range
+      })
+      // Publishing goes to another address of the app.
+      scmIpSecurityRestrictionsUseMain: true
+    }
 var tenantId = signIn.?tenantId ?? tenant().tenantId
 var apiClientId = signIn.?clientId ?? ''
 var audiences = signIn.?audiences ?? ['api://${apiClientId}', apiClientId]
@@ -108,10 +129,14 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     clientAffinityEnabled: false
     keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: network.?integrationSubnetId
+    publicNetworkAccess: inbound.?privateEndpointSubnetId == null || inbound.?allowedAddresses != null
+      ? 'Enabled'
+      : 'Disabled'
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
+      ...restrictions
     }
     functionAppConfig: {
       runtime: {
@@ -121,6 +146,8 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
+        triggers: { http: { perInstanceConcurrency: callsPerInstance } }
+        alwaysReady: alwaysReady == 0 ? [] : [{ name: 'http', instanceCount: alwaysReady }]
       }
       deployment: {
         storage: {
@@ -218,6 +245,19 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
     login: { tokenStore: { enabled: false } }
   }
   dependsOn: [scmPassword]
+}
+
+module endpoint 'privateEndpoint.bicep' = if (inbound.?privateEndpointSubnetId != null) {
+  params: {
+    name: 'pe-${name}'
+    service: 'sites'
+    targetId: app.id
+    subnetId: inbound.?privateEndpointSubnetId ?? ''
+    dnsZoneId: inbound.?dnsZoneId
+    location: location
+    tags: tags
+  }
+  dependsOn: [authentication]
 }
 
 @description('The resource id of the function app.')

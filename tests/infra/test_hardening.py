@@ -72,16 +72,48 @@ def test_nothing_but_health_is_open_unless_function_keys_are_allowed(case: str) 
     assert f"unauthenticatedClientAction={'AllowAnonymous' if keys else 'Return401'}" in told
 
 
-def test_storage_is_open_to_roles_alone_and_to_nobody_outside_a_network_that_is_named() -> None:
-    rules = {
-        case: next(iter(resources(case, "storageAccounts").values()))["networkAcls"]
-        for case in APPS
-        if resources(case, "storageAccounts")
-    }
+def closed(case: str, group: str) -> bool:
+    return f"[{group}]" in {one["groupIds"] for one in resources(case, "privateEndpoints").values()}
 
-    for case, rule in rules.items():
-        closed = bool(resources(case, "privateEndpoints"))
-        assert f"defaultAction:{'Deny' if closed else 'Allow'}" in rule, case
+
+@pytest.mark.parametrize("case", [case for case in APPS if resources(case, "storageAccounts")])
+def test_storage_is_open_to_roles_alone_and_to_nobody_outside_a_network_that_is_named(case: str) -> None:
+    (account,) = resources(case, "storageAccounts").values()
+
+    assert f"defaultAction:{'Deny' if closed(case, 'blob') else 'Allow'}" in account["networkAcls"]
+
+
+def test_the_apps_own_address_is_closed_by_a_private_endpoint_alone() -> None:
+    (site,) = resources("network", "sites").values()
+
+    assert closed("network", "sites")
+    assert site["publicNetworkAccess"] == "Disabled"
+
+
+def test_address_ranges_keep_the_apps_own_address_open_for_themselves_publishing_included() -> None:
+    (site,) = resources("allowed-addresses", "sites").values()
+
+    assert site["publicNetworkAccess"] == "Enabled"
+    assert "ipSecurityRestrictionsDefaultAction:Deny" in site["siteConfig"]
+    assert "scmIpSecurityRestrictionsUseMain:true" in site["siteConfig"]
+    assert re.findall(r"ipAddress:([^,}]+)", site["siteConfig"]) == ["203.0.113.0/24", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("case", APPS)
+def test_the_platform_bounds_the_calls_of_an_instance_and_keeps_none_running_unless_asked_to(
+    case: str,
+) -> None:
+    (site,) = resources(case, "sites").values()
+    ready = "[{name:http,instanceCount:2}]" if case == "network" else "[]"
+
+    assert "perInstanceConcurrency:16" in site["scaleAndConcurrency"]
+    assert f"alwaysReady:{ready}" in site["scaleAndConcurrency"]
+
+
+def test_rights_are_granted_before_the_app_reads_of_what_they_open() -> None:
+    (line,) = (line for line in read("interface")["main.bicep order"] if line.startswith("functionApp "))
+
+    assert "access" in line.partition(" after ")[2].split(", ")
 
 
 def test_no_file_reads_a_key_or_puts_out_a_secret() -> None:

@@ -33,7 +33,7 @@ def test_a_fault_begins_with_its_path_and_says_what_to_do(fault: str) -> None:
     path, _, said = fault.partition(": ")[2].partition(" ")
 
     assert re.match(
-        r"(estate|signIn|network|name|resourceGroupName|newVaultName|workspaceId|existing\w+|actionGroupId|alertEmail|alerts|principalId)\b",
+        r"(estate|signIn|network|name|resourceGroupName|newVaultName|workspaceId|existing\w+|actionGroupId|inbound|alwaysReady|renewalSchedule|alertEmail|alerts|principalId)\b",
         path,
     )
     assert said.endswith(".")

@@ -17,6 +17,7 @@ param signIn = sample.signIn
 param allowFunctionKeys = false
 param instanceMemoryMB = 2048
 param maximumInstanceCount = 40
+param alwaysReady = 0
 param identityId = '${sample.one}/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-gateway-tokens'
 param clientId = '55555555-5555-5555-5555-555555555555'
 param blobEndpoint = 'https://stgatewaytokens.blob.example/'

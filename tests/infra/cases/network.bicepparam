@@ -1,4 +1,4 @@
-// in a virtual network, with a new vault
+// all of it in a virtual network, with a new vault; two instances that always run
 using '../../../infra/main.bicep'
 import * as sample from 'sample.bicep'
 
@@ -13,3 +13,8 @@ param network = {
 }
 param deliverEvents = false
 param alerts = 'none'
+param inbound = {
+  privateEndpointSubnetId: '${sample.one}/rg-net/providers/Microsoft.Network/virtualNetworks/hub/subnets/endpoints'
+  dnsZoneId: '${sample.one}/rg-net/providers/Microsoft.Network/privateDnsZones/privatelink.azurewebsites.net'
+}
+param alwaysReady = 2

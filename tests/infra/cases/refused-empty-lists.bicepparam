@@ -13,3 +13,4 @@ param signIn = {
   allowedApplications: []
   audiences: []
 }
+param inbound = { allowedAddresses: [] }

@@ -36,7 +36,8 @@ param network = {
   privateEndpointSubnetId: 'endpoints'
   blobDnsZoneId: 'privatelink.blob.core.windows.net'
 }
-param workspaceId = 'shared'
-param existingRoles = { issuer: 'Gateway token issuer' }
-param existingEventTopics = { 'fabrikam-apim': sample.contoso }
-param actionGroupId = sample.vault
+param alerts = 'none'
+param inbound = {
+  privateEndpointSubnetId: 'endpoints'
+  allowedAddresses: ['203.0.113.7', '203.0.113.0/24', 'office']
+}

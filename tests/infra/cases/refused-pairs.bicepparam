@@ -37,3 +37,8 @@ param network = {
   integrationSubnetId: '${sample.one}/rg-net/providers/Microsoft.Network/virtualNetworks/hub/subnets/one'
   privateEndpointSubnetId: '${sample.one}/rg-net/providers/Microsoft.Network/virtualNetworks/hub/subnets/one'
 }
+param inbound = {
+  dnsZoneId: '${sample.one}/rg-net/providers/Microsoft.Network/privateDnsZones/privatelink.azurewebsites.net'
+}
+param alwaysReady = 41
+param renewalSchedule = 'hourly'
