@@ -1,100 +1,36 @@
-// The one file to fill in. Everything here is an example: replace it, and delete what you do not need.
-// Full list of parameters with their defaults: main.bicep. Types of the estate: estate.bicep.
+// The one file to fill in. It renews the tokens of every gateway of one API Management service into a new vault; the other
+// files in examples/ are for AKS, for any Kubernetes cluster and for several teams. All parameters: main.bicep. The types of the
+// estate: estate.bicep.
 using './main.bicep'
 
-// The region of the function app. `azd` sets AZURE_LOCATION; without it the second value holds.
+// `azd` sets AZURE_LOCATION and finds what it deployed by the tag. Without azd neither does any harm.
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
-
-param resourceGroupName = 'rg-gateway-tokens'
-
-// `azd` finds what it deployed by this tag. Without azd the tag does no harm.
 param tags = {
   'azd-env-name': readEnvironmentVariable('AZURE_ENV_NAME', 'production')
 }
+// Globally unique. Gateways read their tokens here: by the CSI driver, External Secrets or a Key Vault reference.
+param newVaultName = 'kv-contoso-gateways'
+param alertEmail = 'platform-team@contoso.example'
 
-// The estate. Every right that the app gets follows from it, wherever the resources are.
 param estate = {
   services: {
-    // The name that callers use. It need not be the name of the resource.
     contoso: {
       resourceId: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-apim/providers/Microsoft.ApiManagement/service/contoso-apim'
       gateways: {
-        // Every self-hosted gateway of the service, those made later included.
-        '*': {
-          lifetime: 'P30D'
-          renewBefore: 'P10D'
-          destinations: [
-            {
-              kind: 'keyVault'
-              vault: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-vaults/providers/Microsoft.KeyVault/vaults/contoso-gateways'
-              secret: '{gateway}-token'
-            }
-          ]
-        }
-        // One gateway, its own way: straight into its cluster, and restarted.
-        'edge-01': {
-          lifetime: 'P7D'
-          destinations: [
-            {
-              kind: 'kubernetes'
-              cluster: '/subscriptions/22222222-2222-2222-2222-222222222222/resourceGroups/rg-edge/providers/Microsoft.ContainerService/managedClusters/edge-aks'
-              namespace: 'gateways'
-              secret: '{gateway}-token'
-              layout: 'helm'
-              restart: {
-                kind: 'Deployment'
-                name: '{gateway}'
-              }
-            }
-          ]
-        }
-        // A cluster that does not know Entra: it is signed in to with a token from a vault.
-        'plant-*': {
-          destinations: [
-            {
-              kind: 'kubernetes'
-              server: 'https://plant.contoso.example:6443'
-              signIn: {
-                vault: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-vaults/providers/Microsoft.KeyVault/vaults/contoso-clusters'
-                secret: 'plant-service-account'
-              }
-              namespace: 'gateways'
-            }
-          ]
-        }
-        // Left alone.
-        'lab-*': {
-          renew: false
-        }
+        '*': { destinations: [{ kind: 'keyVault' }] }
       }
     }
-    // Another service, in another subscription. Tokens are issued on request, none is renewed.
-    fabrikam: {
-      resourceId: '/subscriptions/22222222-2222-2222-2222-222222222222/resourceGroups/rg-fabrikam/providers/Microsoft.ApiManagement/service/fabrikam-apim'
-    }
   }
-  // Closed unless a rule opens.
   access: [
     {
-      caller: { appRole: 'GatewayToken.Issue' }
-      gateways: ['contoso/edge-*']
-      allow: ['issue']
-      maxLifetime: 'P1D'
-    }
-    {
-      caller: { objectId: '33333333-3333-3333-3333-333333333333' }
-      gateways: ['*/*']
+      caller: { appRole: 'GatewayToken.Operator' }
+      gateways: ['contoso/*']
       allow: ['issue', 'renew', 'read']
     }
   ]
 }
 
-// Callers sign in with Entra, through these applications. With `allowFunctionKeys = true` it may be left out: then the
-// rules above must say `functionKey: true`.
 param signIn = {
-  clientId: '44444444-4444-4444-4444-444444444444'
-  allowedApplications: ['77777777-7777-7777-7777-777777777777']
+  clientId: '44444444-4444-4444-4444-444444444444' // the app registration
+  allowedApplications: ['55555555-5555-5555-5555-555555555555'] // who may call it
 }
-
-// Whom to tell. Left out together with alertEmail, the deployment asks for `alerts = 'none'`.
-param actionGroupId = '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-monitoring/providers/Microsoft.Insights/actionGroups/platform-team'

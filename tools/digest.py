@@ -84,6 +84,7 @@ _TOLD = {
         "properties.criteria.allOf.0.threshold",
     ),
 }
+_ALERTS = ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REFERENCE = re.compile(r"reference\('(?:[^']*/)?([^'/]+)', '[^']*'(?:, 'full')?\)")
 _IDENTITY = re.compile(r"\[\{id-[\w-]+\}\.principalId\]|parameters\('principalId'\)")
@@ -163,15 +164,22 @@ def _document(value: str) -> Iterator[str]:
 
 
 def _sign_in(resources: list[Resource]) -> Iterator[str]:
-    for name, part in _config(resources, "authsettingsV2").items():
-        yield " | ".join(f"{path}={_shown(value)}" for path, value in _leaves(name, part))
+    settings = _config(resources, "authsettingsV2")
+    for names in (("globalValidation",), ("identityProviders",), ("platform", "httpSettings", "login")):
+        leaves = [leaf for name in names if name in settings for leaf in _leaves(name, settings[name])]
+        if leaves:
+            yield " | ".join(f"{path}={_shown(value)}" for path, value in leaves)
 
 
 def _others(resources: list[Resource]) -> Iterator[str]:
     """Every other resource: with what is told of its type, or in one line with the rest."""
     rest = []
+    alerts = [] if _is_of_alerts_alone(resources) else [one for one in resources if one["type"] in _ALERTS]
     for one in resources:
-        if one["type"].startswith(("Microsoft.Authorization/", "Microsoft.Web/sites/config")):
+        if (
+            one["type"].startswith(("Microsoft.Authorization/", "Microsoft.Web/sites/config"))
+            or one in alerts
+        ):
             continue
         name = f"{_last(one['type'])} {plain(one['name'])}"
         told = [
@@ -183,13 +191,17 @@ def _others(resources: list[Resource]) -> Iterator[str]:
             yield " | ".join([name, *told])
         else:
             rest.append(name)
+    if alerts:
+        yield " | ".join(
+            ["alertRules", *(f"{one['name']}={one['properties']['severity']}" for one in alerts)]
+        )
     if rest:
         yield " | ".join(rest)
 
 
 def _queries(resources: list[Resource]) -> Iterator[str]:
     """What an alert asks, whole: only a deployment of the alerts alone has room for it."""
-    alone = all(one["type"].startswith("Microsoft.Insights/") for one in resources)
+    alone = _is_of_alerts_alone(resources)
     for rule in _of_type(resources, "Microsoft.Insights/scheduledQueryRules") if alone else ():
         criterion = rule["properties"]["criteria"]["allOf"][0]
         yield f"{rule['name']}: {json.dumps({k: v for k, v in criterion.items() if k != 'query'})}"
@@ -239,6 +251,10 @@ def _title(role: Resource) -> str:
 
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _is_of_alerts_alone(resources: list[Resource]) -> bool:
+    return all(one["type"].startswith("Microsoft.Insights/") for one in resources)
 
 
 def _of_type(resources: list[Resource], kind: str) -> Iterator[Resource]:

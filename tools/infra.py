@@ -79,7 +79,7 @@ def _formatted(bicep: Bicep, copy: Path) -> dict[Path, str]:
 
 
 def _digests(bicep: Bicep, copy: Path) -> dict[Path, str]:
-    cases = sorted([*(copy / EXAMPLES).glob("*.bicepparam"), *(copy / CASES).glob("*.bicepparam")])
+    cases = sorted([*(copy / EXAMPLES).rglob("*.bicepparam"), *(copy / CASES).glob("*.bicepparam")])
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         texts = list(workers.map(lambda case: digest(_title(case), bicep.evaluate(case)), cases))
     made = {DIGESTS / f"{case.stem}.txt": text for case, text in zip(cases, texts, strict=True)}

@@ -26,7 +26,7 @@ class Role(NamedTuple):
 
 def cases() -> list[str]:
     """The names of all cases: parameter files of the tests, and the examples."""
-    files = [*CASES.glob("*.bicepparam"), *(INFRA / "examples").glob("*.bicepparam")]
+    files = [*CASES.glob("*.bicepparam"), *(INFRA / "examples").rglob("*.bicepparam")]
     return sorted(file.stem for file in files)
 
 
@@ -83,6 +83,12 @@ def document(case: str) -> dict[str, Any]:
         elif match := re.fullmatch(r"GATEWAY_TOKENS access (.+)", line):
             access.append(json.loads(match[1]))
     return {"services": services, "access": access}
+
+
+def alert_rules(case: str) -> dict[str, str]:
+    """The severity of each alert rule of a whole deployment, by name."""
+    lines = [line for line in read(case)["resources"] if line.startswith("alertRules | ")]
+    return dict(rule.rsplit("=", 1) for line in lines for rule in line.split(" | ")[1:])
 
 
 def resources(case: str, kind: str) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.report import NEW_FAILURE
-from tests.infra.digests import INFRA, ROOT, read, resources
+from tests.infra.digests import INFRA, ROOT, alert_rules, read, resources
 
 
 def lines_of_the_code() -> dict[str, set[str]]:
@@ -158,9 +158,8 @@ def test_the_names_of_events_are_in_one_place() -> None:
     assert {event: module.count(event) for event in used} == dict.fromkeys(used, 1)
 
 
-@pytest.mark.parametrize("case", ["alerts", "existing"])
-def test_refusals_by_the_platform_are_counted_by_its_own_metrics(case: str) -> None:
-    told = resources(case, "metricAlerts").values()
+def test_refusals_by_the_platform_are_counted_by_its_own_metrics() -> None:
+    told = resources("alerts", "metricAlerts").values()
 
     assert {one["metricName"] for one in told} == {"Http401", "Http403"}
 
@@ -175,4 +174,10 @@ def test_a_mail_address_makes_an_action_group_and_everything_is_told_to_all_grou
 
 def test_without_somebody_to_tell_a_deployment_is_refused_unless_it_says_so() -> None:
     assert [line for line in read("refused-empty-lists")["refused"] if "nobody would be told" in line]
-    assert not resources("every-destination", "scheduledQueryRules")
+    assert not alert_rules("every-destination")
+
+
+def test_a_whole_deployment_has_every_rule_of_the_module() -> None:
+    told = {**resources("alerts", "scheduledQueryRules"), **resources("alerts", "metricAlerts")}
+
+    assert alert_rules("existing") == {name: one["severity"] for name, one in told.items()}

@@ -9,7 +9,7 @@ import pytest
 from tests.infra.digests import INFRA, accepted, read, resources
 
 APPS = [case for case in accepted() if resources(case, "sites")]
-WITH_KEYS = {"function-keys", "keys-and-sign-in", "smallest"}
+WITH_KEYS = {"any-kubernetes", "function-keys", "keys-and-sign-in", "smallest"}
 # Type of resource, property, what it must say.
 HARDENED = (
     ("storageAccounts", "allowSharedKeyAccess", "false"),
@@ -30,7 +30,24 @@ HARDENED = (
 )
 # Flex Consumption answers 400 (51021) to them on some of its stamps.
 # https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
-REFUSED_BY_THE_PLAN = {"ftpsState", "linuxFxVersion", "alwaysOn", "functionAppScaleLimit", "appSettings"}
+REFUSED_BY_THE_PLAN = {
+    "alwaysOn",
+    "ftpsState",
+    "functionAppScaleLimit",
+    "functionsRuntimeScaleMonitoringEnabled",
+    "javaContainer",
+    "javaContainerVersion",
+    "javaVersion",
+    "linuxFxVersion",
+    "netFrameworkVersion",
+    "nodeVersion",
+    "phpVersion",
+    "powerShellVersion",
+    "preWarmedInstanceCount",
+    "pythonVersion",
+    "use32BitWorkerProcess",
+    "windowsFxVersion",
+}
 SOURCES = {path.relative_to(INFRA).as_posix(): path.read_text() for path in INFRA.rglob("*.bicep")}
 
 
