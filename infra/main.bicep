@@ -32,11 +32,6 @@ param tags tagsType = {}
 @description('Optional. When the sweep runs, as NCRONTAB with seconds, in UTC. Default: hourly.')
 param renewalSchedule string = '0 0 * * * *'
 
-@minValue(1)
-@maxValue(48)
-@description('Optional. After how many hours without a completed run the alert fires. The schedule may not pause for longer.')
-param noRunAfterHours int = 3
-
 @description('Optional. The memory of an instance, in MB.')
 param instanceMemoryMB 512 | 2048 | 4096 = 2048
 
