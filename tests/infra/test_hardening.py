@@ -9,7 +9,7 @@ import pytest
 from tests.infra.digests import INFRA, accepted, read, resources
 
 APPS = [case for case in accepted() if resources(case, "sites")]
-WITH_KEYS = {"any-kubernetes", "function-keys", "keys-and-sign-in", "smallest"}
+WITH_KEYS = {"any-kubernetes", "function-keys", "keys-and-sign-in"}
 # Type of resource, property, what it must say.
 HARDENED = (
     ("storageAccounts", "allowSharedKeyAccess", "false"),

@@ -21,11 +21,22 @@ param estate = {
   }
   access: [
     {
-      caller: { functionKey: true }
+      caller: { appRole: 'GatewayToken.Operate' }
       gateways: ['contoso/*']
       allow: ['issue', 'renew', 'read']
     }
+    {
+      caller: { appRole: 'GatewayToken.Issue' }
+      gateways: ['contoso/edge-*']
+      allow: ['issue']
+      maxLifetime: 'P1D'
+    }
   ]
 }
-param allowFunctionKeys = true
+
+param signIn = {
+  clientId: '44444444-4444-4444-4444-444444444444'
+  allowedApplications: ['04b07795-8ddb-461a-bbee-02f9e1bf7b46']
+}
+
 param alertEmail = 'platform-team@contoso.example'
