@@ -70,7 +70,6 @@ class AppSettings:
 def read_settings(environ: Mapping[str, str]) -> AppSettings:
     """The settings of an environment. Raises SettingsInvalid with every fault of every setting."""
     estate, faults = _estate(environ)
-    schedule = _value(environ, "RENEWAL_SCHEDULE")
     arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     sign_in, sign_in_faults = _sign_in(environ, estate)
@@ -82,7 +81,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
         raise SettingsInvalid(faults)
     return AppSettings(
         estate=estate,
-        schedule=schedule,
+        schedule=environ["RENEWAL_SCHEDULE"],
         state_container_url=container,
         function_keys=function_keys_allowed(environ),
         sign_in=sign_in,
@@ -144,7 +143,8 @@ def _ca_faults(ca_file: str) -> list[Fault]:
 
 def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
     try:
-        interval = longest_pause(_value(environ, "RENEWAL_SCHEDULE"))
+        # As it is set: the host refuses white space that every other setting may have around it.
+        interval = longest_pause(environ.get("RENEWAL_SCHEDULE", ""))
     except ValueError as error:
         yield Fault("RENEWAL_SCHEDULE", str(error))
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from functools import lru_cache
 
 # fnmatch knows two more wildcards, which mean themselves here.
 _LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
@@ -11,6 +10,8 @@ _LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
 
 def matches(pattern: str, name: str) -> bool:
     """Whether the whole name fits the pattern."""
+    if "*" not in pattern:
+        return pattern.casefold() == name.casefold()
     return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
 
 
@@ -20,16 +21,12 @@ def specificity(pattern: str) -> tuple[bool, int]:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether some name fits both patterns."""
-    return _overlap(one.casefold(), other.casefold())
-
-
-@lru_cache(maxsize=4096)
-def _overlap(one: str, other: str) -> bool:
-    if not one or not other:
-        return not (one or other).strip("*")
-    if one[0] == "*":
-        return _overlap(one[1:], other) or _overlap(one, other[1:])
-    if other[0] == "*":
-        return _overlap(one, other[1:]) or _overlap(one[1:], other)
-    return one[0] == other[0] and _overlap(one[1:], other[1:])
+    """Whether some name fits both patterns: two with wildcards meet unless their first or last letters differ."""
+    one, other = one.casefold(), other.casefold()
+    if "*" not in one:
+        return matches(other, one)
+    if "*" not in other:
+        return matches(one, other)
+    (first, *_, last), (begin, *_, end) = one.split("*"), other.split("*")
+    begins = first.startswith(begin) or begin.startswith(first)
+    return begins and (last.endswith(end) or end.endswith(last))

@@ -111,7 +111,7 @@ def _read(schedule: str) -> list[set[int]]:
     if len(fields) == 5:  # noqa: PLR2004 - the form without seconds
         fields.insert(0, "0")
     if len(fields) != len(_FIELDS):
-        raise ValueError(f"has {len(fields)} fields: {_SIX}" if fields else f"is not set: {_SIX}")
+        raise ValueError(f"has {len(fields)} of six fields: {_SIX}" if fields else f"is not set: {_SIX}")
     faults, values = [], []
     for field, text in zip(_FIELDS, fields, strict=True):
         try:

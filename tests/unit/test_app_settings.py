@@ -243,3 +243,9 @@ def test_the_schedule_may_not_pause_for_longer_than_the_alert_waits(
     ((path, said),) = faults_of(environ)
     assert path == "RENEWAL_SCHEDULE"
     assert f"longer than NO_RUN_AFTER_HOURS ({hours})" in said
+
+
+@pytest.mark.parametrize("schedule", ["0 0 * * * *\t", "0 0 * * * *\n"])
+def test_white_space_that_the_host_refuses_in_a_schedule_is_a_fault(schedule: str) -> None:
+    ((path, said),) = faults_of({**LEAST, "RENEWAL_SCHEDULE": schedule})
+    assert (path, "separate the fields by spaces" in said) == ("RENEWAL_SCHEDULE", True)

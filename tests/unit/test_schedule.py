@@ -85,7 +85,7 @@ def test_a_schedules_longest_pause_counts_nights_weekends_and_rare_dates(
     ("schedule", "said"),
     [
         ("", "is not set: write six fields"),
-        ("0 0 * *", "has 4 fields: write six fields"),
+        ("0 0 * *", "has 4 of six fields: write six fields"),
         ("0 0 * * * *\t", "separate the fields by spaces"),
         (
             "0 0 3 * * 7",
