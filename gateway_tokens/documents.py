@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, str] = {}
 
 # Years and months have no fixed length, so they are not among the units.
-_DURATION = (
-    r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
-)
+DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
 _LONGEST_NAME = 100
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 _SAID_BETTER = {
@@ -40,7 +38,7 @@ _SAID_BETTER = {
 def _duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
-    found = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
+    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if not found:
         raise ValueError(
             "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
@@ -61,7 +59,7 @@ Duration = Annotated[
     BeforeValidator(_duration),
     PlainSerializer(duration_text),
     WithJsonSchema(
-        {"type": "string", "format": "duration", "pattern": _DURATION, "examples": ["P30D", "PT12H"]}
+        {"type": "string", "format": "duration", "pattern": DURATION, "examples": ["P30D", "PT12H"]}
     ),
 ]
 

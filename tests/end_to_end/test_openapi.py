@@ -1,0 +1,262 @@
+"""docs/openapi.yaml: valid, complete, and true of every answer of the running app."""
+
+import copy
+import tomllib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from gateway_tokens import documents, model
+from gateway_tokens.decisions import Action
+from gateway_tokens.forms import Form
+from gateway_tokens.model import KeyType
+from gateway_tokens.report import Outcome
+from gateway_tokens.requests import SECRET_NAMES
+from tests.served_app import KEY, ROOT, Served, read_document, served_app
+
+DOCUMENT = read_document()
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+OPERATIONS = [
+    (path, method, item[method])
+    for path, item in DOCUMENT["paths"].items()
+    for method in METHODS
+    if method in item
+]
+NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
+PROBLEM = "application/problem+json"
+# Left out, since they are not meaningful here:
+# - positive_data_acceptance: a date that fits the schema may still be in the past, and a name belong to nobody;
+# - ignored_auth, unsupported_method, missing_required_header: the host's own business, before the app is called.
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+KNOWN = {"service": "contoso", "gatewayId": "edge-01"}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with served_app() as app:
+        # Here every row is well: a server error would be a defect.
+        app.emulator.azure.faults.clear()
+        yield app
+
+
+def parts(part: object) -> Iterator[dict[str, Any]]:
+    """Every object within a part of the document, the part included."""
+    if isinstance(part, dict):
+        yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from parts(each)
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """The part, or the component that it refers to."""
+    if "$ref" not in part:
+        return part
+    _, _, kind, name = part["$ref"].split("/")
+    component: dict[str, Any] = DOCUMENT["components"][kind][name]
+    return component
+
+
+def closed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with every object closed, so that what an answer has beyond its description is found."""
+    whole = copy.deepcopy(document)
+    for part in parts(whole):
+        if part.get("type") == "object" and "properties" in part:
+            part["additionalProperties"] = False
+    return whole
+
+
+class Example(NamedTuple):
+    """An example in the document, and the schema that it is an example of."""
+
+    place: str
+    schema: dict[str, Any]
+    value: object
+
+
+def examples() -> Iterator[Example]:
+    """Every example of a component."""
+    for kind, named in DOCUMENT["components"].items():
+        for name, component in named.items():
+            for part in parts(component):
+                if "example" in part:
+                    yield Example(f"{kind} {name}", part["schema"], part["example"])
+                for value in part.get("examples", ()):
+                    yield Example(f"{kind} {name} {value}", part, value)
+
+
+def test_the_description_is_valid_openapi() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_the_description_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert DOCUMENT["info"]["version"] == project["version"]
+
+
+def test_every_route_is_described_and_everything_described_is_a_route(served: Served) -> None:
+    routes = {
+        (f"/{trigger['route']}".replace("{format}", form), str(getattr(method, "value", method)).lower())
+        for trigger in served.triggers
+        if trigger["type"] == "httpTrigger"
+        for method in trigger["methods"]
+        for form in Form
+    }
+    assert {(path, method) for path, method, _ in OPERATIONS} == routes
+
+
+def test_every_component_is_used_and_every_reference_leads_somewhere() -> None:
+    references = {part["$ref"] for part in parts(DOCUMENT) if "$ref" in part}
+    components = {
+        f"#/components/{kind}/{name}"
+        for kind, named in DOCUMENT["components"].items()
+        if kind != "securitySchemes"
+        for name in named
+    }
+    assert references == components
+
+
+@pytest.mark.parametrize("operation", [operation for *_, operation in OPERATIONS], ids=NAMES)
+def test_every_operation_has_a_name_a_tag_and_texts(operation: dict[str, Any]) -> None:
+    assert operation["operationId"].isidentifier()
+    assert operation["summary"]
+    assert operation["description"]
+    assert set(operation["tags"]) <= {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+def test_no_operation_shares_its_name() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_every_operation_has_one_kind_of_success_and_problem_documents_for_the_rest() -> None:
+    for *_, operation in OPERATIONS:
+        for status, response in operation["responses"].items():
+            content = list(resolved(response).get("content", {}))
+            if status == "401":  # the host's own refusals have no body, and generated clients would read one
+                assert content == []
+            elif status.startswith("2") or (operation["operationId"], status) == ("getHealth", "503"):
+                assert len(content) == 1
+                assert content != [PROBLEM]
+            else:
+                assert content == [PROBLEM]
+
+
+def test_no_schema_has_a_default_and_every_body_has_a_named_schema() -> None:
+    assert [part for part in parts(DOCUMENT["components"]["schemas"]) if "default" in part] == []
+    media = [
+        media
+        for kind in ("responses", "requestBodies")
+        for named in DOCUMENT["components"][kind].values()
+        for media in named.get("content", {}).values()
+    ]
+    assert all(set(body) == {"schema", "example"} and set(body["schema"]) == {"$ref"} for body in media)
+
+
+@pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.place)
+def test_every_example_fits_its_schema(example: Example) -> None:
+    schema = {**example.schema, "components": DOCUMENT["components"]}
+    checker = Draft202012Validator.FORMAT_CHECKER
+    Draft202012Validator(closed(schema), format_checker=checker).validate(example.value)
+
+
+def test_names_and_patterns_are_those_of_the_code() -> None:
+    schemas, parameters = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["parameters"]
+    for name, kinds in {"KeyType": KeyType, "Action": Action, "Outcome": Outcome}.items():
+        assert schemas[name]["enum"] == list(kinds)
+    patterns = {
+        "Service": model.SERVICE_NAME,
+        "GatewayId": model.GATEWAY_ID,
+        **{name[0].upper() + name[1:]: pattern for name, pattern in SECRET_NAMES.items()},
+    }
+    assert {name: parameters[name]["schema"]["pattern"] for name in patterns} == patterns
+    assert schemas["TokenRequest"]["properties"]["lifetime"]["pattern"] == documents.DURATION
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
+def test_every_operation_refuses_a_query_parameter_that_it_does_not_list(
+    served: Served, path: str, method: str, operation: dict[str, Any]
+) -> None:
+    def ask(query: str) -> requests.Response:
+        address = f"{served.url}{path.format(**KNOWN)}?{query}"
+        return requests.request(method, address, headers={"x-functions-key": KEY}, timeout=30)
+
+    for query in ("fromat=envFile", "fromat="):
+        answer = ask(query)
+        assert (answer.status_code, answer.json()["faults"][0]["path"]) == (400, "fromat")
+    assert ask(f"code={KEY}").status_code in map(int, operation["responses"].keys() - {"400"})
+
+
+def operations_of(schema: schemathesis.BaseSchema) -> list[schemathesis.APIOperation[Any, Any, Any, Any]]:
+    return [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+
+
+def can_be_asked_wrongly(
+    operation: schemathesis.APIOperation[Any, Any, Any, Any], names: dict[str, str]
+) -> bool:
+    return bool(list(operation.body)) or (bool(list(operation.path_parameters)) and not names)
+
+
+@pytest.mark.parametrize("names", [{}, KNOWN], ids=["any names", "known names"])
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: str(mode.value))
+def test_every_answer_is_as_described_and_none_is_a_server_error(
+    served: Served, mode: schemathesis.GenerationMode, names: dict[str, str]
+) -> None:
+    described = closed(DOCUMENT)
+    # Every call is to be let in: Schemathesis would make up keys.
+    del described["security"]
+    schema = schemathesis.openapi.from_dict(described)
+    operations = [
+        operation.as_strategy(
+            generation_mode=mode,
+            path_parameters={name: value for name, value in names.items() if f"{{{name}}}" in operation.path}
+            or None,
+        )
+        for operation in operations_of(schema)
+        if mode is schemathesis.GenerationMode.POSITIVE or can_be_asked_wrongly(operation, names)
+    ]
+    session = requests.Session()
+
+    # No shrinking: a failure names its request as it is, and the run stays short.
+    @given(data=st.data())
+    @settings(
+        max_examples=5,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def try_out(data: st.DataObject) -> None:
+        for operation in operations:
+            case = data.draw(operation)
+            answer = case.call(base_url=served.url, session=session, headers={"x-functions-key": KEY})
+            # A 401 or 404 that is no problem document is the host's: a made-up key, a path that is no route.
+            if answer.status_code not in {401, 404} or PROBLEM in answer.headers.get("content-type", ""):
+                case.validate_response(answer, checks=CHECKS)
+
+    with session:
+        try_out()

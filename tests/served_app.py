@@ -1,0 +1,81 @@
+"""The app over loopback in the stand-in host, with the sample estate of `make run`, for clients that block."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from emulator import sample
+from emulator.host import Host
+from emulator.server import Emulator
+from gateway_tokens import wiring
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "openapi.yaml"
+KEY = sample.FUNCTION_KEY
+
+
+class Served(NamedTuple):
+    """The app's address under the prefix, its triggers, and the Azure that it sees; one vault in it refuses the app."""
+
+    url: str
+    triggers: list[dict[str, Any]]
+    emulator: Emulator
+
+
+def read_document() -> dict[str, Any]:
+    """The description of the API."""
+    document: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text("utf-8"))
+    return document
+
+
+@contextmanager
+def served_app() -> Iterator[Served]:
+    """The app in a thread of its own."""
+    started, done = threading.Event(), asyncio.Event()
+    found: list[Served] = []
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            async with _serving(patch) as served:
+                found.append(served)
+                started.set()
+                await done.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            started.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait(30)
+    try:
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(30)
+
+
+@asynccontextmanager
+async def _serving(patch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    async with Emulator(vaults=sample.VAULTS, endpoints=[sample.CLUSTER]) as emulator:
+        sample.populate(emulator)
+        for name, value in sample.app_settings(emulator, function_keys=True).items():
+            patch.setenv(name, value)
+        await wiring.forget()
+        host = await Host.load(ROOT, key=KEY)
+        try:
+            url = await host.start()
+            yield Served(f"{url}/api", [dict(f.trigger) for f in host.functions.values()], emulator)
+        finally:
+            await host.stop()
+            await wiring.forget()
