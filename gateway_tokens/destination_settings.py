@@ -36,7 +36,17 @@ def filled_in(template: str, ref: GatewayRef) -> str:
     return template.replace("{service}", ref.service).replace("{gateway}", ref.gateway)
 
 
-Template = Annotated[str, AfterValidator(_known_placeholders)]
+def _any_case(text: str) -> str:
+    """A pattern of the text in any case. Editors' validators know no flag for it, as ECMA-262 has none in a pattern."""
+    return "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c.replace(".", r"\.") for c in text)
+
+
+_CLUSTER_ID = (
+    f"^{_any_case('/subscriptions/')}[0-9a-fA-F-]{{36}}{_any_case('/resourceGroups/')}[\\w().-]+"
+    f"{_any_case('/providers/Microsoft.ContainerService/managedClusters/')}[\\w-]+$"
+)
+# Behind each pattern, not before it: pydantic leaves a pattern that follows a function out of the JSON Schema.
+_TEMPLATE = AfterValidator(_known_placeholders)
 HttpsAddress = Annotated[
     str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
 ]
@@ -68,7 +78,7 @@ class KeyVaultSecret(_Destination):
 
     kind: Literal["keyVault"]
     vault: HttpsAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
-    secret: Annotated[Template, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]{1,127}$")] = Field(
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]{1,127}$"), _TEMPLATE] = Field(
         default="{gateway}-token", description="The secret's name; may hold {service} and {gateway}."
     )
     form: Form = Form.HEADER
@@ -95,7 +105,7 @@ class Workload(Part):
     """The Deployment or StatefulSet that reads the Secret, restarted after each change."""
 
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
-    name: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = Field(
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$"), _TEMPLATE] = Field(
         description="Its name; may hold {service} and {gateway}."
     )
     timeout: Duration = Field(default=timedelta(minutes=3), description="How long to wait for the rollout.")
@@ -118,11 +128,7 @@ class KubernetesSecret(_Destination):
     cluster: (
         Annotated[
             str,
-            StringConstraints(
-                pattern=r"(?i)^/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().-]+"
-                r"/providers/Microsoft\.ContainerService/managedClusters/[\w-]+$",
-                max_length=_LONGEST_ID,
-            ),
+            StringConstraints(pattern=_CLUSTER_ID, max_length=_LONGEST_ID),
         ]
         | None
     ) = Field(default=None, description="An AKS cluster's resource id: Azure gives its address and CA.")
@@ -131,7 +137,7 @@ class KubernetesSecret(_Destination):
         default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
     )
     namespace: KubernetesNamespace = "default"
-    secret: Annotated[Template, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$")] = "{gateway}-token"
+    secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$"), _TEMPLATE] = "{gateway}-token"
     layout: Layout = Layout.HELM
     restart: Workload | None = None
 

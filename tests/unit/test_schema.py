@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -74,3 +75,38 @@ def test_the_schema_refuses_an_unknown_key_wherever_the_code_does(
 def test_the_schema_refuses_what_editors_can_see(validator: Draft202012Validator, broken: object) -> None:
     assert not validator.is_valid(broken)
     assert faults_of(broken)
+
+
+def patterns(part: object) -> list[str]:
+    if isinstance(part, list):
+        return [pattern for each in part for pattern in patterns(each)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["pattern"]] if isinstance(part.get("pattern"), str) else []
+    return own + list(part.get("patternProperties", {})) + patterns(list(part.values()))
+
+
+def test_no_pattern_uses_what_only_python_knows() -> None:
+    # Editors compile them as ECMA-262, which has no inline flags, named groups in this form, \\A, \\Z or atomic groups.
+    found = patterns(schema())
+    assert found
+    assert [pattern for pattern in found if re.search(r"\(\?([aiLmsux]|P|>)|\\[AZ]", pattern)] == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "field"),
+    [
+        ({"kind": "keyVault", "vault": "https://v.vault.azure.net", "secret": "{gateway}_token"}, "secret"),
+        ({"kind": "kubernetes", "server": "https://k", "secret": "{gateway}_token"}, "secret"),
+        ({"kind": "kubernetes", "server": "https://k", "restart": {"name": "Edge_01"}}, "restart"),
+        ({"kind": "kubernetes", "cluster": "/subscriptions/1"}, "cluster"),
+    ],
+)
+def test_the_schema_refuses_a_name_that_breaks_its_pattern(
+    validator: Draft202012Validator, destination: dict[str, Any], field: str
+) -> None:
+    broken = document(any_gateway={"destinations": [destination]})
+    assert not validator.is_valid(broken)
+    del destination[field]
+    fixed = destination if field != "cluster" else {**destination, "server": "https://k"}
+    assert validator.is_valid(document(any_gateway={"destinations": [fixed]}))
