@@ -161,7 +161,7 @@ class AzureAccess:
         if kind is CredentialKind.DEFAULT:
             return SharedCredential(aio.DefaultAzureCredential(managed_identity_client_id=client_id))
         return SharedCredential(
-            aio.ManagedIdentityCredential(client_id=client_id, **IDENTITY_RETRY, **_TIMEOUTS)
+            aio.ManagedIdentityCredential(client_id=client_id, **{**_TIMEOUTS, **IDENTITY_RETRY})
         )
 
     def _options(self, **more: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ IDENTITY_SECONDS = 20.0
 RETRY: dict[str, Any] = {
     **dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), 4),
     "retry_backoff_factor": 0.8,
+    "read_timeout": 6.0,  # so that a request that is not answered is repeated within the 20 seconds
     "retry_on_status_codes": (403, 404, 410),
 }
 

@@ -8,6 +8,7 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens import identity
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.azure_access import AzureAccess
 from tests import estate
@@ -104,6 +105,15 @@ async def test_whoever_leaves_takes_the_request_from_nobody(emulator: Emulator, 
     go_on.set()
     assert (await staying).token
     assert visits(emulator) == 1
+
+
+async def test_a_request_without_an_answer_is_repeated(
+    emulator: Emulator, azure: AzureAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(identity.RETRY, "read_timeout", 0.1)
+    emulator.azure.faults.add(Fault(host="identity", kind="delay", seconds=60))
+    assert (await azure.credential.get_token(ARM)).token
+    assert visits(emulator) == 2
 
 
 @pytest.mark.usefixtures("short_operations")
