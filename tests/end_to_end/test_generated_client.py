@@ -62,9 +62,9 @@ def client(generated: str) -> Iterator[Any]:
     with served_app() as served:
         served.emulator.azure.faults.clear()
         made = importlib.import_module(generated)
-        yield made.AuthenticatedClient(
-            base_url=served.url, token=KEY, prefix="", auth_header_name="x-functions-key"
-        )
+        key = {"token": KEY, "prefix": "", "auth_header_name": "x-functions-key"}
+        with made.AuthenticatedClient(base_url=served.url, **key) as connected:
+            yield connected
 
 
 def test_every_operation_is_called_here() -> None:
