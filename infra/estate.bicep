@@ -201,9 +201,13 @@ func documentText(estate estateType, newVaultId string?, vaultSuffix string) str
 @export()
 @description('How many bytes the settings document has at most, in any cloud.')
 func documentBytes(estate estateType, newVaultId string?) int =>
-  reduce(partsOf(estate, newVaultId), 0, (total, part) => total + bytes(part))
+  reduce(
+    flatten(map(partsOf(estate, newVaultId), part => piecesOf(part))),
+    0,
+    (total, piece) => total + bytes(piece)
+  )
 
-// Rule by rule, since Azure evaluates no text of more than 131,072 characters.
+// Rule by rule and piece by piece, since Azure evaluates no text of more than 131,072 characters.
 func partsOf(estate estateType, newVaultId string?) string[] => [
   '{"services":{},"access":}'
   string(map(estate.?access ?? [], rule => accessRuleOf(rule)))
@@ -215,6 +219,12 @@ func partsOf(estate estateType, newVaultId string?) string[] => [
     )
   ]))
 ]
+
+func piecesOf(text string) string[] =>
+  map(
+    range(0, length(text) / 30000 + 1),
+    index => substring(text, index * 30000, min(30000, length(text) - index * 30000))
+  )
 
 // In base64, every three bytes are four characters, and each byte that is missing at the end is a `=`.
 func bytes(text string) int => length(base64(text)) / 4 * 3 - length(split(base64(text), '=')) + 1

@@ -240,7 +240,7 @@ module functionApp 'modules/functionApp.bicep' = {
       environment().suffixes.keyvaultDns
     )
     renewalSchedule: renewalSchedule
-    noRunAfterHours: noRunAfterHours
+    noRunAfterHours: alerts == 'all' ? noRunAfterHours : null
     signIn: signIn
     allowFunctionKeys: allowFunctionKeys
     caFile: caFile

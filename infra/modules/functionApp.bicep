@@ -18,8 +18,8 @@ param document string
 @description('Required. When the sweep runs, as NCRONTAB with seconds, in UTC.')
 param renewalSchedule string
 
-@description('Required. After how many hours without a completed run the alert fires.')
-param noRunAfterHours int
+@description('Optional. How many hours without a completed run are too many. Default: no alert asks.')
+param noRunAfterHours int?
 
 @description('Optional. The app registration that callers ask tokens for. Default: callers need a function key.')
 param signIn signInType?
@@ -177,7 +177,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     WEBSITE_AUTH_AAD_ALLOWED_TENANTS: tenantId
     GATEWAY_TOKENS: document
     RENEWAL_SCHEDULE: renewalSchedule
-    NO_RUN_AFTER_HOURS: string(noRunAfterHours)
+    NO_RUN_AFTER_HOURS: noRunAfterHours == null ? '' : string(noRunAfterHours)
     STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
     ALLOW_FUNCTION_KEYS: allowFunctionKeys ? 'true' : 'false'
     SIGN_IN_TENANT: signIn == null ? '' : tenantId

@@ -107,6 +107,12 @@ def test_who_may_sign_in_follows_the_parameter() -> None:
     assert not accepted.function_keys
 
 
+def test_the_schedule_is_held_to_the_alert_for_runs_where_there_is_one() -> None:
+    assert settings(CASE)["NO_RUN_AFTER_HOURS"] == "3"
+    assert settings("every-destination")["NO_RUN_AFTER_HOURS"] == ""
+    assert settings("existing")["NO_RUN_AFTER_HOURS"] == "3"
+
+
 def test_tenant_and_audiences_may_be_given_beside_function_keys() -> None:
     written = settings("keys-and-sign-in")
 

@@ -13,7 +13,6 @@ param cloud = {
 }
 param document = documentText(sample.estate, null, '.vault.azure.net')
 param renewalSchedule = '0 0 * * * *'
-
 param noRunAfterHours = 3
 param signIn = sample.signIn
 param allowFunctionKeys = false

@@ -14,7 +14,6 @@ param cloud = {
 param document = documentText(sample.estate, null, '.vault.usgovcloudapi.net')
 param renewalSchedule = '0 0 * * * *'
 
-param noRunAfterHours = 3
 param signIn = sample.signIn
 param allowFunctionKeys = false
 param instanceMemoryMB = 2048
