@@ -1,18 +1,6 @@
 """Keeps the access tokens of Azure API Management self-hosted gateways fresh.
 
-The front door: triggers only. Where each rule lives:
-
-    what a caller may ask            gateway_tokens/requests.py, documents.py
-    who is calling, who may do what  gateway_tokens/callers.py, access.py
-    how long a token may live        gateway_tokens/policy.py
-    issuing a token                  gateway_tokens/issuing.py, on Azure through arm.py
-    when a token is due, and why     gateway_tokens/checks.py, planning.py, timing.py
-    renewing and delivering          gateway_tokens/sweeping.py, renewing.py, delivery.py, destinations/
-    Azure's events about gateways    gateway_tokens/events.py, reacting.py
-    what health and status say       gateway_tokens/health.py, report.py, http_reports.py
-    the estate and the app settings  gateway_tokens/settings.py, destination_settings.py, app_settings.py
-    answers, statuses, problems      gateway_tokens/http_answers.py, errors.py
-    packages for another Python      gateway_tokens/wrong_python.py
+The entry point: triggers only.
 
 Importing this file reads one setting that cannot fail (ALLOW_FUNCTION_KEYS) and loads no SDK: an exception here would leave the
 host without any function, and every cold start pays for every import.

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from .documents import Duration, Part
 from .ledger import token_in
@@ -155,7 +155,19 @@ class KubernetesSecret(_Destination):
         return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
-Destination = Annotated[KeyVaultSecret | KubernetesSecret, Field(discriminator="kind")]
-KINDS = ("keyVault", "kubernetes")
 # Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
-GONE = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
+_RECIPES_INSTEAD = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
+
+
+def _still_supported(destination: object) -> object:
+    kind = destination.get("kind") if isinstance(destination, dict) else None
+    recipe = _RECIPES_INSTEAD.get(kind) if isinstance(kind, str) else None
+    if recipe:
+        raise ValueError(f"the kind {kind} is not supported any more: see '{recipe}' in docs/recipes.md")
+    return destination
+
+
+Destination = Annotated[
+    KeyVaultSecret | KubernetesSecret, Field(discriminator="kind"), BeforeValidator(_still_supported)
+]
+KINDS = ("keyVault", "kubernetes")

@@ -13,9 +13,7 @@ from pydantic.alias_generators import to_camel
 from .errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-_NOTHING: Mapping[str, str] = {}
+    from collections.abc import Iterable
 
 # Years and months have no fixed length, so they are not among the units.
 DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
@@ -26,6 +24,7 @@ _SAID_BETTER = {
     "missing": "required",
     "value_error": "",
     "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
     "dict_type": "must be an object",
     "tuple_type": "must be an array",
     "string_type": "must be a string",
@@ -118,25 +117,24 @@ def read_part(
     *,
     context: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
-    gone: Mapping[str, str] = _NOTHING,
 ) -> tuple[_P | None, list[Fault]]:
     """The document as that kind of part and no faults, or None and every fault.
 
-    `tags` are the union tags, which are not part of a path; `gone` are former ones, with the recipe to follow instead.
+    `tags` are the union tags, which are not part of a path.
     """
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
         return kind.model_validate_json(json.dumps(document), context=context), []
     except ValidationError as error:
-        return None, _faults_of(error, tags, gone)
+        return None, _faults_of(error, tags)
 
 
-def _faults_of(error: ValidationError, tags: Iterable[str], gone: Mapping[str, str]) -> list[Fault]:
+def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
     hidden = set(tags)
-    every = error.errors(include_url=False, include_input=False)
+    every = error.errors(include_url=False, include_context=False, include_input=False)
     holders = {found["loc"][:-1] for found in every}
     return [
-        Fault(_path(found["loc"], hidden) or "(document)", _message(found, gone))
+        Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
         for found in every
         # An array whose only entries are faulty counts as too short as well: that is no fault of its own.
         if not (found["type"] == "too_short" and found["loc"] in holders)
@@ -157,13 +155,9 @@ def shown_name(part: str) -> str:
     return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 
-def _message(found: Mapping[str, Any], gone: Mapping[str, str]) -> str:
-    kind, said = str(found["type"]), str(found["msg"])
+def _message(kind: str, said: str) -> str:
     if kind == "value_error":
         return said.removeprefix("Value error, ")
     if kind == "union_tag_invalid":  # pydantic's own words quote the value
-        tag = str(found["ctx"]["tag"])
-        if tag in gone:
-            return f"the kind {tag} is not supported any more: see '{gone[tag]}' in docs/recipes.md"
         return f"kind must be one of {said.rpartition(': ')[2]}"
     return _SAID_BETTER.get(kind) or said[0].lower() + said[1:]

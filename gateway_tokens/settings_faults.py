@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .destination_settings import GONE, KINDS
+from .destination_settings import KINDS
 from .documents import read_json, read_part, shown_name
 from .errors import Fault, SettingsInvalid
 from .model import GatewayRef
@@ -42,7 +42,7 @@ def read_estate(text: str) -> Estate:
 
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
-    return read_part(Estate, document, context={"services": declared_names(document)}, tags=KINDS, gone=GONE)
+    return read_part(Estate, document, context={"services": declared_names(document)}, tags=KINDS)
 
 
 def _pattern_rules(document: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
