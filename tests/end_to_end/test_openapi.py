@@ -1,6 +1,7 @@
 """docs/openapi.yaml: valid, complete, and true of every answer of the running app."""
 
 import copy
+import json
 import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from emulator.faults import Fault
 from gateway_tokens import documents, model
 from gateway_tokens.decisions import Action
 from gateway_tokens.forms import Form
@@ -51,6 +53,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+JSON = {"Content-Type": "application/json"}
 KNOWN = {"service": "contoso", "gatewayId": "edge-01"}
 
 
@@ -180,8 +183,21 @@ def test_no_schema_has_a_default_and_every_body_has_a_named_schema() -> None:
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.place)
 def test_every_example_fits_its_schema(example: Example) -> None:
     schema = {**example.schema, "components": DOCUMENT["components"]}
-    checker = Draft202012Validator.FORMAT_CHECKER
-    Draft202012Validator(closed(schema), format_checker=checker).validate(example.value)
+    Draft202012Validator(closed(schema)).validate(example.value)
+
+
+def test_answers_have_all_their_members_but_for_these() -> None:
+    optional = {
+        name: set(schema["properties"]) - set(schema.get("required", ()))
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        if "properties" in schema
+    }
+    assert {name: members for name, members in optional.items() if members} == {
+        "TokenRequest": {"keyType", "expiry", "lifetime"},
+        "SecretMetadata": {"namespace"},
+        "Problem": {"faults", "azure", "report"},
+        "AzureAnswer": {"message", "details"},
+    }
 
 
 def test_names_and_patterns_are_those_of_the_code() -> None:
@@ -209,6 +225,52 @@ def test_every_operation_refuses_a_query_parameter_that_it_does_not_list(
         answer = ask(query)
         assert (answer.status_code, answer.json()["faults"][0]["path"]) == (400, "fromat")
     assert ask(f"code={KEY}").status_code in map(int, operation["responses"].keys() - {"400"})
+
+
+REFUSED = {
+    "error": {
+        "code": "ValidationError",
+        "message": "No.",
+        "details": [{"target": "expiry", "message": "No."}],
+    }
+}
+TOKEN = "/services/{service}/gateways/{gatewayId}/generateToken"
+RENEW = "/services/{service}/gateways/{gatewayId}/renew"
+
+
+class Refusal(NamedTuple):
+    """A call that is refused with this status while Azure has this fault."""
+
+    status: int
+    path: str = TOKEN
+    gateway: str = "edge-01"
+    key: str = KEY
+    fault: Fault | None = None
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal(400, fault=Fault(host="arm", times=None, status=400, headers=JSON, body=json.dumps(REFUSED))),
+        Refusal(401, key="another-key"),
+        Refusal(404, gateway="edge-99"),
+        Refusal(409, RENEW, "lab-01"),
+        Refusal(502, fault=Fault(host="arm", times=None, status=418)),
+        Refusal(502, RENEW, fault=Fault(host="vault", times=None, status=403)),
+        Refusal(503, fault=Fault(host="arm", times=None, status=429, headers={"Retry-After": "3600"})),
+    ],
+    ids=lambda refusal: f"{refusal.status} {refusal.path.rpartition('/')[2]} {refusal.gateway}",
+)
+def test_every_refusal_is_as_described(served: Served, refusal: Refusal) -> None:
+    operation = schemathesis.openapi.from_dict(closed(DOCUMENT))[refusal.path]["POST"]
+    case = operation.Case(path_parameters={**KNOWN, "gatewayId": refusal.gateway})
+    faults = served.emulator.azure.faults
+    if refusal.fault:
+        faults.add(refusal.fault)
+    answer = case.call(base_url=served.url, headers={"x-functions-key": refusal.key})
+    faults.clear()
+    assert answer.status_code == refusal.status
+    case.validate_response(answer, checks=[check for check in CHECKS if check is not not_a_server_error])
 
 
 def operations_of(schema: schemathesis.BaseSchema) -> list[schemathesis.APIOperation[Any, Any, Any, Any]]:
