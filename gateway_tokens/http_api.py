@@ -114,12 +114,12 @@ async def caller_of(world: World, request: func.HttpRequest) -> Caller:
 async def _probed(world: World) -> SweepRecord | None:
     """The record of the last sweep, once the identity works; both at the same time, since a monitor waits."""
     load = world.sweeps.load if world.settings.estate.manages_something else _nothing
-    loading = asyncio.ensure_future(load())
-    try:
-        await world.identity_works()
-        return await loading
-    finally:
-        loading.cancel()
+    identity, record = await asyncio.gather(world.identity_works(), load(), return_exceptions=True)
+    if isinstance(identity, BaseException):
+        raise identity
+    if isinstance(record, BaseException):
+        raise record
+    return record
 
 
 async def _nothing() -> None:
