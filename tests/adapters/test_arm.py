@@ -14,6 +14,7 @@ from emulator.faults import Fault, Kind
 from emulator.server import Emulator
 from gateway_tokens.app_settings import read_settings
 from gateway_tokens.arm import ISSUE_ACTION, READ_ACTION, ArmGateways
+from gateway_tokens.arm_budget import ArmBudget, Cost
 from gateway_tokens.azure_access import AzureAccess
 from gateway_tokens.azure_calls import TRIES
 from gateway_tokens.errors import (
@@ -487,3 +488,24 @@ async def test_a_list_whose_connection_breaks_is_azure_unavailable(
     emulator.azure.faults.add(Fault(host="arm", times=None, kind=kind))
     with pytest.raises(AzureUnavailable):
         [name async for name in gateways.names(CONTOSO)]
+
+
+class Counting(ArmBudget):
+    """A budget that keeps what was spent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spent: list[tuple[str, Cost]] = []
+
+    async def spend(self, subscription_id: str, cost: Cost, units: int = 1) -> None:
+        self.spent += [(subscription_id, cost)] * units
+
+
+async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azure: AzureAccess) -> None:
+    emulator.azure.page_size = 3
+    budget = Counting()
+    gateways = ArmGateways(azure, budget)
+    await issue(gateways)
+    assert len([name async for name in gateways.names(CONTOSO)]) == 4
+    subscription = CONTOSO.subscription_id
+    assert budget.spent == [(subscription, Cost.WRITE), (subscription, Cost.READ), (subscription, Cost.READ)]

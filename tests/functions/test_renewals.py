@@ -13,6 +13,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens import wiring
+from gateway_tokens.arm_budget import Cost
 from gateway_tokens.http_renewals import RenewalApi
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import (
@@ -472,3 +473,35 @@ class TestWhoMayCall:
         app.configure(GATEWAY_TOKENS="{")
         answer = await call()
         assert (answer.status_code, document(answer)["code"]) == (500, "settings_invalid")
+
+
+class TestTheCallersShareOfAzuresBudget:
+    @pytest.mark.parametrize(
+        ("call", "cost"),
+        [
+            (list_gateways, Cost.READ),
+            (plan, Cost.READ),
+            (run, Cost.READ),
+            (renew, Cost.READ),
+            (renew, Cost.WRITE),
+        ],
+    )
+    async def test_once_it_is_used_up_a_call_is_a_429_and_nothing_is_sent(
+        self, app: RenewalApp, call: Route, cost: Cost
+    ) -> None:
+        world = wiring.world()
+        subscriptions = {service.id.subscription_id for service in world.settings.estate.services.values()}
+        bucket_and_queue = 75  # 50 reads and 25 who wait for one; 40 writes and 10 who wait
+        others = [
+            asyncio.create_task(world.callers_budget.spend(subscription, cost))
+            for subscription in subscriptions
+            for _ in range(bucket_and_queue)
+        ]
+        await asyncio.sleep(0)
+        answer = await call()
+        for other in others:
+            other.cancel()
+        await asyncio.wait(others)
+        assert (answer.status_code, document(answer)["code"]) == (429, "too_many_requests")
+        assert int(answer.headers["Retry-After"]) >= 5
+        assert app.emulator.azure.called("arm", "POST") == []
