@@ -8,63 +8,63 @@ host without any function, and every cold start pays for every import.
 
 import azure.functions as func
 
-from gateway_tokens import wiring
+from gateway_tokens import app as gateway_tokens
 
 app = func.FunctionApp(
-    http_auth_level=func.AuthLevel.FUNCTION if wiring.key_needed() else func.AuthLevel.ANONYMOUS
+    http_auth_level=func.AuthLevel.FUNCTION if gateway_tokens.key_needed() else func.AuthLevel.ANONYMOUS
 )
 
 
 @app.route("services/{service}/gateways/{gatewayId}/generateToken", methods=["POST"])
 async def generate_token(req: func.HttpRequest) -> func.HttpResponse:
     """Issue a token to an authorised caller."""
-    return await wiring.http_api().generate_token(req)
+    return await gateway_tokens.tokens().generate_token(req)
 
 
 @app.route("services/{service}/gateways/{gatewayId}/generateToken/{format}", methods=["POST"])
 async def generate_token_in_format(req: func.HttpRequest) -> func.HttpResponse:
     """Issue a token in a form that Docker, Kubernetes or a gateway's setting takes as it is."""
-    return await wiring.http_api().generate_token(req)
+    return await gateway_tokens.tokens().generate_token(req)
 
 
 @app.route("services/{service}/gateways", methods=["GET"])
 async def list_gateways(req: func.HttpRequest) -> func.HttpResponse:
     """Show a service's self-hosted gateways."""
-    return await wiring.renewal_api().list_gateways(req)
+    return await gateway_tokens.renewals().list_gateways(req)
 
 
 @app.route("services/{service}/gateways/{gatewayId}/renew", methods=["POST"])
 async def renew_gateway(req: func.HttpRequest) -> func.HttpResponse:
     """Renew one gateway's token now."""
-    return await wiring.renewal_api().renew(req)
+    return await gateway_tokens.renewals().renew(req)
 
 
 @app.route("renewals", methods=["GET"])
 async def plan_renewals(req: func.HttpRequest) -> func.HttpResponse:
     """Show what is due and why; execute nothing."""
-    return await wiring.renewal_api().plan(req)
+    return await gateway_tokens.renewals().plan(req)
 
 
 @app.route("renewals", methods=["POST"])
 async def run_renewals(req: func.HttpRequest) -> func.HttpResponse:
     """Run the sweep now."""
-    return await wiring.renewal_api().sweep(req)
+    return await gateway_tokens.renewals().sweep(req)
 
 
 @app.timer_trigger("timer", "%RENEWAL_SCHEDULE%", run_on_startup=False, use_monitor=True)
 async def renew_on_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
     """Renew every token that is due. The host does not repeat a failed run: the next one finds what is left."""
-    await wiring.background().sweep()
+    await gateway_tokens.background().sweep()
 
 
 # The queue's own retries end in `gateway-events-poison` (maxDequeueCount in host.json).
 @app.queue_trigger("message", "gateway-events", "AzureWebJobsStorage")
 async def take_event(message: func.QueueMessage) -> None:
     """Act on an event that API Management raised about a gateway or its token."""
-    await wiring.background().take(message.get_body(), message.dequeue_count or 1)
+    await gateway_tokens.background().take(message.get_body(), message.dequeue_count or 1)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether the app can do its job."""
-    return await wiring.http_api().health(req)
+    return await gateway_tokens.health().health(req)

@@ -72,9 +72,9 @@ def write_local_settings(path: Path, settings: dict[str, str]) -> str:
 
 
 async def _close_app() -> None:
-    from gateway_tokens import wiring  # noqa: PLC0415 - the app is loaded by the host, as in Azure
+    from gateway_tokens import app as gateway_app  # noqa: PLC0415 - the app is loaded by the host, as in Azure
 
-    await wiring.forget()
+    await gateway_app.forget()
 
 
 def _what_next(url: str) -> str:

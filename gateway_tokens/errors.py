@@ -33,11 +33,9 @@ No message, attribute or cause holds a token or a response body: exception text 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +208,7 @@ _ROLES = {
     "Microsoft.ApiManagement/": "Gateway token issuer",
     "Microsoft.KeyVault/": "Gateway token secret writer",
     "Microsoft.Storage/": "Storage Blob Data Owner",
-    "Microsoft.ContainerService/": "Azure Kubernetes Service Cluster User Role",
+    "Microsoft.ContainerService/": "Gateway token cluster reader",
 }
 
 

@@ -1,27 +1,51 @@
-"""Use case: issue one token for a caller. Access first, then existence, then Azure, then the check."""
+"""Issue one token for a caller. Access first, then existence, then Azure, then the check."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
 
-from .access import Caller, Permission, Scope
-from .documents import duration_text
+from .access import Caller, Scope
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
-from .ledger import Label, owner_of
-from .log_lines import log_line
-from .model import GatewayRef, GatewayToken, KeyType, ServiceId
-from .policy import MAX_LIFETIME, expiry_after, to_the_minute
+from .estate.schema import Estate, Permission
+from .formats import SecretName, TokenFormat
+from .logs import log_line
+from .parsing import duration_text
+from .stored import Label, owner_of
+from .tokens import MAX_LIFETIME, GatewayRef, GatewayToken, KeyType, ServiceId, expiry_after, to_the_minute
 
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
 
-    from .ports import Gateways
-    from .requests import TokenRequest
-    from .settings import Estate
+class Gateways(Protocol):
+    """API Management's self-hosted gateways."""
+
+    async def generate_token(
+        self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+    ) -> GatewayToken:
+        """A token from Azure, parsed but not yet compared with what was asked for.
+
+        Raises AzureError, and TokenUnusable when the answer holds no token.
+        """
+
+    def names(self, service: ServiceId) -> AsyncIterator[str]:
+        """Every self-hosted gateway's name, page by page. Raises AzureError."""
+
 
 # What Azure says when the settings name a place that is not there, rather than the caller a gateway.
 _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token asked for; None leaves the choice to the gateway's rule, and as `form` means JSON."""
+
+    ref: GatewayRef
+    key_type: KeyType | None
+    expiry: datetime | None
+    lifetime: timedelta | None
+    form: TokenFormat | None = None
+    secret: SecretName = field(default_factory=SecretName)
 
 
 @dataclass(frozen=True, slots=True)

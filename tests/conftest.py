@@ -7,7 +7,8 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ManagedIdentityCredential
 
 from emulator.server import Emulator
-from gateway_tokens import azure_calls, identity
+from gateway_tokens.azure import errors as azure_calls
+from gateway_tokens.azure import identity
 
 
 @pytest.fixture(autouse=True)

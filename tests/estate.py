@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulator.server import Emulator
-from gateway_tokens.model import ServiceId
+from gateway_tokens.tokens import ServiceId
 
 # Configures the app: with these rules, with these settings.
 Opens = Callable[..., None]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.ledger import Held, Label, token_in
-from gateway_tokens.model import GatewayToken
+from gateway_tokens.stored import Held, Label, token_in
+from gateway_tokens.tokens import GatewayToken
 
 
 class MemoryDestination:

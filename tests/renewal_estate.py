@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.access import Caller, Permission, Scope
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.arm_budget import CallersBudget
-from gateway_tokens.destination_settings import Destination as DestinationSettings
-from gateway_tokens.discovery import unit_of
+from gateway_tokens.access import Caller, Scope
+from gateway_tokens.azure.budget import CallersBudget
 from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensError
-from gateway_tokens.ledger import Label
-from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
-from gateway_tokens.ports import World
-from gateway_tokens.sweep_record import SweepRecord, Trouble
-from gateway_tokens.units import Terms, Unit
+from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.estate.schema import DestinationSettings, Permission
+from gateway_tokens.renewal.gateway import Terms, Unit
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.record import SweepRecord, Trouble
+from gateway_tokens.renewal.service import unit_of
+from gateway_tokens.stored import Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -13,7 +13,7 @@ import yaml
 from emulator import sample
 from emulator.host import Host
 from emulator.server import Emulator
-from gateway_tokens import wiring
+from gateway_tokens import app as gateway_app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
@@ -71,11 +71,11 @@ async def _serving(patch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
         sample.populate(emulator)
         for name, value in sample.app_settings(emulator, function_keys=True).items():
             patch.setenv(name, value)
-        await wiring.forget()
+        await gateway_app.forget()
         host = await Host.load(ROOT, key=KEY)
         try:
             url = await host.start()
             yield Served(f"{url}/api", [dict(f.trigger) for f in host.functions.values()], emulator)
         finally:
             await host.stop()
-            await wiring.forget()
+            await gateway_app.forget()

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway_tokens.settings import Estate
+import gateway_tokens.destinations  # noqa: F401 - defines the kinds of destinations
+from gateway_tokens.estate.schema import Estate
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "gateway-tokens.schema.json"
 

@@ -1,34 +1,24 @@
-"""Where gateways read their tokens: one file per kind, and the one table of kinds.
-
-A new kind is its settings class, a file here, a line in the table, and an entry in the contract suite.
-"""
+"""Where gateways read their tokens: one file or folder per kind, and the one table of kinds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import Any
 
-from gateway_tokens.destination_settings import KeyVaultSecret, KubernetesSecret
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.tokens import GatewayRef
 
-if TYPE_CHECKING:
-    from gateway_tokens import destination_settings as settings
-    from gateway_tokens.azure_access import AzureAccess
-    from gateway_tokens.model import GatewayRef
-    from gateway_tokens.ports import Destination
+from .base import Destination
+from .key_vault import KeyVaultDestination, KeyVaultSecret
+from .kubernetes import KubernetesDestination, KubernetesSecret
+
+DESTINATIONS: dict[type[DestinationSettings], Any] = {
+    KeyVaultSecret: KeyVaultDestination,
+    KubernetesSecret: KubernetesDestination,
+}
 
 
-def open_destination(spec: settings.Destination, ref: GatewayRef, azure: AzureAccess) -> Destination:
-    """The place that a gateway's row of settings names. Touches nothing yet.
-
-    Imports what the kind needs, and no more: a cold start should not pay for the others.
-    """
-    match spec:
-        case KeyVaultSecret():
-            from .key_vault import KeyVaultDestination
-
-            return KeyVaultDestination(spec, ref, azure)
-        case KubernetesSecret():
-            from .kubernetes import KubernetesDestination
-
-            return KubernetesDestination(spec, ref, azure)
-        case _ as unknown:
-            assert_never(unknown)
+def open_destination(settings: DestinationSettings, ref: GatewayRef, azure: AzureAccess) -> Destination:
+    """The destination of a gateway's row. Touches nothing yet."""
+    destination: Destination = DESTINATIONS[type(settings)](settings, ref, azure)
+    return destination

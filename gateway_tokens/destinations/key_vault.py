@@ -1,25 +1,42 @@
-"""Key Vault secrets: the token with its real expiry, and its label as tags. Old versions stay reachable."""
+"""Key Vault secrets: the token with its real expiry, and the ownership as tags. Old versions stay reachable."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from pydantic import Field, StringConstraints
 
-from gateway_tokens.azure_calls import operation
-from gateway_tokens.destination_settings import filled_in
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
-from gateway_tokens.ledger import Held, Label
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.stored import Held, Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken
+
+from .base import TEMPLATE, HttpsAddress, StoredForm, filled_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from azure.keyvault.secrets import KeyVaultSecret as Secret
 
-    from gateway_tokens.azure_access import AzureAccess
-    from gateway_tokens.destination_settings import KeyVaultSecret
-    from gateway_tokens.model import GatewayRef, GatewayToken
+
+class KeyVaultSecret(DestinationSettings):
+    """A Key Vault secret: the hub for CSI driver, External Secrets, Container Apps and App Service references."""
+
+    role = "Gateway token secret writer"
+    kind: Literal["keyVault"]
+    vault: HttpsAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]{1,127}$"), TEMPLATE] = Field(
+        default="{gateway}-token", description="The secret's name; may hold {service} and {gateway}."
+    )
+    form: StoredForm = StoredForm.HEADER
+
+    def place(self, ref: GatewayRef) -> str:
+        """The secret's address."""
+        return f"{self.vault.rstrip('/').lower()}/secrets/{filled_in(self.secret, ref).lower()}"
+
 
 CONTENT_TYPE = "application/vnd.gateway-token"
 _ACTIONS = "Microsoft.KeyVault/vaults/secrets"

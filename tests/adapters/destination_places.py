@@ -15,14 +15,15 @@ from emulator.azure import Azure
 from emulator.faults import Fault
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.destination_settings import KeyVaultSecret, KubernetesSecret
+from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations import open_destination
+from gateway_tokens.destinations.base import Destination
+from gateway_tokens.destinations.key_vault import KeyVaultSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
-from gateway_tokens.ledger import Label
-from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
-from gateway_tokens.ports import Destination
+from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.stored import Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests.fakes import MemoryDestination
 from tests.stand_ins.aks import ManagedClusters
 
@@ -79,9 +80,7 @@ async def a_world() -> AsyncIterator[World]:
             }
             for name, value in settings.items():
                 environment.setenv(name, value)
-            azure = AzureAccess(
-                read_settings(settings), clock=lambda: NOW, monotonic=time.monotonic, sleep=time.sleep
-            )
+            azure = AzureAccess(read_settings(settings), monotonic=time.monotonic, sleep=time.sleep)
             yield World(emulator, cluster, time, azure)
             await azure.close()
 

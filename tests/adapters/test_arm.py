@@ -12,11 +12,10 @@ from emulator.azure import Azure
 from emulator.endpoint import Endpoint, Route
 from emulator.faults import Fault, Kind
 from emulator.server import Emulator
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.arm import ISSUE_ACTION, READ_ACTION, ArmGateways
-from gateway_tokens.arm_budget import ArmBudget, Cost
-from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.azure_calls import TRIES
+from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, ArmGateways
+from gateway_tokens.azure.budget import ArmBudget, Cost
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.errors import TRIES
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,
@@ -28,11 +27,10 @@ from gateway_tokens.errors import (
     IdentityUnavailable,
     TokenUnusable,
 )
-from gateway_tokens.errors import (
-    Fault as Detail,
-)
+from gateway_tokens.errors import Fault as Detail
+from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.issuing import issue_checked
-from gateway_tokens.model import GatewayToken, KeyType, ServiceId
+from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests import estate
 from tests.estate import CONTOSO, FABRIKAM
 

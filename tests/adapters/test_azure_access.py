@@ -7,10 +7,10 @@ from azure.identity.aio import AzureCliCredential, DefaultAzureCredential, Manag
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.identity import SharedCredential
 from gateway_tokens.errors import AzureError, IdentityUnavailable
-from gateway_tokens.identity import SharedCredential
+from gateway_tokens.estate.app_settings import read_settings
 from tests import estate
 
 Opens = Callable[..., AzureAccess]

@@ -8,10 +8,10 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.arm import ArmGateways
-from gateway_tokens.azure_access import AzureAccess
-from gateway_tokens.azure_calls import OPERATION_SECONDS, TRIES
+from gateway_tokens.azure.api_management import ArmGateways
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.errors import OPERATION_SECONDS, TRIES
+from gateway_tokens.azure.identity import IDENTITY_SECONDS
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,
@@ -19,9 +19,9 @@ from gateway_tokens.errors import (
     AzureUnavailable,
     IdentityUnavailable,
 )
-from gateway_tokens.http_answers import LONGEST_ANSWER
-from gateway_tokens.identity import IDENTITY_SECONDS
-from gateway_tokens.model import KeyType
+from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.http.answers import LONGEST_ANSWER
+from gateway_tokens.tokens import KeyType
 from tests import estate
 from tests.adapters.test_arm import EXPIRY
 
@@ -150,7 +150,7 @@ async def test_an_operation_without_any_answer_is_unavailable_when_its_time_is_o
 async def test_an_operation_cut_off_after_throttling_is_told_as_throttled_with_its_retry_after(
     emulator: Emulator, azure: AzureAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway_tokens.azure_calls.Retry.get_retry_after", lambda *_: 0.01)
+    monkeypatch.setattr("gateway_tokens.azure.errors.Retry.get_retry_after", lambda *_: 0.01)
     slow_after(emulator, Fault(host="arm", status=429, headers={"Retry-After": "30"}))
     error = await refusal(azure)
     assert isinstance(error, AzureThrottled)
@@ -184,7 +184,7 @@ async def test_one_operation_does_not_tell_what_another_was_answered(
     assert isinstance(await refusal(azure), AzureForbidden)
     emulator.azure.faults.clear()
     emulator.azure.faults.add(Fault(host="arm", times=None, kind="delay", seconds=60))
-    monkeypatch.setattr("gateway_tokens.azure_calls.OPERATION_SECONDS", 0.1)
+    monkeypatch.setattr("gateway_tokens.azure.errors.OPERATION_SECONDS", 0.1)
     assert isinstance(await refusal(azure), AzureUnavailable)
 
 

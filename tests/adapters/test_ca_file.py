@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.estate.app_settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

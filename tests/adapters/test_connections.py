@@ -8,8 +8,8 @@ from aiohttp import web
 from emulator.azure import Azure
 from emulator.endpoint import Route
 from emulator.server import Emulator
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.estate.app_settings import read_settings
 
 
 async def _peer(azure: Azure, request: web.Request) -> web.Response:

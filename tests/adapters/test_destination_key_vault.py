@@ -6,17 +6,17 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.vaults import SecretVersion
-from gateway_tokens.destination_settings import Form, KeyVaultSecret
 from gateway_tokens.destinations import open_destination
+from gateway_tokens.destinations.base import Destination, StoredForm
+from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.errors import AzureForbidden, AzureUnavailable, DestinationBlocked
-from gateway_tokens.ports import Destination
 from tests.adapters.destination_places import LABEL, NOW, REF, World, a_token
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
 
 
-def opened(world: World, form: Form = Form.HEADER, vault: str = "contoso") -> Destination:
+def opened(world: World, form: StoredForm = StoredForm.HEADER, vault: str = "contoso") -> Destination:
     spec = KeyVaultSecret(kind="keyVault", vault=world.emulator.vault_url(vault), form=form)
     return open_destination(spec, REF, world.azure)
 
@@ -41,13 +41,13 @@ async def test_has_a_content_type_and_the_label_as_tags(world: World) -> None:
 
 
 async def test_the_bare_form_stores_the_token_without_its_prefix(world: World) -> None:
-    await opened(world, Form.TOKEN).write(TOKEN, LABEL, None)
+    await opened(world, StoredForm.TOKEN).write(TOKEN, LABEL, None)
     assert latest(world).value == TOKEN.value.reveal()
 
 
 async def test_a_value_in_another_form_than_the_settings_want_counts_as_no_token(world: World) -> None:
-    await opened(world, Form.TOKEN).write(TOKEN, LABEL, None)
-    held = await opened(world, Form.HEADER).read()
+    await opened(world, StoredForm.TOKEN).write(TOKEN, LABEL, None)
+    held = await opened(world, StoredForm.HEADER).read()
     assert held is not None
     assert (held.token, held.label) == (None, LABEL)
 

@@ -8,8 +8,9 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.tls import throw_away_tls
-from gateway_tokens.destination_settings import Layout
 from gateway_tokens.destinations import open_destination
+from gateway_tokens.destinations.base import Destination
+from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,
@@ -18,8 +19,7 @@ from gateway_tokens.errors import (
     DestinationBlocked,
     RestartFailed,
 )
-from gateway_tokens.forms import SecretName, kubernetes_secret
-from gateway_tokens.ports import Destination
+from gateway_tokens.formats import SecretName, kubernetes_secret
 from tests.adapters.destination_places import (
     LABEL,
     NOW,
@@ -174,7 +174,6 @@ class TestRestart:
         assert not await restart_due(destination)
         assert annotations(world, f"{kind.lower()}s") == {
             "gateway-tokens/fingerprint": TOKEN.fingerprint,
-            "kubectl.kubernetes.io/restartedAt": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
         }
 
     async def test_is_due_again_for_a_newer_token(self, world: World) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.destinations.kubernetes_rollout import rollout_of
+from gateway_tokens.destinations.kubernetes.workload import rollout_of
 
 DONE = {
     "observedGeneration": 2,

@@ -8,9 +8,9 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import identity
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.azure import identity
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.estate.app_settings import read_settings
 from tests import estate
 
 ARM, OTHER = "https://management.azure.com/.default", "https://vault.azure.net/.default"
@@ -110,7 +110,7 @@ async def test_whoever_leaves_takes_the_request_from_nobody(emulator: Emulator, 
 async def test_a_request_without_an_answer_is_repeated(
     emulator: Emulator, azure: AzureAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(identity.RETRY, "read_timeout", 0.1)
+    monkeypatch.setitem(identity.IDENTITY_RETRY, "read_timeout", 0.1)
     emulator.azure.faults.add(Fault(host="identity", kind="delay", seconds=60))
     assert (await azure.credential.get_token(ARM)).token
     assert visits(emulator) == 2

@@ -11,11 +11,11 @@ from aiohttp import web
 from emulator.directory import TENANT_ID, signing_key
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import signing_keys
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens.azure import signing_keys
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.signing_keys import FAILURE_PAUSE, KEEP_FOR, REFRESH_AFTER, UNKNOWN_KEY_PAUSE
 from gateway_tokens.errors import SigningKeysUnavailable
-from gateway_tokens.signing_keys import FAILURE_PAUSE, KEEP_FOR, REFRESH_AFTER, UNKNOWN_KEY_PAUSE
+from gateway_tokens.estate.app_settings import read_settings
 from tests import estate
 from tests.fake_time import FakeTime
 

@@ -10,9 +10,9 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+from gateway_tokens.azure.reports import ReportBlob
 from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
-from gateway_tokens.sweep_record import SweepRecord
-from gateway_tokens.sweep_store import BlobSweepStore
+from gateway_tokens.renewal.record import SweepRecord, SweepStore
 from tests.adapters.destination_places import World
 from tests.renewal_estate import a_trouble, lines
 
@@ -27,8 +27,12 @@ def emulator(world: World) -> Emulator:
 
 
 @pytest.fixture
-def store(world: World) -> BlobSweepStore:
-    return BlobSweepStore(world.azure, world.emulator.container_url)
+def store(world: World) -> SweepStore:
+    return a_store(world)
+
+
+def a_store(world: World) -> SweepStore:
+    return SweepStore(ReportBlob(world.azure, f"{world.emulator.container_url}/sweep-record.json"))
 
 
 def stored(emulator: Emulator) -> dict[str, object]:
@@ -46,16 +50,16 @@ def counted(record: SweepRecord) -> SweepRecord:
     return replace(record, counts={"n": record.counts.get("n", 0) + 1})
 
 
-async def test_a_record_that_nobody_wrote_is_empty(store: BlobSweepStore) -> None:
+async def test_a_record_that_nobody_wrote_is_empty(store: SweepStore) -> None:
     assert await store.load() == SweepRecord()
 
 
-async def test_a_record_comes_back_as_it_was_written(store: BlobSweepStore) -> None:
+async def test_a_record_comes_back_as_it_was_written(store: SweepStore) -> None:
     await store.update(lambda _: RECORD)
     assert await store.load() == RECORD
 
 
-async def test_a_change_begins_from_what_is_there(store: BlobSweepStore) -> None:
+async def test_a_change_begins_from_what_is_there(store: SweepStore) -> None:
     for _ in range(3):
         await store.update(counted)
     assert (await store.load()).counts == {"n": 3}
@@ -63,7 +67,7 @@ async def test_a_change_begins_from_what_is_there(store: BlobSweepStore) -> None
 
 @pytest.mark.parametrize("first", [True, False], ids=["the first write", "a later write"])
 async def test_a_change_is_made_again_when_somebody_wrote_in_between(
-    store: BlobSweepStore,
+    store: SweepStore,
     emulator: Emulator,
     first: bool,  # noqa: FBT001 - a table's column
 ) -> None:
@@ -78,7 +82,7 @@ async def test_a_change_is_made_again_when_somebody_wrote_in_between(
 
 
 async def test_a_change_gives_up_when_somebody_always_writes_in_between(
-    store: BlobSweepStore, emulator: Emulator
+    store: SweepStore, emulator: Emulator
 ) -> None:
     theirs = json.dumps(SweepRecord(counts={"n": 10}).as_json()).encode()
     emulator.azure.faults.add(
@@ -89,13 +93,13 @@ async def test_a_change_gives_up_when_somebody_always_writes_in_between(
     assert stored(emulator)["counts"] == {"n": 10}
 
 
-async def test_changes_at_the_same_time_all_arrive(world: World, emulator: Emulator) -> None:
-    one, other = (BlobSweepStore(world.azure, emulator.container_url) for _ in range(2))
+async def test_changes_at_the_same_time_all_arrive(world: World) -> None:
+    one, other = (a_store(world) for _ in range(2))
     await asyncio.gather(one.update(counted), other.update(counted))
     assert (await one.load()).counts == {"n": 2}
 
 
-async def test_a_burst_of_changes_in_one_worker_arrives_whole(store: BlobSweepStore) -> None:
+async def test_a_burst_of_changes_in_one_worker_arrives_whole(store: SweepStore) -> None:
     """Events come in bursts: without an order of their own they would lose each other's race for ever."""
     await asyncio.gather(*(store.update(counted) for _ in range(24)))
     assert (await store.load()).counts == {"n": 24}
@@ -116,7 +120,7 @@ async def test_a_burst_of_changes_in_one_worker_arrives_whole(store: BlobSweepSt
     ids=lambda content: repr(content)[:20],
 )
 async def test_a_record_that_cannot_be_understood_is_empty_and_mended_by_the_next_write(
-    store: BlobSweepStore, emulator: Emulator, content: bytes, caplog: pytest.LogCaptureFixture
+    store: SweepStore, emulator: Emulator, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(emulator, content)
     with caplog.at_level(logging.INFO):
@@ -127,7 +131,7 @@ async def test_a_record_that_cannot_be_understood_is_empty_and_mended_by_the_nex
 
 
 async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(world: World) -> None:
-    store = BlobSweepStore(world.azure, world.emulator.container_url + "-x")
+    store = SweepStore(ReportBlob(world.azure, f"{world.emulator.container_url}-x/sweep-record.json"))
     with pytest.raises(AzureNotFound, match="Reading the sweep record failed"):
         await store.load()
     with pytest.raises(AzureNotFound):
@@ -137,7 +141,7 @@ async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(wor
 @pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_a_store_that_does_not_answer_is_unavailable_once_its_time_is_over(
-    store: BlobSweepStore, emulator: Emulator, method: str
+    store: SweepStore, emulator: Emulator, method: str
 ) -> None:
     never = asyncio.Event()
     emulator.azure.faults.add(Fault(host="blob", method=method, kind="call", action=never.wait))
@@ -146,13 +150,13 @@ async def test_a_store_that_does_not_answer_is_unavailable_once_its_time_is_over
     never.set()
 
 
-async def test_a_missing_permission_to_read_names_it(store: BlobSweepStore, emulator: Emulator) -> None:
+async def test_a_missing_permission_to_read_names_it(store: SweepStore, emulator: Emulator) -> None:
     emulator.azure.granted = set()
     with pytest.raises(AzureForbidden, match=r"blobs/read' at '.*gateway-tokens'"):
         await store.load()
 
 
-async def test_a_missing_permission_to_write_names_it(store: BlobSweepStore, emulator: Emulator) -> None:
+async def test_a_missing_permission_to_write_names_it(store: SweepStore, emulator: Emulator) -> None:
     emulator.azure.granted = {READ}
     with pytest.raises(AzureForbidden, match=r"blobs/write' at '.*gateway-tokens'"):
         await store.update(counted)

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from gateway_tokens import wiring
-from gateway_tokens.sweeping import sweep
+from gateway_tokens import app as gateway_app
+from gateway_tokens.renewal.run import sweep
 
 
 def peak_mib() -> float:
@@ -21,7 +21,7 @@ def peak_mib() -> float:
 
 async def run(sweeps: int) -> list[dict[str, object]]:
     """Sweep so often; measure each."""
-    world, found = wiring.world(), []
+    world, found = gateway_app.world(), []
     before = peak_mib()
     for _ in range(sweeps):
         wall, cpu = time.monotonic(), time.process_time()
@@ -30,7 +30,7 @@ async def run(sweeps: int) -> list[dict[str, object]]:
         found.append(
             {"seconds": took, "cpu": used, "before": before, "peak": peak_mib(), "rows": dict(report.counts)}
         )
-    await wiring.forget()
+    await gateway_app.forget()
     return found
 
 

@@ -1,6 +1,6 @@
 """A sweep of 1,000 gateways at 50 ms a call: how close it comes to the limit that latency and concurrency set."""
 
-from gateway_tokens.discovery import CONCURRENCY
+from gateway_tokens.renewal.service import CONCURRENCY
 from tests.bench.separate import Separate
 from tests.bench.subject import an_estate, app_settings, child, say
 

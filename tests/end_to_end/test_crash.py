@@ -14,16 +14,16 @@ from aiohttp import web
 from emulator.faults import Fault, Kind
 from emulator.gateways import Gateway
 from emulator.server import Emulator
-from gateway_tokens import wiring
-from gateway_tokens.ledger import Label, token_in
-from gateway_tokens.model import KeyType
-from gateway_tokens.report import SweepReport
-from gateway_tokens.sweeping import sweep
+from gateway_tokens import app as gateway_app
+from gateway_tokens.renewal.report import SweepReport
+from gateway_tokens.renewal.run import sweep
+from gateway_tokens.stored import Label, token_in
+from gateway_tokens.tokens import KeyType
 
 ROOT = Path(__file__).resolve().parents[2]
 VAULTS = ("contoso", "fabrikam")
 SERVICE = ("11111111-1111-1111-1111-111111111111", "rg", "contoso-apim")
-A_SWEEP = "import asyncio; from gateway_tokens import wiring; asyncio.run(wiring.background().sweep())"
+A_SWEEP = "import asyncio; from gateway_tokens import app; asyncio.run(app.background().sweep())"
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ async def killed(emulator: Emulator, step: Step) -> int:
 
 async def next_sweep() -> SweepReport:
     try:
-        return await sweep(wiring.world())
+        return await sweep(gateway_app.world())
     finally:
-        await wiring.forget()
+        await gateway_app.forget()
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.model import GatewayToken
+from gateway_tokens.tokens import GatewayToken
 from tests.served_app import DOCUMENT, KEY, Served, read_document, served_app
 
 PACKAGE = "generated_gateway_tokens"

@@ -17,15 +17,15 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import wiring
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.arm import ArmGateways
-from gateway_tokens.azure_access import AzureAccess
+from gateway_tokens import app as gateway_app
+from gateway_tokens.azure.api_management import ArmGateways
+from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import GatewayTokensError
-from gateway_tokens.forms import Form, SecretName, env_file, kubernetes_secret
+from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.formats import SecretName, TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued
-from gateway_tokens.ledger import Label
-from gateway_tokens.model import GatewayRef, GatewayToken, KeyType
+from gateway_tokens.stored import Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests import estate, front_door
 from tests.callers import bearer
 from tests.front_door import Answer
@@ -103,11 +103,11 @@ async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Async
         monkeypatch.delenv(name, raising=False)
     for name, value in estate.environment(emulator).items():
         monkeypatch.setenv(name, value)
-    await wiring.forget()
+    await gateway_app.forget()
     detector = Detector(emulator)
     with at_debug(detector.heard):
         yield detector
-    await wiring.forget()
+    await gateway_app.forget()
 
 
 class at_debug:  # noqa: N801 - reads as a statement
@@ -190,7 +190,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", [None, *Form])
+@pytest.mark.parametrize("form", [None, *TokenFormat])
 async def test_an_issued_token_shows_nowhere_but_in_its_answer(detector: Detector, form: str | None) -> None:
     answer = await front_door.generate_token(
         headers={"x-functions-key": FUNCTION_KEY}, form=form, body={"lifetime": "P1D"}
@@ -316,7 +316,7 @@ async def test_the_settings_and_what_is_made_of_them_print_no_secret(
     detector: Detector, emulator: Emulator
 ) -> None:
     await front_door.generate_token()
-    world = wiring.world()
+    world = gateway_app.world()
     detector.assert_silent(repr(world), repr(world.settings), repr(vars(world.gateways)))
     assert emulator.azure.bearers
 

@@ -24,12 +24,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from emulator.faults import Fault
-from gateway_tokens import documents, model
-from gateway_tokens.decisions import Action
-from gateway_tokens.forms import Form
-from gateway_tokens.model import KeyType
-from gateway_tokens.report import Outcome
-from gateway_tokens.requests import SECRET_NAMES
+from gateway_tokens import parsing as documents
+from gateway_tokens import tokens as model
+from gateway_tokens.formats import TokenFormat
+from gateway_tokens.http.requests import SECRET_NAMES
+from gateway_tokens.renewal.checks import Action
+from gateway_tokens.renewal.report import Outcome
+from gateway_tokens.tokens import KeyType
 from tests.served_app import KEY, ROOT, Served, read_document, served_app
 
 DOCUMENT = read_document()
@@ -128,7 +129,7 @@ def test_every_route_is_described_and_everything_described_is_a_route(served: Se
         for trigger in served.triggers
         if trigger["type"] == "httpTrigger"
         for method in trigger["methods"]
-        for form in Form
+        for form in TokenFormat
     }
     assert {(path, method) for path, method, _ in OPERATIONS} == routes
 

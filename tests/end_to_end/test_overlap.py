@@ -10,11 +10,11 @@ import pytest
 
 from emulator.gateways import Service
 from emulator.server import Emulator
-from gateway_tokens import wiring
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.ports import World
-from gateway_tokens.report import Outcome, SweepReport
-from gateway_tokens.sweeping import sweep
+from gateway_tokens import app as gateway_app
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.report import Outcome, SweepReport
+from gateway_tokens.renewal.run import sweep
+from gateway_tokens.tokens import GatewayRef
 from tests.renewal_estate import Only
 
 GATEWAYS = [f"edge-{number:02}" for number in range(8)]
@@ -48,7 +48,7 @@ async def worlds(
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    (one, its), (other, others) = wiring._put_together(), wiring._put_together()
+    (one, its), (other, others) = gateway_app._put_together(), gateway_app._put_together()
     yield one, other
     await its.close()
     await others.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulator.server import Emulator
-from gateway_tokens import wiring
+from gateway_tokens import app as gateway_app
 from tests import estate
 from tests.worker_answers import FunctionMetadata
 from tests.worker_runtime import WorkerRuntime
@@ -32,9 +32,9 @@ async def environ(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     monkeypatch.delenv("SIGN_IN", raising=False)
     for name, value in estate.environment(emulator).items():
         monkeypatch.setenv(name, value)
-    await wiring.forget()
+    await gateway_app.forget()
     yield
-    await wiring.forget()
+    await gateway_app.forget()
 
 
 @pytest.fixture

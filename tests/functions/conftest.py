@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from emulator.server import Emulator
-from gateway_tokens import wiring
+from gateway_tokens import app as gateway_app
 from tests import estate
 from tests.estate import Opens
 
@@ -23,6 +23,6 @@ async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             monkeypatch.setenv(name, value)
 
     configure()
-    await wiring.forget()
+    await gateway_app.forget()
     yield configure
-    await wiring.forget()
+    await gateway_app.forget()

@@ -11,7 +11,7 @@ import pytest
 
 import function_app
 from emulator.server import Emulator
-from gateway_tokens import wiring
+from gateway_tokens import app as gateway_app
 from tests.renewal_estate import CONTOSO, FABRIKAM
 
 READ, WRITE = frozenset({"GET", "HEAD"}), frozenset({"PUT", "POST", "PATCH", "DELETE"})
@@ -114,9 +114,9 @@ async def renewal_app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> As
     """The app over its estate, configured; closed afterwards."""
     made = RenewalApp(emulator, monkeypatch)
     made.configure()
-    await wiring.forget()
+    await gateway_app.forget()
     yield made
-    await wiring.forget()
+    await gateway_app.forget()
 
 
 def asked(method: str, path: str, headers: Mapping[str, str] | None = None, **route: str) -> func.HttpRequest:

@@ -10,8 +10,8 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens.forms import Form
-from gateway_tokens.timestamps import written
+from gateway_tokens.formats import TokenFormat
+from gateway_tokens.tokens import written
 from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
 from tests.front_door import document, generate_token
@@ -53,7 +53,7 @@ async def test_an_issued_token_leaves_a_line_with_exactly_these_fields(trail: Tr
     ]
 
 
-@pytest.mark.parametrize("form", [None, *Form])
+@pytest.mark.parametrize("form", [None, *TokenFormat])
 async def test_the_line_never_has_the_value_in_whatever_form_it_was_given(
     trail: Trail, caplog: pytest.LogCaptureFixture, form: str | None
 ) -> None:

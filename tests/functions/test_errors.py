@@ -9,9 +9,10 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import http_answers, wiring
-from gateway_tokens.arm import ISSUE_ACTION, READ_ACTION
-from gateway_tokens.requests import MAX_BODY_BYTES
+from gateway_tokens import app as gateway_app
+from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION
+from gateway_tokens.http import answers as http_answers
+from gateway_tokens.http.requests import MAX_BODY_BYTES
 from tests import estate
 from tests.estate import Opens
 from tests.front_door import Answer, document, generate_token, health, list_gateways, text
@@ -294,7 +295,7 @@ async def test_an_unforeseen_failure_is_a_500_without_its_text_or_stack_trace(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     request: Any = BrokenRequest()
-    answer: Answer = await wiring.http_api().generate_token(request)
+    answer: Answer = await gateway_app.tokens().generate_token(request)
     body = document(answer)
     assert (answer.status_code, body["code"]) == (500, "internal_error")
     assert not {"ZeroDivisionError", "Traceback", "unforeseen text"} & set(text(answer).split())

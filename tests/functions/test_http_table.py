@@ -13,8 +13,7 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens.model import GatewayToken
-from gateway_tokens.policy import CLOCK_MARGIN
+from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests import estate
 from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import Opens

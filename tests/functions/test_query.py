@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import function_app
-from gateway_tokens.forms import Form
+from gateway_tokens.formats import TokenFormat
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
 from tests.estate import Opens
 from tests.front_door import GENERATE, Answer, document, request
@@ -30,7 +30,10 @@ class Call(NamedTuple):
 
 CALLS = [
     Call(function_app.generate_token, GENERATE, GATEWAY),
-    *(Call(function_app.generate_token_in_format, IN_FORM, {**GATEWAY, "format": form}) for form in Form),
+    *(
+        Call(function_app.generate_token_in_format, IN_FORM, {**GATEWAY, "format": form})
+        for form in TokenFormat
+    ),
     Call(function_app.list_gateways, "services/{service}/gateways", {"service": "contoso"}),
     Call(function_app.renew_gateway, RENEW, GATEWAY),
     Call(function_app.plan_renewals, "renewals", {}),

@@ -12,9 +12,9 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import wiring
-from gateway_tokens.arm_budget import Cost
-from gateway_tokens.http_renewals import RenewalApi
+from gateway_tokens import app as gateway_app
+from gateway_tokens.azure.budget import Cost
+from gateway_tokens.http.renewals import RenewalApi
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import (
     RenewalApp,
@@ -260,7 +260,7 @@ class TestRenew:
     ) -> None:
         gate = asyncio.Event()
         app.emulator.azure.faults.add(Fault(host="arm", method="GET", kind="call", action=gate.wait))
-        api = RenewalApi(wiring.world, answer_within=0.05)
+        api = RenewalApi(gateway_app.world, answer_within=0.05)
         answer = await asyncio.wait_for(
             api.renew(asked("POST", "renew", service="contoso", gatewayId="edge-01")), 2
         )
@@ -381,7 +381,7 @@ class TestSweep:
     ) -> None:
         gate = asyncio.Event()
         app.emulator.azure.faults.add(Fault(host="vault", method="PUT", kind="call", action=gate.wait))
-        api = RenewalApi(wiring.world, answer_within=0.05)
+        api = RenewalApi(gateway_app.world, answer_within=0.05)
         answer = await api.sweep(asked("POST", "renewals"))
         described = read_document()["components"]["responses"]["Running"]["content"]["application/json"]
         assert (answer.status_code, document(answer)) == (202, described["example"])
@@ -489,7 +489,7 @@ class TestTheCallersShareOfAzuresBudget:
     async def test_once_it_is_used_up_a_call_is_a_429_and_nothing_is_sent(
         self, app: RenewalApp, call: Route, cost: Cost
     ) -> None:
-        world = wiring.world()
+        world = gateway_app.world()
         subscriptions = {service.id.subscription_id for service in world.settings.estate.services.values()}
         bucket_and_queue = 75  # 50 reads and 25 who wait for one; 40 writes and 10 who wait
         others = [

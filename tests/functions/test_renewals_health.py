@@ -8,9 +8,9 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import wiring
-from gateway_tokens.http_api import HttpApi
-from gateway_tokens.timestamps import written
+from gateway_tokens import app as gateway_app
+from gateway_tokens.http.health import HealthApi
+from gateway_tokens.tokens import written
 from tests.functions.renewal_app import RenewalApp, asked, document, health, renew, renewal_app, run
 
 
@@ -45,7 +45,7 @@ async def test_is_red_soon_enough_for_a_probe_when_something_does_not_answer(
 ) -> None:
     never = asyncio.Event()
     app.emulator.azure.faults.add(Fault(host=silent, kind="call", times=None, action=never.wait))
-    api = HttpApi(wiring.world)
+    api = HealthApi(gateway_app.world)
     answer = await asyncio.wait_for(api.health(asked("GET", "health")), 5)
     never.set()
     assert answer.status_code == 503

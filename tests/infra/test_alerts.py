@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.report import NEW_FAILURE
+from gateway_tokens.renewal.report import NEW_FAILURE
 from tests.infra.digests import INFRA, ROOT, alert_rules, read, resources
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.app_settings import SETTINGS, read_settings
+from gateway_tokens.estate.app_settings import SETTINGS, read_settings
 from tests.infra.digests import ROOT, document, read, settings
 
 CASE = "cloud-public"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from gateway_tokens.settings import Estate
-from gateway_tokens.settings_faults import read_estate
+from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.estate.schema import Estate
 from tests.infra.digests import accepted, document, grants, read, text_of
 from tests.infra.shapes import fields_of_schema
 

@@ -26,7 +26,7 @@ def named_in(module: str, pattern: str, form: str) -> set[str]:
     [
         (
             "Gateway token issuer",
-            "arm.py",
+            "azure/api_management.py",
             r'"Microsoft\.ApiManagement/service/(gateways/[\w/]+)"',
             "Microsoft.ApiManagement/service/{}",
         ),
@@ -38,7 +38,7 @@ def named_in(module: str, pattern: str, form: str) -> set[str]:
         ),
         (
             "Gateway token cluster reader",
-            "destinations/aks.py",
+            "destinations/kubernetes/api.py",
             r'"Microsoft\.ContainerService/([\w/]+)"',
             "Microsoft.ContainerService/{}",
         ),
@@ -71,9 +71,9 @@ def test_inside_a_cluster_the_app_may_do_what_the_code_calls_and_nothing_more() 
     granted = {(verb, resource) for r in rules for verb in r["verbs"] for resource in r["resources"]}
 
     secrets = named_in(
-        "destinations/kubernetes.py", r'"((?:get|create|patch|list|delete|update) secrets)"', "{}"
+        "destinations/kubernetes/__init__.py", r'"((?:get|create|patch|list|delete|update) secrets)"', "{}"
     )
-    workloads = named_in("destinations/kubernetes_workload.py", r'f"([a-z]+) \{self._resource\}"', "{}")
+    workloads = named_in("destinations/kubernetes/workload.py", r'f"([a-z]+) \{self._resource\}"', "{}")
 
     called = {tuple(said.split()) for said in secrets}
     called |= {(verb, resource) for verb in workloads for resource in ("deployments", "statefulsets")}

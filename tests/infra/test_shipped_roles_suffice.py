@@ -12,19 +12,19 @@ from itertools import count
 import pytest
 
 from gateway_tokens.access import Caller
-from gateway_tokens.app_settings import read_settings
-from gateway_tokens.arm import ArmGateways
-from gateway_tokens.arm_budget import CallersBudget
+from gateway_tokens.azure.api_management import ArmGateways
+from gateway_tokens.azure.budget import CallersBudget
+from gateway_tokens.azure.reports import ReportBlob
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.discovery import unit_of
 from gateway_tokens.errors import AzureError, SweepFailed
-from gateway_tokens.issuing import issue_for
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.ports import World
-from gateway_tokens.report import Row
-from gateway_tokens.requests import TokenRequest
-from gateway_tokens.sweep_store import BlobSweepStore
-from gateway_tokens.sweeping import keep_and_remember, remembered, renew_now, sweep, terms_of
+from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.issuing import TokenRequest, issue_for
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.record import SweepStore
+from gateway_tokens.renewal.report import Row
+from gateway_tokens.renewal.run import keep_and_remember, remembered, renew_now, sweep, terms_of
+from gateway_tokens.renewal.service import unit_of
+from gateway_tokens.tokens import GatewayRef
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, a_world
 from tests.adapters.destination_places import World as Places
 from tests.infra.digests import roles
@@ -84,7 +84,7 @@ def world_of(places: Places) -> World:
         callers_gateways=ArmGateways(places.azure, callers),
         callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, places.azure),
-        sweeps=BlobSweepStore(places.azure, settings.state_container_url),
+        sweeps=SweepStore(ReportBlob(places.azure, f"{settings.state_container_url}/sweep-record.json")),
         interval=timedelta(hours=1),
         identity_works=places.azure.identity_works,
         signing_key=lambda address, key_id: places.azure.signing_keys(address).key(key_id),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from gateway_tokens.app_settings import AppSettings, read_settings
+from gateway_tokens.estate.app_settings import AppSettings, read_settings
 
 
 @dataclass(frozen=True)

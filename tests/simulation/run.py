@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway_tokens.errors import AzureError
-from gateway_tokens.sweeping import sweep
+from gateway_tokens.renewal.run import sweep
 from tests.simulation.estate import estate_of
 from tests.simulation.judge import Judge, Line, Verdict
 from tests.simulation.weather import Weather

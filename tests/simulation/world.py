@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 from emulator.gateways import Gateway
-from gateway_tokens.arm_budget import CallersBudget
-from gateway_tokens.destination_settings import Destination as DestinationSettings
+from gateway_tokens.azure.budget import CallersBudget
 from gateway_tokens.errors import (
     AzureFacts,
     AzureForbidden,
@@ -17,10 +16,11 @@ from gateway_tokens.errors import (
     RestartFailed,
     WriteConflict,
 )
-from gateway_tokens.ledger import Held, Label
-from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
-from gateway_tokens.ports import World
-from gateway_tokens.sweep_record import SweepRecord
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.record import SweepRecord
+from gateway_tokens.stored import Held, Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.simulation.estate import Estate
 from tests.simulation.weather import Slip, Weather

@@ -6,24 +6,27 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from gateway_tokens import destination_settings, errors, settings
-from gateway_tokens.app_settings import SETTINGS
-from gateway_tokens.forms import Form
-from gateway_tokens.http_answers import status_of
-from gateway_tokens.requests import SECRET_NAMES, TokenRequestBody
+from gateway_tokens import errors
+from gateway_tokens.destinations.key_vault import KeyVaultSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
+from gateway_tokens.estate import schema as settings
+from gateway_tokens.estate.app_settings import SETTINGS
+from gateway_tokens.formats import TokenFormat
+from gateway_tokens.http.answers import status_of
+from gateway_tokens.http.requests import SECRET_NAMES, TokenRequestBody
 from tests.unit.documentation_reading import ROOT, anchors, codes, difference, links, names, rows, section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway_tokens.documents import Part
+    from gateway_tokens.parsing import Part
 
 _PARTS: dict[str, type[Part]] = {
     "The whole document": settings.Estate,
     "A service": settings.Service,
     "A gateway rule": settings.GatewayRule,
-    "`keyVault`": destination_settings.KeyVaultSecret,
-    "`kubernetes`": destination_settings.KubernetesSecret,
+    "`keyVault`": KeyVaultSecret,
+    "`kubernetes`": KubernetesSecret,
     "An access rule": settings.AccessRule,
 }
 _OF_EVERY_DESTINATION = {"kind", "adopt"}
@@ -50,7 +53,7 @@ def that_document_fields_are_explained(documents: Mapping[str, str]) -> list[str
     said = {
         f"{codes(row['Layout'])[0]}: {codes(row['Key in the Secret'])[0]}" for row in rows(text, "Layout")
     }
-    true = {f"{layout}: {layout.key}" for layout in destination_settings.Layout}
+    true = {f"{layout}: {layout.key}" for layout in Layout}
     return wrong + difference("settings.md, layouts", said, true)
 
 
@@ -89,7 +92,7 @@ def that_requests_are_explained(documents: Mapping[str, str]) -> list[str]:
     return [
         *difference("api.md, body", set(names(section(text, title), "Field")), _fields(TokenRequestBody)),
         *difference("api.md, query", set(names(text, "Query parameter")), {"api-version", *SECRET_NAMES}),
-        *difference("api.md, formats", set(names(text, "Format")), set(Form)),
+        *difference("api.md, formats", set(names(text, "Format")), set(TokenFormat)),
     ]
 
 

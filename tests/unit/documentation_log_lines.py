@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from gateway_tokens.report import Outcome
+from gateway_tokens.renewal.report import Outcome
 from tests.unit.documentation_reading import ROOT
 
 if TYPE_CHECKING:

@@ -7,22 +7,18 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway_tokens import (
-    azure_calls,
-    discovery,
-    http_renewals,
-    policy,
-    requests,
-    timing,
-)
-from gateway_tokens.checks import CHECKS
-from gateway_tokens.decisions import Reason
+from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.errors import SettingsInvalid
-from gateway_tokens.forms import AUTH_SETTING
-from gateway_tokens.http_reports import shown_row, summary
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
-from gateway_tokens.settings_faults import read_estate
+from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.estate.schedule import FEW_SWEEPS
+from gateway_tokens.formats import AUTH_SETTING
+from gateway_tokens.http import renewals
+from gateway_tokens.http.renewals import shown_row, summary
+from gateway_tokens.http.requests import MAX_BODY_BYTES
+from gateway_tokens.renewal.checks import CHECKS, Reason
+from gateway_tokens.renewal.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
+from gateway_tokens.renewal.service import CONCURRENCY
+from gateway_tokens.tokens import CLOCK_MARGIN, GatewayRef
 from tests.unit import documentation_recipes as recipes
 from tests.unit.documentation_checks import error_classes
 from tests.unit.documentation_log_lines import log_lines
@@ -106,7 +102,7 @@ def that_outcomes_are_explained(documents: Mapping[str, str]) -> list[str]:
 def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
     text = documents["docs/runbook.md"]
     of_health = set(
-        re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/health.py").read_text("utf-8"))
+        re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/renewal/health.py").read_text("utf-8"))
     )
     of_rows = {kind.code for kind in error_classes()} - _NEVER_IN_A_ROW | {"internal_error"}
     return [
@@ -152,19 +148,19 @@ def that_queries_ask_for_fields_that_exist(documents: Mapping[str, str]) -> list
 
 
 def that_numbers_are_those_of_the_code(documents: Mapping[str, str]) -> list[str]:
-    bounded = f"within {azure_calls.OPERATION_SECONDS:.0f} seconds"
-    margin = f"{policy.CLOCK_MARGIN.total_seconds() / 60:.0f} minutes"
+    bounded = f"within {azure_errors.OPERATION_SECONDS:.0f} seconds"
+    margin = f"{CLOCK_MARGIN.total_seconds() / 60:.0f} minutes"
     phrases = {
         "docs/renewal.md": [
             bounded,
-            f"{discovery.CONCURRENCY} gateways are kept at a time",
-            f"expiry - {timing.FEW_SWEEPS} sweep intervals",
+            f"{CONCURRENCY} gateways are kept at a time",
+            f"expiry - {FEW_SWEEPS} sweep intervals",
         ],
         "docs/settings.md": [f"asked for {margin} less than 30 days"],
         "docs/api.md": [
             f"{MOST_ROWS_KEPT} at most",
-            f"takes longer than {http_renewals._ANSWER_WITHIN:.0f} seconds",
-            f"{requests.MAX_BODY_BYTES // 1024} KiB at most",
+            f"takes longer than {renewals._ANSWER_WITHIN:.0f} seconds",
+            f"{MAX_BODY_BYTES // 1024} KiB at most",
             f"else 30 days less {margin}",
         ],
     }

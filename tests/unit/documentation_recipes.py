@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from gateway_tokens.destination_settings import (
-    KeyVaultSecret,
-    KubernetesSecret,
-    filled_in,
-)
-from gateway_tokens.forms import AUTH_SETTING, HELM_SECRET_KEY
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.settings_faults import read_estate
+from gateway_tokens.destinations.base import filled_in
+from gateway_tokens.destinations.key_vault import KeyVaultSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret
+from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY
+from gateway_tokens.tokens import GatewayRef
 from tests.unit.documentation_reading import snippets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway_tokens.destination_settings import Destination
+    from gateway_tokens.estate.schema import DestinationSettings
 
 REF = GatewayRef("contoso", "edge-01")
 _SERVICE = (
@@ -48,14 +46,14 @@ def whole_document(part: dict[str, Any]) -> dict[str, Any]:
     return {"services": {REF.service: {"resourceId": _SERVICE, "gateways": {REF.gateway: rule}}}}
 
 
-def destinations(text: str) -> Iterator[Destination]:
+def destinations(text: str) -> Iterator[DestinationSettings]:
     """The destinations of a recipe's settings snippets."""
     for snippet in snippets(text, "json"):
         rule = read_estate(json.dumps(whole_document(json.loads(snippet)))).rule_for(REF)
         yield from rule.destinations if rule else ()
 
 
-def written(destination: Destination) -> tuple[Place, str]:
+def written(destination: DestinationSettings) -> tuple[Place, str]:
     """Where the app writes the gateway's token, and the workload that it restarts (empty: none)."""
     match destination:
         case KubernetesSecret():
@@ -64,6 +62,8 @@ def written(destination: Destination) -> tuple[Place, str]:
             return Place("secret", name, destination.layout.key), workload or ""
         case KeyVaultSecret():
             return Place("vault", destination.place(REF)), ""
+        case _:
+            raise TypeError(destination.kind)
 
 
 def manifests(text: str) -> Iterator[dict[str, Any]]:

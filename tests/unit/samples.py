@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway_tokens.errors import SettingsInvalid
-from gateway_tokens.model import GatewayToken
-from gateway_tokens.settings import Estate
-from gateway_tokens.settings_faults import read_estate
+from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.estate.schema import Estate
+from gateway_tokens.tokens import GatewayToken
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SUBSCRIPTION = "5f1f0c5e-3b0c-4c9e-9d4c-0c0a5d3e7a11"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.access import Caller, Permission, Scope
+from gateway_tokens.access import Caller, Scope
 from gateway_tokens.errors import AccessDenied
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.settings import AccessRule, CallerMatch
+from gateway_tokens.estate.schema import AccessRule, CallerMatch, Permission
+from gateway_tokens.tokens import GatewayRef
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 
 EDGE = GatewayRef("contoso", "edge-01")

@@ -7,14 +7,9 @@ from pathlib import Path
 import pytest
 
 from emulator.tls import throw_away_tls
-from gateway_tokens.app_settings import (
-    SETTINGS,
-    AppSettings,
-    CredentialKind,
-    read_settings,
-)
 from gateway_tokens.errors import SettingsInvalid
-from gateway_tokens.sign_in import SignIn
+from gateway_tokens.estate.app_settings import SETTINGS, AppSettings, read_settings
+from gateway_tokens.estate.sign_in import CredentialKind, SignIn
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 
 CONTAINER = "https://contoso.blob.core.windows.net/gateway-tokens"

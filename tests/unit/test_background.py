@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway_tokens.background import MOST_DEQUEUES, Background
 from gateway_tokens.errors import AzureUnavailable, EventInvalid, SettingsInvalid, SweepFailed
-from gateway_tokens.ports import World
+from gateway_tokens.renewal.background import MOST_DEQUEUES, Background
+from gateway_tokens.renewal.parts import World
 from tests.renewal_estate import CONTOSO, DAY, NOW, OUTAGE, Estate, a_token, contoso, lines
 
 

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from gateway_tokens.discovery import for_each_gateway, unit_of
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.report import Row
-from gateway_tokens.units import Unit
+from gateway_tokens.renewal.gateway import Unit
+from gateway_tokens.renewal.report import Row
+from gateway_tokens.renewal.service import for_each_gateway, unit_of
+from gateway_tokens.tokens import GatewayRef
 from tests.renewal_estate import CONTOSO, Estate, contoso, kept
 
 

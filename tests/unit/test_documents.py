@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from gateway_tokens.documents import Duration, Part, duration_text, read_json, read_part
 from gateway_tokens.errors import Fault
+from gateway_tokens.parsing import Duration, Part, duration_text, read_json, read_part
 
 
 class Leaf(Part):

@@ -8,7 +8,7 @@ import pytest
 
 from gateway_tokens import errors
 from gateway_tokens.errors import AzureFacts, Fault, GatewayTokensError
-from gateway_tokens.http_answers import STATUS
+from gateway_tokens.http.answers import STATUS
 
 CODES = {
     "GatewayTokensError": "gateway_tokens_error",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.forms import Form, SecretName, default_secret_name, env_file, kubernetes_secret
-from gateway_tokens.ledger import Label
-from gateway_tokens.model import KeyType
+from gateway_tokens.formats import SecretName, TokenFormat, default_secret_name, env_file, kubernetes_secret
+from gateway_tokens.stored import Label
+from gateway_tokens.tokens import KeyType
 from tests.unit.samples import NOW, SIGNATURE, token
 
 LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
@@ -20,7 +20,7 @@ DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 
 
 def test_the_forms_have_the_names_that_callers_use() -> None:
-    assert [str(form) for form in Form] == ["headerValue", "envFile", "kubernetesSecret"]
+    assert [str(form) for form in TokenFormat] == ["headerValue", "envFile", "kubernetesSecret"]
 
 
 def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gateway_tokens.health import problems_of
-from gateway_tokens.sweep_record import SweepRecord
+from gateway_tokens.renewal.health import problems_of
+from gateway_tokens.renewal.record import SweepRecord
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW, a_trouble
 
 WELL = SweepRecord(started_at=NOW - MINUTE, completed_at=NOW, risk_begins=NOW + DAY)

@@ -16,10 +16,9 @@ from gateway_tokens.errors import (
     NotFound,
     TokenUnusable,
 )
-from gateway_tokens.issuing import Issued, issue_checked, issue_for
-from gateway_tokens.ledger import Label
-from gateway_tokens.model import GatewayRef, GatewayToken, KeyType, ServiceId
-from gateway_tokens.requests import TokenRequest
+from gateway_tokens.issuing import Issued, TokenRequest, issue_checked, issue_for
+from gateway_tokens.stored import Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.unit.samples import NOW, SERVICE, document, estate, token
 
 ISSUER = Caller(app_roles=frozenset({"Issue"}))

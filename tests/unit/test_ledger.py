@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.ledger import Label, token_in
-from gateway_tokens.model import KeyType
+from gateway_tokens.stored import Label, token_in
+from gateway_tokens.tokens import KeyType
 from tests.unit.samples import NOW, SIGNATURE, token
 
 LABEL = Label("contoso-apim/edge-01", KeyType.SECONDARY, NOW)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway_tokens.access import Caller
-from gateway_tokens.log_lines import correlation, log_line
-from gateway_tokens.model import GatewayRef, KeyType, Secret
+from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.unit.samples import NOW, SIGNATURE, token
 
 Written = Callable[[], list[dict[str, Any]]]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.model import HEADER_PREFIX, GatewayRef, GatewayToken, KeyType, Secret, ServiceId
+from gateway_tokens.tokens import HEADER_PREFIX, GatewayRef, GatewayToken, KeyType, Secret, ServiceId
 from tests.unit.samples import SERVICE, SIGNATURE, SUBSCRIPTION
 
 VALUE = "edge-01&202603311155&top-secret"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.patterns import matches, overlap, specificity
+from gateway_tokens.estate.schema import matches, overlap, specificity
 
 ALPHABET = "ab"
 # Names long enough that two patterns of at most four characters that meet at all meet in one of them.

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.checks import CHECKS, decide
-from gateway_tokens.decisions import Action, Observed, Reason
-from gateway_tokens.ledger import Held, Label
-from gateway_tokens.model import KeyType
-from gateway_tokens.settings import GatewayRule
-from gateway_tokens.timing import due_at
+from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.renewal.checks import CHECKS, Action, Observed, Reason, decide, due_at
+from gateway_tokens.stored import Held, Label
+from gateway_tokens.tokens import KeyType
 from tests.renewal_estate import DAY, EDGE, HOUR, MINUTE, NOW, a_token
 
 OURS = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW - 10 * DAY)

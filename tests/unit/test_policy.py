@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway_tokens.policy import (
+from gateway_tokens.tokens import (
     CLOCK_MARGIN,
     MAX_LIFETIME,
     MIN_LIFETIME,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway_tokens.errors import AzureUnavailable
-from gateway_tokens.events import EventKind, GatewayEvent
-from gateway_tokens.reacting import FOLD, Reactions
-from gateway_tokens.sweep_record import SweepRecord
+from gateway_tokens.renewal.background import FOLD, Reactions
+from gateway_tokens.renewal.events import EventKind, GatewayEvent
+from gateway_tokens.renewal.record import SweepRecord
 from tests.renewal_estate import (
     CONTOSO,
     DAY,

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway_tokens.errors import RequestInvalid
-from gateway_tokens.issuing import issue_for
-from gateway_tokens.model import GatewayToken, KeyType, ServiceId
-from gateway_tokens.requests import TokenRequest, TokenRequestBody, read_token_request
+from gateway_tokens.http.requests import TokenRequestBody, read_token_request
+from gateway_tokens.issuing import TokenRequest, issue_for
+from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests.unit.samples import NOW, SERVICE, estate, faults_of
 from tests.unit.test_issuing import ISSUER, Azure
 

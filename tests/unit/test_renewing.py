@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.decisions import Action, Reason
 from gateway_tokens.errors import (
     AzureError,
     AzureFacts,
@@ -17,10 +16,11 @@ from gateway_tokens.errors import (
     RestartFailed,
     TokenUnusable,
 )
-from gateway_tokens.ledger import Held, Label
-from gateway_tokens.model import GatewayToken, KeyType
-from gateway_tokens.renewing import keep, look
-from gateway_tokens.report import Outcome, Row
+from gateway_tokens.renewal.checks import Action, Reason
+from gateway_tokens.renewal.gateway import keep, look
+from gateway_tokens.renewal.report import Outcome, Row
+from gateway_tokens.stored import Held, Label
+from gateway_tokens.tokens import GatewayToken, KeyType
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     DAY,

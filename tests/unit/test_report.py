@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.decisions import Reason
 from gateway_tokens.errors import SignInRequired
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.report import (
+from gateway_tokens.renewal.checks import Reason
+from gateway_tokens.renewal.record import SweepRecord, Trouble
+from gateway_tokens.renewal.report import (
     MOST_ROWS_KEPT,
     NEW_FAILURE,
     TROUBLE,
@@ -20,7 +20,7 @@ from gateway_tokens.report import (
     failure_of,
     row_name,
 )
-from gateway_tokens.sweep_record import SweepRecord, Trouble
+from gateway_tokens.tokens import GatewayRef
 from tests.renewal_estate import DAY, EDGE, MINUTE, NOW, a_trouble
 
 

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.errors import RequestInvalid
-from gateway_tokens.forms import Form, SecretName
-from gateway_tokens.model import GatewayRef, KeyType
-from gateway_tokens.requests import (
+from gateway_tokens.formats import SecretName, TokenFormat
+from gateway_tokens.http.requests import (
     MAX_BODY_BYTES,
     SECRET_NAMES,
-    TokenRequest,
     read_gateway,
     read_service,
     read_token_request,
     require_no_query,
 )
+from gateway_tokens.issuing import TokenRequest
+from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import NOW
 
 ROUTE = {"service": "contoso", "gatewayId": "edge-01"}
@@ -33,7 +33,7 @@ def in_form(form: str) -> dict[str, str]:
     return {**ROUTE, "format": form}
 
 
-MANIFEST = in_form(Form.KUBERNETES)
+MANIFEST = in_form(TokenFormat.KUBERNETES)
 
 
 def read(
@@ -156,8 +156,8 @@ def test_a_refused_name_is_not_repeated() -> None:
     assert "tok-3n" not in str(faults_of(route={"service": "tok-3n/", "gatewayId": "tok-3n/"}))
 
 
-@pytest.mark.parametrize("form", Form)
-def test_each_form_may_be_asked_for(form: Form) -> None:
+@pytest.mark.parametrize("form", TokenFormat)
+def test_each_form_may_be_asked_for(form: TokenFormat) -> None:
     assert read(route=in_form(form)).form is form
 
 
@@ -169,7 +169,7 @@ def test_any_other_form_is_refused(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "envFile", ""])
-@pytest.mark.parametrize("route", [ROUTE, in_form(Form.ENV_FILE)])
+@pytest.mark.parametrize("route", [ROUTE, in_form(TokenFormat.ENV_FILE)])
 def test_a_form_in_the_query_is_refused_and_the_path_for_it_is_named(
     form: str, route: dict[str, str]
 ) -> None:
@@ -180,18 +180,18 @@ def test_a_form_in_the_query_is_refused_and_the_path_for_it_is_named(
 
 @pytest.mark.parametrize("name", ["keyType", "expiry", "lifetime"])
 def test_a_field_of_the_body_is_refused_in_the_query(name: str) -> None:
-    for route in (ROUTE, in_form(Form.HEADER)):
+    for route in (ROUTE, in_form(TokenFormat.HEADER)):
         assert faults_of(query={name: "PT1H"}, route=route) == [(name, "belongs in the body")]
 
 
 def test_the_version_that_azures_own_operation_demands_is_taken_with_it_only() -> None:
     assert read(query={"api-version": "2024-05-01"}).form is None
-    for form in Form:
+    for form in TokenFormat:
         assert paths_of(query={"api-version": "2024-05-01"}, route=in_form(form)) == ["api-version"]
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
-@pytest.mark.parametrize("route", [ROUTE, in_form(Form.HEADER), in_form(Form.ENV_FILE)])
+@pytest.mark.parametrize("route", [ROUTE, in_form(TokenFormat.HEADER), in_form(TokenFormat.ENV_FILE)])
 def test_the_names_of_a_secret_are_taken_with_that_form_only(name: str, route: dict[str, str]) -> None:
     assert faults_of(query={name: "a"}, route=route) == [(name, "unknown query parameter")]
 
@@ -200,7 +200,7 @@ def test_the_names_of_a_secret_are_taken_with_that_form_only(name: str, route: d
 def test_any_other_query_parameter_is_refused_by_name(name: str) -> None:
     fault = (name or "query", "unknown query parameter")
     assert faults_of(query={name: ""}) == [fault]
-    for form in Form:
+    for form in TokenFormat:
         assert faults_of(query={name: "x"}, route=in_form(form)) == [fault]
     for call in (
         lambda: read_gateway(ROUTE, {name: "x"}),

@@ -5,15 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from gateway_tokens.destination_settings import (
-    Form,
-    KeyVaultSecret,
-    KubernetesSecret,
-    Layout,
-    filled_in,
-)
-from gateway_tokens.model import GatewayRef, KeyType
-from gateway_tokens.settings import declared_names
+from gateway_tokens.destinations.base import StoredForm, filled_in
+from gateway_tokens.destinations.key_vault import KeyVaultSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
+from gateway_tokens.estate.schema import declared_names
+from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, SUBSCRIPTION, VAULT, document, estate
 
 EDGE = GatewayRef("contoso", "edge-01")
@@ -140,7 +136,7 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
     assert rule is not None
     vault, kubernetes = rule.destinations
     assert isinstance(vault, KeyVaultSecret)
-    assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", Form.HEADER, False)
+    assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", StoredForm.HEADER, False)
     assert isinstance(kubernetes, KubernetesSecret)
     assert (kubernetes.namespace, kubernetes.layout, kubernetes.sign_in) == ("default", Layout.HELM, None)
     assert kubernetes.restart is not None

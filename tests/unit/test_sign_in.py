@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.app_settings import SETTINGS
-from gateway_tokens.settings import AccessRule
-from gateway_tokens.sign_in import SignIn, function_keys_allowed, read_sign_in, rules_that_match_nobody
+from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
+from gateway_tokens.estate.schema import AccessRule
+from gateway_tokens.estate.sign_in import SignIn, function_keys_allowed, read_sign_in
 from tests.unit.samples import document, estate
 
 TENANT, API, ONE, OTHER = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "1abc")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.decisions import Reason
-from gateway_tokens.discovery import CONCURRENCY
 from gateway_tokens.errors import AzureFacts, AzureUnavailable
-from gateway_tokens.model import GatewayRef
-from gateway_tokens.report import Outcome, Row, SweepReport
-from gateway_tokens.sweep_record import SweepRecord
-from gateway_tokens.sweeping import plan, remember, sweep
+from gateway_tokens.renewal.checks import Reason
+from gateway_tokens.renewal.record import SweepRecord
+from gateway_tokens.renewal.report import Outcome, Row, SweepReport
+from gateway_tokens.renewal.run import plan, remember, sweep
+from gateway_tokens.renewal.service import CONCURRENCY
+from gateway_tokens.tokens import GatewayRef
 from tests.renewal_estate import (
     CONTOSO,
     DAY,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.settings import GatewayRule
-from gateway_tokens.timing import at_risk_from, due_at, little_left
+from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.renewal.checks import at_risk_from, due_at, little_left
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW
 
 EXPIRY = NOW + 30 * DAY

@@ -1,0 +1,132 @@
+"""The composition root: builds the app once per worker, and alone reads the environment and the clock.
+
+At import it loads the standard library only. Everything else is loaded and made on first use, and a failure is not
+kept, so that the next call after a repair works.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from .estate.sign_in import function_keys_allowed
+
+if TYPE_CHECKING:
+    from .azure.clients import AzureAccess
+    from .http.health import HealthApi
+    from .http.renewals import RenewalApi
+    from .http.tokens import TokenApi
+    from .http.wrong_python import WrongPythonApi
+    from .renewal.background import Background
+    from .renewal.parts import World
+
+_worlds: dict[str, tuple[World, AzureAccess]] = {}
+
+
+def key_needed() -> bool:
+    """Whether the host must ask callers for a function key; reads no other setting and cannot fail."""
+    return function_keys_allowed(os.environ)
+
+
+@cache
+def tokens() -> TokenApi | WrongPythonApi:
+    """The routes that issue tokens."""
+    try:
+        from .http.tokens import TokenApi
+    except ImportError as error:
+        return _unloadable(error)
+    return TokenApi(world)
+
+
+@cache
+def health() -> HealthApi | WrongPythonApi:
+    """The route that says whether the app can do its job."""
+    try:
+        from .http.health import HealthApi
+    except ImportError as error:
+        return _unloadable(error)
+    return HealthApi(world)
+
+
+@cache
+def renewals() -> RenewalApi | WrongPythonApi:
+    """The routes on renewal."""
+    try:
+        from .http.renewals import RenewalApi
+    except ImportError as error:
+        return _unloadable(error)
+    return RenewalApi(world)
+
+
+@cache
+def background() -> Background:
+    """What runs without a caller. Raises WrongPython."""
+    try:
+        from .renewal.background import Background
+    except ImportError as error:
+        from .http.wrong_python import wrong_python
+
+        raise wrong_python(error) from error
+    return Background(world)
+
+
+def _unloadable(error: ImportError) -> WrongPythonApi:
+    from .http.wrong_python import WrongPythonApi, wrong_python
+
+    return WrongPythonApi(wrong_python(error))
+
+
+def world() -> World:
+    """The world of this worker. Raises SettingsInvalid."""
+    if "world" not in _worlds:
+        _worlds["world"] = _put_together()
+    return _worlds["world"][0]
+
+
+async def forget() -> None:
+    """Close what is open and start afresh on the next use: for tests and for orderly ends."""
+    for _, azure in _worlds.values():
+        await azure.close()
+    _worlds.clear()
+
+
+def _clock() -> datetime:
+    """The one clock of the app: aware UTC."""
+    return datetime.now(UTC)
+
+
+def _put_together() -> tuple[World, AzureAccess]:
+    from .azure.api_management import ArmGateways
+    from .azure.budget import CallersBudget
+    from .azure.clients import AzureAccess
+    from .azure.reports import ReportBlob
+    from .destinations import open_destination
+    from .estate.app_settings import read_settings
+    from .estate.schedule import longest_pause
+    from .renewal.parts import World
+    from .renewal.record import SweepStore
+
+    settings = read_settings(os.environ)
+    container = settings.state_container_url
+    # The SDK writes two lines for every request it sends: at a sweep's size that is all one would see, and pay for.
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    # Its warnings quote what the identity endpoint answered, which may hold an access token.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
+    azure, callers = AzureAccess(settings), CallersBudget()
+    blob = ReportBlob(azure, f"{container}/sweep-record.json") if container else None
+    made = World(
+        settings=settings,
+        clock=_clock,
+        gateways=ArmGateways(azure, azure.budget),
+        callers_gateways=ArmGateways(azure, callers),
+        callers_budget=callers,
+        destination=lambda spec, ref: open_destination(spec, ref, azure),
+        sweeps=SweepStore(blob),
+        interval=longest_pause(settings.schedule),
+        identity_works=azure.identity_works,
+        signing_key=lambda address, key_id: azure.signing_keys(address).key(key_id),
+    )
+    return made, azure

@@ -1,0 +1,1 @@
+"""Azure's services, as far as the app calls them."""

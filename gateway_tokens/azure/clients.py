@@ -1,0 +1,193 @@
+"""The app's clients of Azure: one identity, one client per subscription and per vault, for the worker's life."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+from azure.core import AsyncPipelineClient
+from azure.core.pipeline import policies
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import HttpRequest
+
+from gateway_tokens.estate.sign_in import AzureSettings, CredentialKind
+
+from .budget import ArmBudget, Cost
+from .errors import BUSY_STATUSES, CONNECT_SECONDS, READ_SECONDS, Retry, keep_answer, object_in, operation
+from .identity import IDENTITY_RETRY, SharedCredential
+from .signing_keys import SigningKeys
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.policies import AsyncHTTPPolicy
+    from azure.core.rest import AsyncHttpResponse
+    from azure.keyvault.secrets.aio import SecretClient
+    from azure.mgmt.apimanagement.aio import ApiManagementClient
+    from azure.storage.blob.aio import BlobClient
+
+
+_T = TypeVar("_T")
+_TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+_STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
+
+
+class AzureAccess:
+    """Everything is made on first use, inside a coroutine, and kept; nothing that failed is kept."""
+
+    def __init__(
+        self,
+        settings: AzureSettings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.monotonic, self.sleep = monotonic, sleep
+        self.budget = ArmBudget()
+        self._settings = settings
+        self._made: dict[tuple[object, ...], Any] = {}
+        self._open = AsyncExitStack()
+
+    def shared(self, key: tuple[object, ...], make: Callable[[], _T]) -> _T:
+        """What `make` makes, made once and closed with the app's clients."""
+        if key not in self._made:
+            self._made[key] = made = make()
+            self._open.push_async_callback(made.close)  # type: ignore[attr-defined] # every client has it
+        kept: _T = self._made[key]
+        return kept
+
+    @property
+    def credential(self) -> AsyncTokenCredential:
+        """The app's identity."""
+        return self.shared(("credential", ""), self._credential)
+
+    def api_management(self, subscription_id: str) -> ApiManagementClient:
+        """The official client of a subscription."""
+        from azure.mgmt.apimanagement.aio import ApiManagementClient
+
+        return self.shared(
+            ("apim", subscription_id),
+            lambda: ApiManagementClient(
+                self.credential,
+                subscription_id,
+                base_url=self._settings.arm_endpoint,
+                credential_scopes=[self._settings.arm_scope],
+                **self._options(retry_policy=Retry(*BUSY_STATUSES)),
+            ),
+        )
+
+    def secret_client(self, vault: str) -> SecretClient:
+        """The official client of a vault, by its address."""
+        from azure.keyvault.secrets.aio import SecretClient
+
+        vault = vault.rstrip("/").lower()
+        return self.shared(("vault", vault), lambda: SecretClient(vault, self.credential, **self._options()))
+
+    def blob(self, address: str) -> BlobClient:
+        """The official client of a blob, by its address."""
+        from azure.storage.blob.aio import BlobClient
+
+        def make() -> BlobClient:
+            # Storage's pipeline works with its own retry policy only.
+            options = self._transport() | _STORAGE_RETRY
+            return BlobClient.from_blob_url(address, credential=self.credential, **options)
+
+        return self.shared(("blob", address), make)
+
+    def pipeline(
+        self,
+        base_url: str,
+        *,
+        ca: str | None,
+        authentication_policy: AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse],
+    ) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
+        """A new REST client, for the caller to close; `ca` is PEM text where the server has an authority of its own."""
+        steps = [
+            policies.RequestIdPolicy(),
+            policies.UserAgentPolicy("gateway-tokens"),
+            Retry(),
+            authentication_policy,
+            policies.CustomHookPolicy(raw_response_hook=keep_answer),
+        ]
+        return AsyncPipelineClient(base_url, policies=steps, **self._transport(ca))
+
+    async def arm_request(
+        self, method: str, path: str, *, api_version: str, action: str, scope: str, body: object = None
+    ) -> dict[str, Any] | None:
+        """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError.
+
+        `path` begins with /subscriptions/. The call must be one that may be repeated.
+        """
+        client = self.shared(("arm", ""), self._arm)
+        request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
+        await self.budget.spend(path.split("/")[2], Cost.READ if method == "GET" else Cost.WRITE)
+        async with operation(f"{method} {path}", action=action, scope=scope):
+            response = await client.send_request(request, retry_on_methods=[method])
+            response.raise_for_status()
+            return object_in(response) if response.content else None
+
+    async def identity_works(self) -> None:
+        """Return if the app's identity yields a token for Azure. Raises IdentityUnavailable."""
+        async with operation("Signing in with the app's identity", action="", scope=""):
+            await self.credential.get_token(self._settings.arm_scope)
+
+    def signing_keys(self, address: str) -> SigningKeys:
+        """The keys by which Microsoft Entra signs tokens, as published at the address."""
+        session = self.shared(("session", ""), lambda: _session(None, self._settings.ca_file))
+        return self.shared(("keys", address), lambda: SigningKeys(session, address, self.monotonic))
+
+    async def close(self) -> None:
+        """Close every client."""
+        await self._open.aclose()
+        self._made.clear()
+
+    def _arm(self) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
+        login = policies.AsyncBearerTokenCredentialPolicy(self.credential, self._settings.arm_scope)
+        return self.pipeline(self._settings.arm_endpoint, ca=None, authentication_policy=login)
+
+    def _credential(self) -> AsyncTokenCredential:
+        from azure.identity import aio
+
+        kind, client_id = self._settings.credential, self._settings.client_id or None
+        if kind is CredentialKind.AZURE_CLI:
+            return SharedCredential(aio.AzureCliCredential())
+        if kind is CredentialKind.DEFAULT:
+            return SharedCredential(aio.DefaultAzureCredential(managed_identity_client_id=client_id))
+        return SharedCredential(
+            aio.ManagedIdentityCredential(client_id=client_id, **{**_TIMEOUTS, **IDENTITY_RETRY})
+        )
+
+    def _options(self, **more: Any) -> dict[str, Any]:
+        """What a client of the SDK takes."""
+        return {"retry_policy": Retry(), "raw_response_hook": keep_answer, **self._transport(), **more}
+
+    def _transport(self, ca: str | None = None) -> dict[str, Any]:
+        if ca or self._settings.ca_file:
+            return {"transport": _trusting(ca, self._settings.ca_file)}
+        return dict(_TIMEOUTS)
+
+
+def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
+    """A transport that trusts one authority, given as text, else as a file.
+
+    The SDK's own option takes a file only, and reads it and connects anew for every request.
+    """
+    return AioHttpTransport(session=_session(ca, ca_file), **_TIMEOUTS)
+
+
+def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
+    """Connections that trust one authority, given as text, else as a file, else the usual ones."""
+    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file or None)
+    if ca or ca_file:
+        # Clusters and old tools sign with authorities that say less about themselves than Python 3.13 insists on.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=True,
+    )

@@ -1,0 +1,213 @@
+"""One operation in Azure, a vault or a cluster: bounded in time, repeated while it may pass, its refusal an error of ours.
+
+Azure's exceptions become ours here, without their texts: those may quote the body of an answer. azure-core's retry
+policy repeats requests. What its options cannot say is in `Retry`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from azure.core import exceptions as azure
+from azure.core.pipeline.policies import AsyncRetryPolicy
+
+from gateway_tokens.errors import (
+    AzureError,
+    AzureFacts,
+    AzureForbidden,
+    AzureNotFound,
+    AzureRejected,
+    AzureThrottled,
+    AzureUnavailable,
+    Fault,
+    GatewayTokensError,
+    IdentityUnavailable,
+)
+
+if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
+    from azure.core.rest import AsyncHttpResponse
+
+
+_LONGEST_TEXT = 500
+_SOMETHING_ELSE = "The answer is not what this operation gives: a proxy may have answered instead."
+_NOT_TRUSTED = (
+    "The server's certificate is not trusted. Name its authority: CA_FILE, or the row's certificateAuthority."
+)
+# API Management's words for "another change is under way", with a status that elsewhere means something else.
+_BUSY = frozenset({"PessimisticConcurrencyConflict", "ManagementApiRequestFailed"})
+_BY_STATUS: dict[int, type[AzureError]] = {
+    HTTPStatus.BAD_REQUEST: AzureRejected,
+    HTTPStatus.NOT_FOUND: AzureNotFound,
+    HTTPStatus.REQUEST_TIMEOUT: AzureUnavailable,
+    HTTPStatus.UNPROCESSABLE_ENTITY: AzureRejected,
+    HTTPStatus.TOO_MANY_REQUESTS: AzureThrottled,
+}
+
+
+@asynccontextmanager
+async def translated(operation: str, *, action: str, scope: str) -> AsyncIterator[None]:
+    """Within, Azure's exceptions are raised as AzureError of `operation`, which needs `action` at `scope`.
+
+    No cause is chained: its text may hold the body of an answer, and exception text reaches telemetry.
+    """
+    try:
+        yield
+    except GatewayTokensError:
+        raise
+    except azure.IncompleteReadError:
+        # To the SDK an answer with bad content; it is a connection that broke within the answer.
+        raise AzureUnavailable(operation, AzureFacts()) from None
+    except azure.HttpResponseError as error:
+        raise _from_response(operation, error, action, scope) from None
+    except azure.AzureError as error:
+        raise AzureUnavailable(
+            operation, AzureFacts(), _NOT_TRUSTED if certificate_refused(error) else ""
+        ) from None
+
+
+def cut_off(operation: str, answers: Sequence[AsyncHttpResponse], *, action: str, scope: str) -> AzureError:
+    """The error of an operation whose time was over: what Azure answered last, if it answered at all."""
+    refusals = [answer for answer in answers if answer.status_code >= HTTPStatus.BAD_REQUEST]
+    if not refusals:
+        return AzureUnavailable(operation, AzureFacts())
+    return _from_response(operation, azure.HttpResponseError(response=refusals[-1]), action, scope)
+
+
+def certificate_refused(error: Exception | None) -> bool:
+    """Whether a connection failed because the server's certificate is not trusted: no repeat cures that."""
+    inner = getattr(error, "inner_exception", None)
+    return isinstance(inner, aiohttp.ClientConnectorCertificateError)
+
+
+def code_in(response: AsyncHttpResponse) -> str:
+    """Azure's own code in an error's answer; empty when there is none, or when the answer was not read."""
+    return facts_of(azure.HttpResponseError(response=response)).code
+
+
+def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
+    """The JSON object that was answered. Raises the SDK's DecodeError for anything else, a proxy's page perhaps."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise azure.DecodeError("no JSON object", response=response)
+    return answer
+
+
+def facts_of(error: azure.HttpResponseError) -> AzureFacts:
+    """What Azure said, in the parts that may be passed on; texts are cut to a sensible length."""
+    said: Any = error.error if error.error is not None else None
+    response: Any = error.response
+    headers = response.headers if response is not None else {}
+    details = [
+        Fault(str(detail.target or "request"), f"{detail.code}: {detail.message}"[:_LONGEST_TEXT])
+        for detail in (getattr(said, "details", None) or [])
+    ]
+    return AzureFacts(
+        status=error.status_code or 0,
+        code=str(getattr(said, "code", None) or ""),
+        message=str(getattr(said, "message", None) or "")[:_LONGEST_TEXT],
+        details=tuple(details),
+        request_id=headers.get("x-ms-correlation-request-id") or headers.get("x-ms-request-id") or "",
+        retry_after=_seconds(headers.get("retry-after")),
+    )
+
+
+def _from_response(operation: str, error: azure.HttpResponseError, action: str, scope: str) -> AzureError:
+    facts = facts_of(error)
+    if isinstance(error, azure.ClientAuthenticationError):
+        return IdentityUnavailable(operation, _without_words(facts))
+    if facts.status == HTTPStatus.FORBIDDEN:
+        return AzureForbidden(operation, _without_words(facts), action, scope)
+    if facts.status == HTTPStatus.OK:
+        return AzureError(operation, _without_words(facts), _SOMETHING_ELSE)
+    failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR or facts.code in _BUSY
+    kind = AzureUnavailable if failing else _BY_STATUS.get(facts.status, AzureError)
+    return kind(operation, facts if kind is AzureRejected else _without_words(facts))
+
+
+def _without_words(facts: AzureFacts) -> AzureFacts:
+    """The facts less Azure's texts, which may quote anything; only those about a rejected request help anybody."""
+    return replace(facts, message="", details=())
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None
+
+
+# Seconds that one operation may take, its repeats included; waiting for a turn in ARM's budget comes before it.
+OPERATION_SECONDS = 25.0
+CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
+# Three tries more, after 0, 1.6 and 3.2 seconds, or when Retry-After says.
+TRIES = 4
+_RETRY: dict[str, Any] = {"retry_total": TRIES - 1, "retry_backoff_factor": 0.8, "retry_backoff_max": 8}
+# API Management answers so while another change of the same service is under way. Elsewhere these are final.
+BUSY_STATUSES = (409, 412, 422)
+# ... but these come with a status that may pass, and stay until a person acts.
+_FINAL_CODES = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription", "RequestDisallowedByPolicy"})
+
+_answers: ContextVar[list[AsyncHttpResponse] | None] = ContextVar("answers", default=None)
+
+
+class Retry(AsyncRetryPolicy[Any, Any]):
+    """azure-core's policy, less what cannot pass, and less a Retry-After that no operation can wait for."""
+
+    def __init__(self, *more_statuses: int) -> None:
+        super().__init__(retry_on_status_codes=more_statuses, **_RETRY)
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        """Whether to repeat after this answer."""
+        return (
+            bool(super().is_retry(settings, response))
+            and (self.get_retry_after(response) or 0) < OPERATION_SECONDS
+            and code_in(response.http_response) not in _FINAL_CODES
+        )
+
+    def increment(
+        self,
+        settings: dict[str, Any],
+        response: PipelineRequest[Any] | PipelineResponse[Any, Any] | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        """Count a try; whether another one may follow."""
+        return not certificate_refused(error) and super().increment(settings, response, error)
+
+    def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
+        """Seconds that the answer asks for; None also for a text that azure-core would raise over."""
+        try:
+            return super().get_retry_after(response)
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+@asynccontextmanager
+async def operation(name: str, *, action: str, scope: str) -> AsyncIterator[None]:
+    """Around one operation: at most 25 seconds, and Azure's exceptions are raised as AzureError of `name`.
+
+    `action` at `scope` is the right that it needs. When the time is over, the error tells what Azure answered last.
+    """
+    answers: list[AsyncHttpResponse] = []
+    token = _answers.set(answers)
+    try:
+        async with asyncio.timeout(OPERATION_SECONDS), translated(name, action=action, scope=scope):
+            yield
+    except TimeoutError:
+        raise cut_off(name, answers, action=action, scope=scope) from None
+    finally:
+        _answers.reset(token)
+
+
+def keep_answer(response: PipelineResponse[Any, Any]) -> None:
+    """A pipeline's `raw_response_hook`: keeps the last answer of the operation under way."""
+    answers = _answers.get()
+    if answers is not None:
+        answers[:] = [response.http_response]

@@ -1,0 +1,81 @@
+"""What every kind of destination has: the operations, and settings with a location."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, StringConstraints
+
+from gateway_tokens.stored import Held, Label, token_in
+from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def _known_placeholders(template: str) -> str:
+    unknown = [name for name in _PLACEHOLDER.findall(template) if name not in {"service", "gateway"}]
+    if unknown or re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
+        raise ValueError("may hold the placeholders {service} and {gateway} only")
+    return template
+
+
+def filled_in(template: str, ref: GatewayRef) -> str:
+    """The template with the row's service and gateway in place."""
+    return template.replace("{service}", ref.service).replace("{gateway}", ref.gateway)
+
+
+# Behind each pattern, not before it: pydantic leaves a pattern that follows a function out of the JSON Schema.
+TEMPLATE = AfterValidator(_known_placeholders)
+HttpsAddress = Annotated[
+    str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
+]
+
+
+class StoredForm(StrEnum):
+    """What is stored: `header` is `GatewayKey <token>`, as every gateway setting wants it; `token` is bare."""
+
+    HEADER = "header"
+    TOKEN = "token"
+
+    def of(self, token: GatewayToken) -> Secret:
+        """What is stored for the token."""
+        return token.header_value() if self is StoredForm.HEADER else token.value
+
+    def token_in(self, stored: str | None) -> GatewayToken | None:
+        """The token in a stored value; None when there is none, or in a form that its reader would not take."""
+        token = token_in(stored)
+        return token if token and self.of(token).reveal() == stored else None
+
+
+class Destination(Protocol):
+    """One place where a gateway reads its token.
+
+    Every method raises AzureError when the place cannot be reached or refuses, and DestinationError when what is
+    there forbids the operation. None of them repeats what the client's own retry policy gave up.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: logs, reports, errors."""
+
+    @property
+    def restarts(self) -> bool:
+        """Whether `restart` can do something here."""
+
+    async def read(self) -> Held | None:
+        """What is there, or None when nothing is."""
+
+    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+        """Replace what `held` says was read (None: nothing was there) by the token and its label.
+
+        The old value stays in place when this fails. Raises WriteConflict when somebody wrote in between, where the
+        place can tell.
+        """
+
+    async def restart(self, token: GatewayToken) -> None:
+        """Make the gateway pick the token up, waiting to a bound; nothing to do where the place cannot.
+
+        Raises RestartFailed.
+        """

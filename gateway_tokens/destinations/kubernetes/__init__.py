@@ -1,0 +1,131 @@
+"""Kubernetes Secrets: the token under the key of its layout, the ownership as annotations, the workload restarted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints
+
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.destinations.base import TEMPLATE, StoredForm, filled_in
+from gateway_tokens.errors import AzureForbidden, DestinationBlocked, WriteConflict
+from gateway_tokens.stored import MANAGED_BY, Held, Label
+from gateway_tokens.tokens import GatewayRef, GatewayToken
+
+from .api import ClusterSettings, cluster_api
+from .workload import KubernetesWorkload, Workload
+
+
+class Layout(StrEnum):
+    """Which way of installing the gateway a Kubernetes Secret suits: its key, and its value's form."""
+
+    HELM = "helm"  # key `gateway-key`: the official chart with secret.existingSecretName
+    PORTAL = "portal"  # key `value`: the YAML of the portal's Deployment blade
+    ENV_FROM = "envFrom"  # key `config.service.auth.key`: the documentation of 2026, loaded with envFrom
+
+    @property
+    def key(self) -> str:
+        """The Secret's key that holds the token."""
+        return {Layout.HELM: "gateway-key", Layout.PORTAL: "value"}.get(self, "config.service.auth.key")
+
+
+class KubernetesSecret(ClusterSettings):
+    """A Secret in a cluster whose API the app can reach, and the workload to restart."""
+
+    role = "Gateway token cluster reader"
+    kind: Literal["kubernetes"]
+    secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$"), TEMPLATE] = "{gateway}-token"
+    layout: Layout = Layout.HELM
+    restart: Workload | None = None
+
+    def place(self, ref: GatewayRef) -> str:
+        """Cluster, namespace and Secret."""
+        where = (self.server or self.cluster or "").rstrip("/").lower()
+        return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
+
+
+_OWNERSHIP = {"app.kubernetes.io/managed-by": MANAGED_BY}
+_NOT_FOUND, _CONFLICT = 404, 409
+
+
+class KubernetesDestination:
+    """One key of one Secret. A Secret keeps no old values."""
+
+    def __init__(self, spec: KubernetesSecret, ref: GatewayRef, azure: AzureAccess) -> None:
+        self.place = spec.place(ref)
+        self.restarts = spec.restart is not None
+        self._key, self._name = spec.layout.key, filled_in(spec.secret, ref).lower()
+        self._api = cluster_api(spec, azure)
+        self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
+        self._workload = (
+            KubernetesWorkload(spec.restart, spec, ref, self._api, azure) if spec.restart else None
+        )
+
+    async def read(self) -> Held | None:
+        """The key's value, and whether the workload still has to restart for it."""
+        secret = await self._api.call(
+            "GET",
+            f"{self._path}/{self._name}",
+            action="get secrets",
+            place=self.place,
+            expected={_NOT_FOUND},
+        )
+        if secret is None:
+            return None
+        self._check_usable(secret)
+        token = StoredForm.HEADER.token_in(_decoded((secret.get("data") or {}).get(self._key)))
+        label = Label.from_annotations(secret["metadata"].get("annotations") or {})
+        due = token is not None and label is not None and await self._restart_due(token)
+        return Held(token, label, secret["metadata"].get("resourceVersion", ""), due)
+
+    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+        """Create the Secret, or change the one key of the version that was read."""
+        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": label.annotations(token)}
+        value = base64.b64encode(StoredForm.HEADER.of(token).reveal().encode()).decode()
+        if held is None:
+            metadata["name"] = self._name
+            kind = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
+            method, path, action = "POST", self._path, "create secrets"
+        else:
+            metadata["resourceVersion"] = held.version
+            kind = {}
+            method, path, action = "PATCH", f"{self._path}/{self._name}", "patch secrets"
+        body = {**kind, "metadata": metadata, "data": {self._key: value}}
+        # Nothing found at a creation is the namespace's absence; at a change, somebody else's deletion.
+        expected = {_CONFLICT} if held is None else {_CONFLICT, _NOT_FOUND}
+        done = await self._api.call(
+            method, path, action=action, place=self.place, body=body, expected=expected
+        )
+        if done is None:
+            raise WriteConflict(self.place, "somebody changed the Secret. The next sweep looks at it.")
+
+    async def restart(self, token: GatewayToken) -> None:
+        """Restart the workload's pods and wait for them. Raises RestartFailed."""
+        if self._workload is not None:
+            await self._workload.restart(token.fingerprint)
+
+    async def _restart_due(self, token: GatewayToken) -> bool:
+        if self._workload is None:
+            return False
+        try:
+            return await self._workload.restart_due(token.fingerprint)
+        except AzureForbidden:
+            # The token is delivered all the same; the restart then says what is lacking.
+            return True
+
+    def _check_usable(self, secret: dict[str, Any]) -> None:
+        kind = secret.get("type") or "Opaque"
+        if kind != "Opaque":
+            raise DestinationBlocked(self.place, f"is a Secret of type {kind}. Name another in the settings.")
+        if secret.get("immutable"):
+            raise DestinationBlocked(self.place, "is immutable. Delete it; the next sweep makes it anew.")
+
+
+def _decoded(data: str | None) -> str | None:
+    try:
+        return base64.b64decode(data or "").decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None

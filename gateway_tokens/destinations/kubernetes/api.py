@@ -1,0 +1,273 @@
+"""A cluster's API as plain REST: where it is, how the app signs in, and its refusals as errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import ssl
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from azure.core import AsyncPipelineClient
+from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from pydantic import Field, StringConstraints, model_validator
+
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.errors import object_in, operation
+from gateway_tokens.destinations.base import HttpsAddress
+from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.parsing import Part
+from gateway_tokens.tokens import Secret
+
+if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
+
+
+# For whole ids: bounding each `\w` instead would take the pattern's compiler a tenth of a second at every cold start.
+_LONGEST_ID = 300
+
+
+def _any_case(text: str) -> str:
+    """A pattern of the text in any case. Editors' validators know no flag for it, as ECMA-262 has none in a pattern."""
+    return "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c.replace(".", r"\.") for c in text)
+
+
+_CLUSTER_ID = (
+    f"^{_any_case('/subscriptions/')}[0-9a-fA-F-]{{36}}{_any_case('/resourceGroups/')}[\\w().-]+"
+    f"{_any_case('/providers/Microsoft.ContainerService/managedClusters/')}[\\w-]+$"
+)
+KubernetesNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+class ServiceAccountToken(Part):
+    """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
+
+    vault: HttpsAddress
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
+
+
+class ClusterSettings(DestinationSettings):
+    """Which cluster, how the app signs in to it, and the namespace."""
+
+    server: HttpsAddress | None = Field(
+        default=None, description="The API server. Left out: asked of `cluster`."
+    )
+    cluster: (
+        Annotated[
+            str,
+            StringConstraints(pattern=_CLUSTER_ID, max_length=_LONGEST_ID),
+        ]
+        | None
+    ) = Field(default=None, description="An AKS cluster's resource id: Azure gives its address and CA.")
+    certificate_authority: str | None = Field(default=None, description="The API server's CA, in PEM.")
+    sign_in: ServiceAccountToken | None = Field(
+        default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
+    )
+    namespace: KubernetesNamespace = "default"
+
+    @model_validator(mode="after")
+    def _reachable(self) -> ClusterSettings:
+        if (self.server is None) == (self.cluster is None):
+            raise ValueError("needs either `server` or `cluster`")
+        if self.cluster and self.sign_in:
+            raise ValueError("has `cluster` and `signIn`: a cluster that does not use Entra needs `server`")
+        return self
+
+
+# The Entra application of every AKS cluster's API server, the same in all tenants:
+# https://learn.microsoft.com/azure/aks/kubelogin-authentication
+SERVER_APPLICATION_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
+_API_VERSION = "2024-09-01"
+_ACTION = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action"
+
+
+class Address(NamedTuple):
+    """An API server: its https address, and its certificate authority in PEM (None: a public one)."""
+
+    server: str
+    certificate_authority: str | None
+
+
+async def address_of(azure: AzureAccess, cluster: str) -> Address:
+    """The API server of the cluster with this resource id. Raises AzureError."""
+    path = f"{cluster}/listClusterUserCredential"
+    answer = await azure.arm_request("POST", path, api_version=_API_VERSION, action=_ACTION, scope=cluster)
+    try:
+        return _read_kubeconfig((answer or {})["kubeconfigs"][0]["value"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        facts = AzureFacts(code="KubeconfigUnreadable")
+        raise AzureError(f"POST {path}", facts, "Azure's answer holds no usable kubeconfig.") from None
+
+
+def _read_kubeconfig(encoded: str) -> Address:
+    """Only the cluster part is looked at: a kubeconfig may also hold a user's credentials."""
+    import yaml
+
+    try:
+        config: Any = yaml.safe_load(base64.b64decode(encoded, validate=True))
+    except (yaml.YAMLError, binascii.Error):
+        raise ValueError("not YAML in base64") from None
+    cluster = config["clusters"][0]["cluster"]
+    authority = cluster.get("certificate-authority-data")
+    if not str(cluster["server"]).startswith("https://"):
+        raise ValueError("not an https address")
+    return Address(cluster["server"], base64.b64decode(authority).decode() if authority else None)
+
+
+class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Reads the token once, and again when the cluster no longer accepts it."""
+
+    def __init__(self, spec: ServiceAccountToken, azure: AzureAccess) -> None:
+        super().__init__()
+        self._spec, self._azure = spec, azure
+        self._token: Secret | None = None
+
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """Send the request with the token. Raises AzureError when the vault does not give it."""
+        remembered = self._token is not None
+        response = await self._signed(request)
+        if response.http_response.status_code == HTTPStatus.UNAUTHORIZED:
+            self._token = None
+            if remembered:
+                response = await self._signed(request)
+        return response
+
+    async def _signed(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        self._token = self._token or await self._read()
+        request.http_request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        return await self.next.send(request)
+
+    async def _read(self) -> Secret:
+        place = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
+        action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+        async with operation(f"Reading {place}", action=action, scope=place):
+            found = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
+        token = (found.value or "").strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise DestinationBlocked(place, "it holds no service account token.")
+        return Secret(token)
+
+
+Client = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
+
+
+def cluster_api(spec: ClusterSettings, azure: AzureAccess) -> ClusterApi:
+    """The API of the cluster that a row names: one connection for all rows that name it alike."""
+    key = ("cluster", spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
+    return azure.shared(key, lambda: ClusterApi(spec, azure))
+
+
+class _Status(ODataV4Format):
+    """A Kubernetes Status. Its message may quote what was sent, so only its reason is kept."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__({"error": {"code": str(status.get("reason", "")), "message": ""}})
+
+
+class ClusterApi:
+    """Calls to one cluster."""
+
+    def __init__(self, spec: ClusterSettings, azure: AzureAccess) -> None:
+        self._spec, self._azure = spec, azure
+        self._policy = _sign_in(spec.sign_in, azure)
+        self._clients: dict[Address, Client] = {}
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        action: str,
+        place: str,
+        body: dict[str, Any] | None = None,
+        expected: Collection[int] = (),
+    ) -> dict[str, Any] | None:
+        """The object that the server answers with; None for a refusal whose status is `expected`.
+
+        `action` is what the cluster's RBAC must allow, such as `get secrets`. Raises AzureError, and
+        DestinationBlocked when the server does not accept the sign-in.
+        """
+        async with operation(f"{method} {place}", action=action, scope=place):
+            response = await self._send(method, path, body)
+            if response.status_code in expected:
+                return None
+            if response.status_code == HTTPStatus.UNAUTHORIZED:
+                raise DestinationBlocked(
+                    place, "the cluster does not accept the app's sign-in. See the row's `signIn`."
+                )
+            if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+                raise HttpResponseError(response=response, error_format=_Status)
+            return object_in(response)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.close()
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
+        client = await self._connected()
+        try:
+            return await _sent(client, method, path, body)
+        except ServiceRequestError:
+            if self._spec.cluster is None:
+                raise
+            # A rebuilt cluster has another address or certificate: Azure knows.
+            self._client = None
+            again = await self._connected()
+            if again is client:
+                raise
+            return await _sent(again, method, path, body)
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is None:
+                address = await self._address()
+                self._client = self._clients[address] = self._clients.get(address) or self._open(address)
+            return self._client
+
+    def _open(self, address: Address) -> Client:
+        authority = address.certificate_authority
+        try:
+            return self._azure.pipeline(address.server, ca=authority, authentication_policy=self._policy)
+        except (ssl.SSLError, ValueError):
+            raise DestinationBlocked(
+                address.server, "its certificate authority is no certificate in PEM. See the settings."
+            ) from None
+
+    async def _address(self) -> Address:
+        if self._spec.cluster is None:
+            return Address(self._spec.server or "", self._spec.certificate_authority)
+        found = await address_of(self._azure, self._spec.cluster)
+        return found._replace(
+            certificate_authority=self._spec.certificate_authority or found.certificate_authority
+        )
+
+
+def _sign_in(
+    token: ServiceAccountToken | None, azure: AzureAccess
+) -> ServiceAccountPolicy | AsyncBearerTokenCredentialPolicy[HttpRequest, AsyncHttpResponse]:
+    if token is None:
+        return AsyncBearerTokenCredentialPolicy(azure.credential, SERVER_APPLICATION_SCOPE)
+    return ServiceAccountPolicy(token, azure)
+
+
+async def _sent(client: Client, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
+    """Send a request. All may be repeated: a write names the version that it changes, or creates what is not there."""
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    headers = {"Accept": "application/json"} | ({"Content-Type": kind} if body else {})
+    request = HttpRequest(
+        method, client.format_url(path), headers=headers, content=json.dumps(body) if body else None
+    )
+    return await client.send_request(request, retry_on_methods=[method])

@@ -1,0 +1,166 @@
+"""The app settings that the code reads: their names, defaults and checks. No file is read but CA_FILE."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gateway_tokens.errors import Fault, SettingsInvalid
+
+from .faults import read_estate
+from .schedule import FEW_SWEEPS, longest_pause
+from .schema import AccessRule, Estate
+from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
+
+# Every setting the code reads, with its default; None means that it must be set.
+SETTINGS: dict[str, str | None] = {
+    "GATEWAY_TOKENS": None,
+    "RENEWAL_SCHEDULE": None,
+    "NO_RUN_AFTER_HOURS": "",
+    "STATE_CONTAINER_URL": "",
+    "ALLOW_FUNCTION_KEYS": "false",
+    "SIGN_IN_TENANT": "",
+    "SIGN_IN_AUDIENCES": "",
+    "SIGN_IN_APPLICATIONS": "",
+    "SIGN_IN_ENDPOINT": "https://login.microsoftonline.com",
+    "AZURE_CREDENTIAL": CredentialKind.MANAGED_IDENTITY,
+    "AZURE_CLIENT_ID": "",
+    "ARM_ENDPOINT": "https://management.azure.com",
+    "ARM_SCOPE": "",
+    "CA_FILE": "",
+}
+# A log alert looks back two days at most:
+# https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
+LONGEST_ALERT_HOURS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings(AzureSettings):
+    """All settings, read and checked."""
+
+    estate: Estate
+    schedule: str
+    state_container_url: str
+    function_keys: bool
+    sign_in: SignIn | None
+
+
+def read_settings(environ: Mapping[str, str]) -> AppSettings:
+    """The settings of an environment. Raises SettingsInvalid with every fault of every setting."""
+    estate, faults = _estate(environ)
+    arm_endpoint = _value(environ, "ARM_ENDPOINT").rstrip("/")
+    container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
+    sign_in, sign_in_faults = _sign_in(environ, estate)
+    ca_file = _value(environ, "CA_FILE")
+    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *_schedule_faults(environ, estate)]
+    if not container and estate is not None and estate.manages_something:
+        faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
+    if faults or estate is None:
+        raise SettingsInvalid(faults)
+    return AppSettings(
+        estate=estate,
+        schedule=environ["RENEWAL_SCHEDULE"],
+        state_container_url=container,
+        function_keys=function_keys_allowed(environ),
+        sign_in=sign_in,
+        credential=CredentialKind(_value(environ, "AZURE_CREDENTIAL")),
+        client_id=_value(environ, "AZURE_CLIENT_ID"),
+        arm_endpoint=arm_endpoint,
+        arm_scope=_value(environ, "ARM_SCOPE") or f"{arm_endpoint}/.default",
+        ca_file=ca_file,
+    )
+
+
+def _value(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name, "").strip() or SETTINGS[name] or ""
+
+
+def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:
+    text = _value(environ, "GATEWAY_TOKENS")
+    if not text:
+        return None, [Fault("GATEWAY_TOKENS", "is not set: it describes the estate, see the README")]
+    try:
+        return read_estate(text), []
+    except SettingsInvalid as error:
+        return None, list(error.faults)
+
+
+def _sign_in(environ: Mapping[str, str], estate: Estate | None) -> tuple[SignIn | None, list[Fault]]:
+    values = {name: _value(environ, name) for name in SETTINGS}
+    sign_in, faults = read_sign_in({**values, "SIGN_IN": environ.get("SIGN_IN", "").strip()})
+    if not faults and estate is not None:
+        keys = function_keys_allowed(environ)
+        faults = list(rules_that_match_nobody(estate.access, sign_in, function_keys=keys))
+    return sign_in, faults
+
+
+def _faults(environ: Mapping[str, str]) -> list[Fault]:
+    faults = []
+    if _value(environ, "AZURE_CREDENTIAL") not in set(CredentialKind):
+        faults.append(Fault("AZURE_CREDENTIAL", f"must be one of {', '.join(CredentialKind)}"))
+    faults += [
+        Fault(name, "must be an https:// address")
+        for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE", "SIGN_IN_ENDPOINT")
+        if _value(environ, name) and not re.match(r"https://[a-zA-Z0-9]", _value(environ, name))
+    ]
+    return faults
+
+
+def _ca_faults(ca_file: str) -> list[Fault]:
+    try:
+        if ca_file:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except ssl.SSLError:
+        return [
+            Fault("CA_FILE", "names a file that does not hold certificates in PEM form (BEGIN CERTIFICATE)")
+        ]
+    except OSError as error:
+        return [Fault("CA_FILE", f"names a file that cannot be read: {error.strerror}")]
+    return []
+
+
+def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
+    try:
+        # As it is set: the host refuses white space that every other setting may have around it.
+        interval = longest_pause(environ.get("RENEWAL_SCHEDULE", ""))
+    except ValueError as error:
+        yield Fault("RENEWAL_SCHEDULE", str(error))
+        return
+    yield from _alert_faults(_value(environ, "NO_RUN_AFTER_HOURS"), interval)
+    lifetimes = [
+        rule.lifetime
+        for service in (estate.services.values() if estate else ())
+        for rule in service.gateways.values()
+        if rule.renew and rule.destinations
+    ]
+    if lifetimes and FEW_SWEEPS * interval >= min(lifetimes):
+        said = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
+        yield Fault("RENEWAL_SCHEDULE", said)
+
+
+def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
+    """Whether the alert that misses a run, if there is one, would fire between two runs of the schedule."""
+    if not hours:
+        return
+    if not re.fullmatch("[0-9]{1,2}", hours) or not 1 <= int(hours) <= LONGEST_ALERT_HOURS:
+        yield Fault("NO_RUN_AFTER_HOURS", f"must be a whole number of hours from 1 to {LONGEST_ALERT_HOURS}")
+    elif interval > timedelta(hours=int(hours)):
+        said = f"pauses for {interval}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
+        yield Fault("RENEWAL_SCHEDULE", f"{said}. Raise noRunAfterHours in the deployment, or run more often")
+
+
+def rules_that_match_nobody(
+    rules: Sequence[AccessRule], sign_in: SignIn | None, *, function_keys: bool
+) -> Iterator[Fault]:
+    """A fault for each access rule that names a caller who can never call in this mode."""
+    for index, rule in enumerate(rules):
+        caller, path = rule.caller, f"access[{index}].caller"
+        if caller.function_key and not function_keys:
+            yield Fault(f"{path}.functionKey", "can never match: ALLOW_FUNCTION_KEYS is not true")
+        if not caller.function_key and sign_in is None:
+            yield Fault(path, f"can never match: nobody can sign in until {', '.join(NEEDED)} are set")
+        if caller.client_id and sign_in and caller.client_id.lower() not in sign_in.applications:
+            yield Fault(f"{path}.clientId", "can never match: SIGN_IN_APPLICATIONS does not list it")

@@ -1,0 +1,124 @@
+"""Reading the GATEWAY_TOKENS document: every fault at once, those within a part and those between parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from gateway_tokens.errors import Fault, SettingsInvalid
+from gateway_tokens.parsing import read_json, read_part, shown_name
+from gateway_tokens.tokens import GatewayRef
+
+from .schema import DestinationSettings, Estate, declared_names, overlap, specificity
+
+_ROOT = "GATEWAY_TOKENS"
+# Stand-ins that no real name contains, so that a template's place shows whether it depends on the name.
+_ANY = GatewayRef("\x01", "\x02")
+
+
+class _Row(NamedTuple):
+    path: str
+    service: str
+    pattern: str
+    template: str
+
+
+def read_estate(text: str) -> Estate:
+    """The document as frozen types. Raises SettingsInvalid with every fault and its path in the document."""
+    document, faults = read_json(text, _ROOT)
+    if not isinstance(document, dict):
+        raise SettingsInvalid(faults or [Fault(_ROOT, "must be an object")])
+    estate, found = _validated(document)
+    faults += [*found, *_ties(document)]
+    sound = estate or _validated(_without_faulty_rules(document))[0]
+    faults += list(_between_rows(sound)) if sound else []
+    if faults or estate is None:
+        raise SettingsInvalid(faults)
+    return estate
+
+
+def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
+    return read_part(
+        Estate, document, context={"services": declared_names(document)}, tags=DestinationSettings.kinds
+    )
+
+
+def _pattern_rules(document: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Each service's name, itself, and its rules by pattern, as far as the document has that shape."""
+    services = document.get("services")
+    for name, service in services.items() if isinstance(services, dict) else ():
+        rules = service.get("gateways") if isinstance(service, dict) else None
+        yield name, service, rules if isinstance(rules, dict) else {}
+
+
+def _without_faulty_rules(document: dict[str, Any]) -> dict[str, Any]:
+    """The document's services less the parts that do not parse, so that the rest can be compared with itself."""
+    kept: dict[str, Any] = {}
+    for name, service, rules in _pattern_rules(document):
+        whole = {**service, "gateways": rules} if isinstance(service, dict) else {}
+        sound = {p: r for p, r in rules.items() if _parses(name, {**whole, "gateways": {p: r}})}
+        if _parses(name, {**whole, "gateways": sound}):
+            kept[name] = {**whole, "gateways": sound}
+    return {"services": kept}
+
+
+def _parses(name: str, service: dict[str, Any]) -> bool:
+    return _validated({"services": {name: service}})[0] is not None
+
+
+def _ties(document: dict[str, Any]) -> Iterator[Fault]:
+    for name, _, rules in _pattern_rules(document):
+        for one, other in _tying(rules):
+            both = f"'{shown_name(one)}' and '{shown_name(other)}'"
+            said = f"{both} match the same names equally well: make one more literal"
+            yield Fault(f"services.{shown_name(name)}.gateways", said)
+
+
+def _tying(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The pairs of patterns of which neither is more literal. A name ties only with itself, in another case."""
+    names: dict[str, str] = {}
+    wild: list[str] = []
+    for pattern in patterns:
+        if "*" in pattern:
+            wild.append(pattern)
+        elif names.setdefault(pattern.casefold(), pattern) != pattern:
+            yield names[pattern.casefold()], pattern
+    for one, other in combinations(wild, 2):
+        if specificity(one) == specificity(other) and overlap(one, other):
+            yield one, other
+
+
+def _rows(estate: Estate) -> Iterator[_Row]:
+    for name, service in estate.services.items():
+        for pattern, rule in service.gateways.items():
+            for index, destination in enumerate(rule.destinations if rule.renew else ()):
+                path = f"services.{name}.gateways.{pattern}.destinations[{index}]"
+                yield _Row(path, name, pattern, destination.place(_ANY))
+
+
+def _between_rows(estate: Estate) -> Iterator[Fault]:
+    """Rows that could write the same place, and names that differ in case only."""
+    for one, other in combinations(estate.services, 2):
+        if one.casefold() == other.casefold():
+            yield Fault("services", f"'{one}' and '{other}' differ in case only")
+    rows = list(_rows(estate))
+    for row in rows:
+        if "*" in row.pattern and _ANY.gateway not in row.template:
+            yield Fault(
+                row.path, f"every gateway of '{row.pattern}' would write the same place: add {{gateway}}"
+            )
+    for row, later in combinations(rows, 2):
+        if row.template == later.template and _can_meet(row, later):
+            yield Fault(later.path, f"can write the same place as {row.path}: set them apart")
+
+
+def _can_meet(one: _Row, other: _Row) -> bool:
+    """Whether two rows with the same template can be filled in alike by different gateways."""
+    if one.service == other.service and one.pattern == other.pattern:
+        return True  # the same gateway twice
+    if _ANY.gateway not in one.template:
+        return one.service == other.service or _ANY.service not in one.template
+    if one.service == other.service:
+        return False  # one gateway follows one rule, and different gateways fill in different names
+    return _ANY.service not in one.template and overlap(one.pattern, other.pattern)

@@ -1,0 +1,272 @@
+"""The GATEWAY_TOKENS document: services, gateways, destinations and access rules, as frozen types."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar, Union, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    JsonValue,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+from gateway_tokens.parsing import Duration, Part
+from gateway_tokens.tokens import MAX_LIFETIME, MIN_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
+
+
+class Permission(StrEnum):
+    """What a caller may be allowed to do with a gateway."""
+
+    ISSUE = "issue"
+    RENEW = "renew"
+    READ = "read"
+
+
+# fnmatch knows two more wildcards, which mean themselves here.
+_LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether the whole name fits the pattern."""
+    if "*" not in pattern:
+        return pattern.casefold() == name.casefold()
+    return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
+
+
+def specificity(pattern: str) -> tuple[bool, int]:
+    """Orders patterns: an exact name before any wildcard, then by the number of literal characters."""
+    return "*" not in pattern, len(pattern) - pattern.count("*")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some name fits both patterns: two with wildcards meet unless their first or last letters differ."""
+    one, other = one.casefold(), other.casefold()
+    if "*" not in one:
+        return matches(other, one)
+    if "*" not in other:
+        return matches(one, other)
+    (first, *_, last), (begin, *_, end) = one.split("*"), other.split("*")
+    begins = first.startswith(begin) or begin.startswith(first)
+    return begins and (last.endswith(end) or end.endswith(last))
+
+
+MIN_MANAGED_LIFETIME = timedelta(days=1)
+# The schema has a pattern for names; without this it would let names outside the pattern pass.
+_NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
+
+
+def _an_apim_service(resource_id: str) -> str:
+    ServiceId.parse(resource_id)
+    return resource_id
+
+
+def _within(least: timedelta, most: timedelta, said: str) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if not least <= value <= most:
+            raise ValueError(said)
+        return value
+
+    return AfterValidator(check)
+
+
+def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
+    declared: list[str] | None = (info.context or {}).get("services")
+    if declared is not None and not any(overlap(pattern, f"{service}/*") for service in declared):
+        raise ValueError(f"'{pattern}' matches no declared service")
+    return pattern
+
+
+ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=50)]
+GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]{1,80}$")]
+AccessPattern = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
+    AfterValidator(_of_a_declared_service),
+]
+ManagedLifetime = Annotated[
+    Duration, _within(MIN_MANAGED_LIFETIME, MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
+]
+GrantedLifetime = Annotated[
+    Duration, _within(MIN_LIFETIME, MAX_LIFETIME, "must be between one minute (PT1M) and 30 days (P30D)")
+]
+
+
+# Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
+_RECIPES_INSTEAD = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
+
+
+def _still_supported(destination: object) -> object:
+    kind = destination.get("kind") if isinstance(destination, dict) else None
+    recipe = _RECIPES_INSTEAD.get(kind) if isinstance(kind, str) else None
+    if recipe:
+        raise ValueError(f"the kind {kind} is not supported any more: see '{recipe}' in docs/recipes.md")
+    return destination
+
+
+class DestinationSettings(Part):
+    """What the settings say of one destination. Each kind is a subclass with a literal `kind` of its own.
+
+    The kinds are those of `gateway_tokens.destinations`, which must be imported before a document is read. Templates
+    may hold `{service}` and `{gateway}`.
+    """
+
+    kinds: ClassVar[dict[str, type[DestinationSettings]]] = {}  # every kind by its name
+    role: ClassVar[str]  # the Azure role that the app needs for this kind
+    kind: str
+    adopt: bool = Field(default=False, description="Take over a value that this app did not write.")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        for kind in get_args(cls.model_fields["kind"].annotation):
+            DestinationSettings.kinds[kind] = cls
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401 - a core schema, of a package that is pydantic's own business
+        if cls is not DestinationSettings:
+            return handler(source)
+        if not cls.kinds:
+            raise RuntimeError(
+                "import gateway_tokens.destinations first: it defines the kinds of destinations"
+            )
+        union: Any = Union[tuple(cls.kinds.values())]  # noqa: UP007 - of the kinds that there are
+        kind = Field(discriminator="kind")
+        return handler.generate_schema(Annotated[union, kind, BeforeValidator(_still_supported)])
+
+    def place(self, ref: GatewayRef) -> str:
+        """Where a gateway's row writes: two rows must not share it."""
+        raise NotImplementedError
+
+
+class GatewayRule(Part):
+    """How the gateways that a pattern names are kept."""
+
+    renew: bool = Field(default=True, description="False leaves these gateways alone.")
+    lifetime: ManagedLifetime = Field(default=MAX_LIFETIME, description="How long each token lives.")
+    renew_before: Duration | None = Field(
+        default=None,
+        description="How long before its expiry a token is renewed. Left out: a third of its lifetime.",
+    )
+    risk_margin: Duration | None = Field(
+        default=None,
+        description="How long before its expiry a token counts as at risk. Left out: half of `renewBefore`.",
+    )
+    key_type: KeyType = Field(default=KeyType.PRIMARY, description="The key that signs these tokens.")
+    destinations: tuple[DestinationSettings, ...] = Field(
+        default=(), description="Where each token is delivered."
+    )
+
+    @property
+    def window(self) -> timedelta:
+        """How long before its expiry a token is due."""
+        return self.lifetime / 3 if self.renew_before is None else self.renew_before
+
+    @property
+    def margin(self) -> timedelta:
+        """How long before its expiry a token that is still there counts as at risk."""
+        return self.window / 2 if self.risk_margin is None else self.risk_margin
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GatewayRule:
+        if not timedelta(0) < self.window < self.lifetime:
+            raise ValueError("renewBefore must be longer than zero and shorter than lifetime")
+        if not timedelta(0) < self.margin < self.window:
+            raise ValueError("riskMargin must be longer than zero and shorter than renewBefore")
+        return self
+
+
+class Service(Part):
+    """One API Management service and its self-hosted gateways."""
+
+    resource_id: Annotated[str, AfterValidator(_an_apim_service)] = Field(
+        description="The service's full resource id in Azure."
+    )
+    gateways: dict[GatewayPattern, GatewayRule] = Field(
+        default_factory=dict,
+        description="Rules by gateway name or pattern; the most literal match wins.",
+        json_schema_extra=_NO_OTHER_NAMES,
+    )
+
+    @property
+    def delivers(self) -> bool:
+        """Whether any of its rules delivers anything."""
+        return any(rule.renew and rule.destinations for rule in self.gateways.values())
+
+    @property
+    def id(self) -> ServiceId:
+        """The resource id, taken apart."""
+        return ServiceId.parse(self.resource_id)
+
+    def rule_for(self, gateway: str) -> GatewayRule | None:
+        """The rule of the most literal pattern that matches the name."""
+        fitting = [pattern for pattern in self.gateways if matches(pattern, gateway)]
+        return self.gateways[max(fitting, key=specificity)] if fitting else None
+
+
+class CallerMatch(Part):
+    """Who a rule is about: every trait named must hold."""
+
+    app_role: str | None = Field(default=None, min_length=1, description="An app role in the caller's token.")
+    object_id: str | None = Field(default=None, min_length=1, description="The caller's object id in Entra.")
+    client_id: str | None = Field(
+        default=None, min_length=1, description="The calling application's client id."
+    )
+    function_key: bool = Field(default=False, description="Whoever holds a key of the function app; alone.")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> CallerMatch:
+        if not (self.app_role or self.object_id or self.client_id or self.function_key):
+            raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
+        if self.function_key and (self.app_role or self.object_id or self.client_id):
+            raise ValueError(
+                "functionKey must be alone: a caller who sends a bearer token is known by the token only"
+            )
+        return self
+
+
+class AccessRule(Part):
+    """What some caller may do with some gateways."""
+
+    caller: CallerMatch
+    gateways: tuple[AccessPattern, ...] = Field(min_length=1, description="Patterns of `service/gateway`.")
+    allow: frozenset[Permission] = Field(min_length=1, description="The permissions granted.")
+    max_lifetime: GrantedLifetime | None = Field(
+        default=None, description="The longest token this caller may have."
+    )
+
+
+class Estate(Part):
+    """The whole document."""
+
+    schema_address: str | None = Field(default=None, alias="$schema", description="For editors; not used.")
+    services: dict[ServiceName, Service] = Field(
+        description="API Management services by the name callers use.", json_schema_extra=_NO_OTHER_NAMES
+    )
+    access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
+
+    @property
+    def manages_something(self) -> bool:
+        """Whether any token is delivered anywhere, so that there is something to sweep."""
+        return any(service.delivers for service in self.services.values())
+
+    def service(self, name: str) -> tuple[str, Service] | None:
+        """The service of that name, ignoring case, with its name as declared."""
+        return next(((n, s) for n, s in self.services.items() if n.casefold() == name.casefold()), None)
+
+    def rule_for(self, ref: GatewayRef) -> GatewayRule | None:
+        """How a gateway is kept, or None when no pattern names it."""
+        found = self.service(ref.service)
+        return found[1].rule_for(ref.gateway) if found else None
+
+
+def declared_names(document: object) -> list[str]:
+    """The services' names in a document that may be faulty elsewhere."""
+    services = document.get("services") if isinstance(document, dict) else None
+    return [str(name) for name in services] if isinstance(services, dict) else []

@@ -1,0 +1,208 @@
+"""The routes on renewal: what is stored, what is due, renew now; and how rows and reports look in answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+import azure.functions as func
+
+from gateway_tokens.access import Scope
+from gateway_tokens.azure.budget import Cost
+from gateway_tokens.errors import NotFound, NotManaged, SweepFailed
+from gateway_tokens.estate.schema import Permission
+from gateway_tokens.renewal.gateway import Unit, look
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.report import MOST_ROWS_KEPT, Outcome, Row, SweepReport
+from gateway_tokens.renewal.run import plan, remembered, renew_now, sweep, terms_of
+from gateway_tokens.renewal.service import Turns, unit_of
+from gateway_tokens.tokens import GatewayRef, written
+
+from .answers import answered, json_answer, problem
+from .requests import caller_of, query_of, read_gateway, read_service, require_no_query
+
+
+def report_answer(report: SweepReport, now: datetime) -> func.HttpResponse:
+    """The report; inside a problem document when any row failed, so that whoever asked cannot miss it."""
+    if report.failed:
+        return problem(SweepFailed(report.failed, report.total), report=summary(report, now))
+    return json_answer(summary(report, now))
+
+
+def summary(report: SweepReport, now: datetime) -> dict[str, Any]:
+    """A report for callers; `notListed` counts rows that had something to say but found no room."""
+    left_out = report.total - len(report.rows) - report.counts[Outcome.FRESH] - report.counts["keep"]
+    return {
+        "rows": report.total,
+        "counts": dict(report.counts),
+        "atRisk": report.at_risk,
+        "listed": [
+            {"service": row.ref.service, "gatewayId": row.ref.gateway, **shown_row(row, now)}
+            for row in report.rows
+        ],
+        "notListed": max(left_out, 0),
+    }
+
+
+def shown_row(row: Row, now: datetime) -> dict[str, Any]:
+    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
+    expiry = row.new_expiry or row.expiry
+    return {
+        "destination": row.place,
+        "action": row.action,
+        "reason": row.reason,
+        "message": row.message,
+        "outcome": row.outcome,
+        "lastOutcome": row.outcome or row.last_outcome or (Outcome.RENEWED if row.issued_at else None),
+        "issuedAt": _text(row.issued_at),
+        "expiry": _text(expiry),
+        "oldExpiry": _text(row.expiry),
+        "secondsLeft": int((expiry - now).total_seconds()) if expiry else None,
+        "nextRenewal": _text(row.due),
+        "keyType": row.key_type,
+        "consecutiveFailures": row.failures,
+        "lastFailure": _text(row.last_failure),
+        "code": row.code or None,
+        "error": row.error or None,
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return written(moment) if moment else None
+
+
+# Seconds until a caller is told that the work goes on without it: less than any caller waits for an answer.
+_ANSWER_WITHIN = 45.0
+
+
+class RenewalApi:
+    """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+
+    def __init__(self, open_world: Callable[[], World], answer_within: float = _ANSWER_WITHIN) -> None:
+        self._open_world = open_world
+        self._answer_within = answer_within
+        self._running: set[asyncio.Task[SweepReport]] = set()
+
+    @answered
+    async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
+        """A service's self-hosted gateways that the caller may read, live, with what their destinations hold."""
+        world = self._open_world()
+        caller = await caller_of(world, request)
+        wanted = read_service(request.route_params, query_of(request))
+        scope = Scope(world.settings.estate.access, caller, Permission.READ)
+        scope.require_some(wanted)
+        found = world.settings.estate.service(wanted)
+        if found is None:
+            raise NotFound(wanted)
+        name, service = found
+        refs = [GatewayRef(name, gateway) async for gateway in world.callers_gateways.names(service.id)]
+        seen = [ref for ref in refs if scope.covers(ref)]
+        shown = await _looked_at(world, seen)
+        gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
+        return json_answer({"service": name, "gateways": gateways})
+
+    @answered
+    async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
+        """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
+        world = self._open_world()
+        scope = await _scope(world, request, Permission.READ)
+        await _spend(world, scope)
+        report = SweepReport(world.clock())
+
+        def show(row: Row) -> None:
+            report.counts[row.action or "unknown"] += 1
+            report.at_risk += row.at_risk(world.clock())
+            if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
+                report.rows.append(row)
+
+        await plan(world, scope, show)
+        return json_answer(summary(report, world.clock()))
+
+    @answered
+    async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
+        world = self._open_world()
+        scope = await _scope(world, request, Permission.RENEW)
+        await _spend(world, scope)
+        everything = all(scope.covers_all(name) for name in world.settings.estate.services)
+        work = sweep(world, scope, complete=everything, caller=str(scope.caller))
+        return await self._in_time(work, world)
+
+    @answered
+    async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Renew one gateway's token at all its destinations, now, due or not."""
+        world = self._open_world()
+        caller = await caller_of(world, request)
+        asked = read_gateway(request.route_params, query_of(request))
+        Scope(world.settings.estate.access, caller, Permission.RENEW).require(asked)
+        return await self._in_time(_renewed(world, asked, str(caller)), world)
+
+    async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
+        """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
+        running = asyncio.create_task(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        done, _ = await asyncio.wait([running], timeout=self._answer_within)
+        if not done:
+            said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
+            return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
+        return report_answer(running.result(), world.clock())
+
+
+async def _renewed(world: World, asked: GatewayRef, caller: str) -> SweepReport:
+    unit = await _unit(world, asked)
+    await world.callers_budget.spend(unit.service.subscription_id, Cost.WRITE)
+    return await renew_now(world, unit, caller)
+
+
+async def _unit(world: World, asked: GatewayRef) -> Unit:
+    """The gateway under the name that Azure gives it, since places are named after it and may heed case."""
+    found = world.settings.estate.service(asked.service)
+    if found is None:
+        raise NotFound(str(asked))
+    name, service = found
+    async for gateway in world.callers_gateways.names(service.id):
+        if gateway.casefold() == asked.gateway.casefold():
+            unit = unit_of(name, service, gateway)
+            if unit is None:
+                raise NotManaged(str(asked))
+            return unit
+    raise NotFound(str(asked))
+
+
+async def _scope(world: World, request: func.HttpRequest, permission: Permission) -> Scope:
+    """What the caller may do this with. Raises RequestInvalid, and AccessDenied when that is nothing."""
+    caller = await caller_of(world, request)
+    require_no_query(query_of(request))
+    scope = Scope(world.settings.estate.access, caller, permission)
+    scope.require_some()
+    return scope
+
+
+async def _spend(world: World, scope: Scope) -> None:
+    """Take a turn for each service that will be listed. Raises TooManyRequests."""
+    services = world.settings.estate.services.items()
+    listed = Counter(service.id.subscription_id for name, service in services if scope.covers_some(name))
+    for subscription_id, count in listed.items():
+        await world.callers_budget.spend(subscription_id, Cost.READ, count)
+
+
+async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:
+    terms = terms_of(world, await remembered(world))
+    shown: dict[GatewayRef, list[dict[str, Any]]] = {}
+
+    async def one(unit: Unit | Row) -> None:
+        if isinstance(unit, Unit):
+            shown[unit.ref] = [shown_row(row, world.clock()) for row in await look(unit, terms)]
+
+    async with asyncio.TaskGroup() as group:
+        turns = Turns(group, one)
+        for ref in refs:
+            unit = unit_of(ref.service, world.settings.estate.services[ref.service], ref.gateway)
+            if unit is not None:
+                await turns.add(unit)
+    return shown

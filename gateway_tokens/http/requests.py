@@ -1,0 +1,178 @@
+"""What callers send, read and checked: every fault of path, query and body at once; and who is calling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+import azure.functions as func
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, model_validator
+
+from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_caller
+from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
+from gateway_tokens.formats import SecretName, TokenFormat
+from gateway_tokens.issuing import TokenRequest
+from gateway_tokens.parsing import Duration, Part, read_json, read_part, shown_name
+from gateway_tokens.renewal.parts import World
+from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault
+
+
+def query_of(request: func.HttpRequest) -> dict[str, str]:
+    """The query without `code`, which is the host's: a function key may come in it."""
+    # The host passes `code` on, in any case, and leaves parameters without a value out of `params`:
+    # AuthenticationLevelHandler.cs, GrpcMessageConversionExtensions.cs in https://github.com/Azure/azure-functions-host.
+    named = dict(parse_qsl(request.url.partition("?")[2], keep_blank_values=True))
+    return {name: value for name, value in (named | request.params).items() if name.casefold() != "code"}
+
+
+async def caller_of(world: World, request: func.HttpRequest) -> Caller:
+    """Who is calling. Raises SignInRequired, AccessDenied and SigningKeysUnavailable."""
+    token, sign_in = bearer_token(request.headers), world.settings.sign_in
+    if token is None:
+        if world.settings.function_keys:
+            # The host has checked the key: the routes have the level for it, by the same setting.
+            return Caller(function_key=True)
+        raise SignInRequired("Send an access token of Microsoft Entra as 'Authorization: Bearer <token>'.")
+    if sign_in is None:
+        raise SignInRequired("This app takes no bearer tokens. Send the function key alone.")
+    key = await world.signing_key(sign_in.keys_address, key_id_of(token))
+    return verified_caller(token, key, sign_in, world.clock())
+
+
+MAX_BODY_BYTES = 16 * 1024
+_TIMESTAMP = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and, for keys, the Secret reference.
+SECRET_NAMES = {
+    "secretName": r"^(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+    "secretKey": r"^(?!\.$|\.\.)[a-zA-Z0-9._-]{1,253}$",
+    "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+}
+
+_ELSEWHERE = {
+    "format": "is part of the path: POST services/{service}/gateways/{gatewayId}/generateToken/{format}",
+    **dict.fromkeys(("keyType", "expiry", "lifetime"), "belongs in the body"),
+}
+
+
+def _timestamp(value: object) -> datetime:
+    if not (isinstance(value, str) and re.match(_TIMESTAMP, value)):
+        raise ValueError("must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ")
+    try:
+        # Azure's own example has seven digits of a second; Python reads six.
+        return datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]", r"\1", value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no date and time") from None
+
+
+def _sound_lifetime(value: timedelta) -> timedelta:
+    if fault := lifetime_fault(value):
+        raise ValueError(fault)
+    return value
+
+
+class TokenRequestBody(Part):
+    """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry."""
+
+    key_type: KeyType | None = None
+    expiry: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = None
+    lifetime: Annotated[Duration, AfterValidator(_sound_lifetime)] | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> TokenRequestBody:
+        if self.expiry is not None and self.lifetime is not None:
+            raise ValueError("give either expiry or lifetime, not both")
+        return self
+
+
+def read_token_request(
+    route: Mapping[str, str], query: Mapping[str, str], body: bytes, now: datetime
+) -> TokenRequest:
+    """The request as values. Raises RequestInvalid with every fault; the body may be empty."""
+    asked, body_faults = _read_body(body, now)
+    form, form_faults = _read_form(route, query)
+    _refuse([*_name_faults(route, "service", "gatewayId"), *form_faults, *body_faults])
+    secret = SecretName(
+        query.get("secretName", ""), query.get("secretKey", SecretName().key), query.get("namespace", "")
+    )
+    ref = GatewayRef(route["service"], route["gatewayId"])
+    return TokenRequest(ref, asked.key_type, asked.expiry, asked.lifetime, form, secret)
+
+
+def read_gateway(route: Mapping[str, str], query: Mapping[str, str]) -> GatewayRef:
+    """The gateway that a path names. Raises RequestInvalid."""
+    _refuse([*_name_faults(route, "service", "gatewayId"), *_query_faults(query)])
+    return GatewayRef(route["service"], route["gatewayId"])
+
+
+def read_service(route: Mapping[str, str], query: Mapping[str, str]) -> str:
+    """The service that a path names. Raises RequestInvalid."""
+    _refuse([*_name_faults(route, "service"), *_query_faults(query)])
+    return route["service"]
+
+
+def require_no_query(query: Mapping[str, str]) -> None:
+    """Raises RequestInvalid unless the query is empty."""
+    _refuse(_query_faults(query))
+
+
+def _refuse(faults: list[Fault]) -> None:
+    if faults:
+        raise RequestInvalid(faults)
+
+
+def _name_faults(route: Mapping[str, str], *names: str) -> list[Fault]:
+    faults = []
+    if "service" in names and not _fits(SERVICE_NAME, route.get("service", ""), most=50):
+        faults.append(Fault("service", f"must match {SERVICE_NAME} and have at most 50 characters"))
+    if "gatewayId" in names and not _fits(GATEWAY_ID, route.get("gatewayId", ""), most=80):
+        faults.append(Fault("gatewayId", f"must match {GATEWAY_ID}; 'managed' is Azure's own gateway"))
+    return faults
+
+
+def _fits(pattern: str, text: str, most: int) -> bool:
+    # Not re.match alone: its `$` would let a line end through.
+    return len(text) <= most and re.fullmatch(pattern, text) is not None
+
+
+def _read_form(route: Mapping[str, str], query: Mapping[str, str]) -> tuple[TokenFormat | None, list[Fault]]:
+    """The form that the path names, and every fault of it and of the query."""
+    name = route.get("format")
+    if name is None:
+        return None, _query_faults(query, "api-version", **_ELSEWHERE)
+    form = next((form for form in TokenFormat if form == name), None)
+    faults = [] if form else [Fault("format", f"must be one of {', '.join(TokenFormat)}")]
+    known = SECRET_NAMES if form in {None, TokenFormat.KUBERNETES} else ()
+    return form, [*faults, *_query_faults(query, *known, **_ELSEWHERE)]
+
+
+def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> list[Fault]:
+    """Parameters that are not known, with the place for those that belong elsewhere; values that do not match."""
+    unknown = [
+        Fault(shown_name(name) or "query", elsewhere.get(name, "unknown query parameter"))
+        for name in query
+        if name not in known
+    ]
+    return unknown + [
+        Fault(name, f"must match {pattern}")
+        for name, pattern in SECRET_NAMES.items()
+        if name in known and name in query and re.fullmatch(pattern, query[name]) is None
+    ]
+
+
+def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault]]:
+    nothing = TokenRequestBody()
+    if len(body) > MAX_BODY_BYTES:
+        return nothing, [Fault("body", f"is larger than {MAX_BODY_BYTES} bytes")]
+    document, faults = read_json(body, "body") if body.strip() else ({}, [])
+    if faults:
+        return nothing, faults
+    asked, faults = read_part(TokenRequestBody, document)
+    if asked is None:
+        return nothing, faults
+    wrong = expiry_fault(asked.expiry, now) if asked.expiry else ""
+    return asked, [Fault("expiry", wrong)] if wrong else []

@@ -1,0 +1,34 @@
+"""One JSON object per line: what happened, to which gateway, for whom. Never a token.
+
+The classic Functions logging path ships only a message's text, so the text itself is what queries parse.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from datetime import datetime
+
+from .tokens import Secret, written
+
+# The correlation id of the call or sweep under way; every line carries it.
+correlation: ContextVar[str] = ContextVar("correlation", default="")
+
+_log = logging.getLogger("gateway_tokens")
+
+
+def log_line(event: str, level: int = logging.INFO, **fields: object) -> None:
+    """Write one line. `event` is a stable name such as `token.issued`; fields are in camelCase."""
+    named = {"event": event, "correlationId": correlation.get(), **fields}
+    _log.log(
+        level, "%s", json.dumps({name: value for name, value in named.items() if value != ""}, default=_plain)
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return written(value)
+    if isinstance(value, Secret):
+        raise TypeError("a secret is never logged")
+    return str(value)

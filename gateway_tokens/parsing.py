@@ -1,0 +1,161 @@
+"""How JSON documents are read: strict, frozen, every fault listed with its path, no value echoed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from .errors import Fault
+
+# Years and months have no fixed length, so they are not among the units.
+DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
+_LONGEST_NAME = 100
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_SAID_BETTER = {
+    "extra_forbidden": "unknown field",
+    "missing": "required",
+    "value_error": "",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "tuple_type": "must be an array",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "too_short": "must not be empty",
+    "union_tag_not_found": "kind: required",
+}
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError(
+            "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
+        )
+    week, day, _, hour, minute, second = found.groups()
+    amounts = zip(_UNITS, (week, day, hour, minute, second), strict=True)
+    return timedelta(**{unit: int(amount[:-1]) for unit, amount in amounts if amount})
+
+
+def duration_text(value: timedelta) -> str:
+    """The duration in ISO 8601, in days where it is whole days, else in seconds."""
+    seconds = int(value.total_seconds())
+    return f"P{value.days}D" if seconds % 86_400 == 0 else f"PT{seconds}S"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(duration_text),
+    WithJsonSchema(
+        {"type": "string", "format": "duration", "pattern": DURATION, "examples": ["P30D", "PT12H"]}
+    ),
+]
+
+
+class Part(BaseModel):
+    """A part of a JSON document: camelCase names, unknown names refused, never changed once read."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        defer_build=True,  # on first use and as a whole: each part by itself would cost every cold start
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+
+_P = TypeVar("_P", bound=Part)
+
+
+def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
+    """The JSON value and no faults, or None and what is wrong: malformed text, a name given twice."""
+    repeated: list[Fault] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        repeated.extend(
+            Fault(path, f"'{shown_name(name)}' is given twice")
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        )
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=once, parse_constant=_no_constant)
+    except RecursionError:
+        return None, [Fault(path, "is nested too deeply")]
+    except UnicodeDecodeError:
+        return None, [Fault(path, "is not UTF-8 text")]
+    except json.JSONDecodeError as error:
+        return None, [Fault(path, f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}")]
+    except ValueError:
+        return None, [Fault(path, "is not JSON: it holds a number that JSON does not know")]
+    return value, repeated
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def read_part(
+    kind: type[_P],
+    document: object,
+    *,
+    context: dict[str, Any] | None = None,
+    tags: Iterable[str] = (),
+) -> tuple[_P | None, list[Fault]]:
+    """The document as that kind of part and no faults, or None and every fault.
+
+    `tags` are the union tags, which are not part of a path.
+    """
+    try:
+        # Through JSON text: strict reading takes enumerations and tuples from JSON only.
+        return kind.model_validate_json(json.dumps(document), context=context), []
+    except ValidationError as error:
+        return None, _faults_of(error, tags)
+
+
+def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
+    hidden = set(tags)
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    holders = {found["loc"][:-1] for found in every}
+    return [
+        Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
+        for found in every
+        # An array whose only entries are faulty counts as too short as well: that is no fault of its own.
+        if not (found["type"] == "too_short" and found["loc"] in holders)
+    ]
+
+
+def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
+    path = ""
+    for before, part in zip(("", *loc), loc, strict=False):
+        if isinstance(before, int) and part in tags:
+            continue
+        path += f"[{part}]" if isinstance(part, int) else f".{shown_name(part)}" if path else shown_name(part)
+    return path
+
+
+def shown_name(part: str) -> str:
+    """A field's name, unless it looks like a token: whoever pastes one there should not find it in a log."""
+    return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
+
+
+def _message(kind: str, said: str) -> str:
+    if kind == "value_error":
+        return said.removeprefix("Value error, ")
+    if kind == "union_tag_invalid":  # pydantic's own words quote the value
+        return f"kind must be one of {said.rpartition(': ')[2]}"
+    return _SAID_BETTER.get(kind) or said[0].lower() + said[1:]

@@ -1,0 +1,1 @@
+"""Keeping the tokens of an estate fresh."""

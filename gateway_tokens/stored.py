@@ -1,0 +1,84 @@
+"""What a destination holds and the ownership beside the value. It is stored there and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from .tokens import GatewayToken, KeyType, ServiceId, read, written
+
+MANAGED_BY = "gateway-tokens"
+
+
+def owner_of(service: ServiceId, gateway: str) -> str:
+    """What labels say of a gateway: names of APIM services are unique in the world, aliases are not."""
+    return f"{service.name}/{gateway}".lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Kept beside a value: whose it is (`owner`, APIM service name/gateway), which key signed it, and since when."""
+
+    owner: str
+    key_type: KeyType
+    issued_at: datetime
+
+    def tags(self, token: GatewayToken) -> dict[str, str]:
+        """As names and values for tags or annotations; the token appears by its fingerprint only."""
+        return {
+            "managed-by": MANAGED_BY,
+            "gateway": self.owner,
+            "key-type": self.key_type,
+            "issued-at": written(self.issued_at),
+            "expiry": written(token.expiry),
+            "fingerprint": token.fingerprint,
+        }
+
+    def annotations(self, token: GatewayToken) -> dict[str, str]:
+        """The tags under the names that a Kubernetes object's annotations take."""
+        return {f"{MANAGED_BY}/{name}": value for name, value in self.tags(token).items()}
+
+    @classmethod
+    def from_annotations(cls, annotations: Mapping[str, str]) -> Label | None:
+        """The label in a Kubernetes object's annotations, or None."""
+        ours = {
+            n.removeprefix(f"{MANAGED_BY}/"): v
+            for n, v in annotations.items()
+            if n.startswith(f"{MANAGED_BY}/")
+        }
+        return cls.from_tags(ours)
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str] | None) -> Label | None:
+        """The label, or None when the tags are not this app's or cannot be read."""
+        if not tags or tags.get("managed-by") != MANAGED_BY:
+            return None
+        try:
+            issued_at = read(tags["issued-at"])
+            return cls(tags["gateway"], KeyType(tags["key-type"]), issued_at)
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a destination holds now.
+
+    `token` is None when there is a value but no token in it; `label` is None when this app did not write it.
+    `version` guards a write against somebody else's. `restart_due`: the gateway's workload has not been
+    restarted since this token arrived, as far as the destination can tell.
+    """
+
+    token: GatewayToken | None
+    label: Label | None
+    version: str = ""
+    restart_due: bool = False
+
+
+def token_in(value: str | None) -> GatewayToken | None:
+    """The token in a stored value, bare or behind its prefix; None when there is none."""
+    try:
+        return GatewayToken.parse(value or "")
+    except ValueError:
+        return None
