@@ -81,7 +81,7 @@ class HostServer:
 async def _answer(function: HostedFunction, request: web.Request, parameters: dict[str, str]) -> web.Response:
     try:
         answer = await invoke(function, await function_request(request, parameters))
-    except Exception:  # noqa: BLE001 - whatever a function raises brings the message back; `invoke` logged it
+    except Exception:  # noqa: BLE001 - whatever a function raises is an empty 500; `invoke` logged it
         return web.Response(status=500)
     try:
         return wire_response(answer)

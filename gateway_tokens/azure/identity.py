@@ -54,7 +54,7 @@ class SharedCredential:
                 return await self._credential.get_token(*scopes, **options)
         except ClientAuthenticationError:
             raise
-        except Exception:  # noqa: BLE001 - whatever a function raises brings the message back; `invoke` logged it
+        except Exception:  # noqa: BLE001 - its texts may hold an access token, and none of its kinds tells more
             raise ClientAuthenticationError("The identity endpoint gave no access token.") from None
 
     def _forget(self, key: tuple[str, ...], task: asyncio.Task[AccessToken]) -> None:

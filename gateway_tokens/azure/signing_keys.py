@@ -82,7 +82,7 @@ class SigningKeys:
             keys = PyJWKSet.from_json(text).keys
             self._keys = {key.key_id: key for key in keys if isinstance(key.key_id, str)}
             self._fetched_at = self._monotonic()
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
+        except Exception as error:  # noqa: BLE001 - whatever comes back, the keys that are known go on working
             self._failed_at = self._monotonic()
             log_line("signing_keys.failed", logging.WARNING, error=type(error).__name__)
         finally:

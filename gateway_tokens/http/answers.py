@@ -74,7 +74,7 @@ async def _answer(
         level = logging.WARNING if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
         log_line("request.failed", level, code=error.code, error=str(error))
         return problem(error)
-    except Exception:  # noqa: BLE001 - whatever a function raises brings the message back; `invoke` logged it
+    except Exception:  # noqa: BLE001 - a caller gets an answer whatever happens, and no stack trace
         _log.exception("unexpected failure, correlation id %s", correlation.get())
         return _problem_document(
             "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something unexpected failed."

@@ -97,7 +97,7 @@ class Delivery:
             held = await destination.read()
             row = self._row(held, self._decide(held))
             return await self._carry_out(destination, row, held)
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
+        except Exception as error:  # noqa: BLE001 - a row that fails must not stop its neighbours
             return self._failed(row, error)
 
     def _open(self) -> Destination:
@@ -134,7 +134,7 @@ class Delivery:
             return _well(row, Outcome.NOT_PICKED_UP) if unheard else row
         try:
             await destination.restart(token)
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
+        except Exception as error:  # noqa: BLE001 - whatever it was, the token is delivered
             return self._failed(row, error, Outcome.NOT_RESTARTED)
         return row if row.outcome else _well(row, Outcome.RESTARTED)
 

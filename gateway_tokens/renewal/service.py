@@ -81,7 +81,7 @@ async def _search_service(
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
             if unit is not None and (scope is None or scope.covers(unit.ref)):
                 await turns.add(unit)
-    except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
+    except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
         code, said = failure_of(error)
         log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
         await turns.add(_not_listed(name, service, error, world, troubles))

@@ -16,7 +16,7 @@ from emulator.host_app import AppError
 APP = """
 import threading
 
-import azure.functions as func  # noqa: PLC0415 - the app has loaded it
+import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 bp = func.Blueprint()
@@ -25,7 +25,7 @@ seen = []
 
 @bp.route("gateways/{gatewayId}/token", methods=["POST"])
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
-    import json  # noqa: E402
+    import json
     body = json.dumps({
         "method": req.method, "url": req.url, "agent": req.headers["X-Agent"], "params": dict(req.params),
         "route": dict(req.route_params), "body": req.get_body().decode(),

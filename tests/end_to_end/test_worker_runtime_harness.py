@@ -10,7 +10,7 @@ from tests.worker_answers import IndexingError, InvocationError, Result
 from tests.worker_runtime import WorkerRuntime
 
 APP = """
-import azure.functions as func  # noqa: PLC0415 - the app has loaded it
+import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
