@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .http.tokens import TokenApi
     from .http.wrong_python import WrongPythonApi
     from .renewal.background import Background
-    from .renewal.parts import World
+    from .renewal.parts import App
 
-_worlds: dict[str, tuple[World, AzureAccess]] = {}
+_apps: dict[str, tuple[App, AzureAccess]] = {}
 
 
 def key_needed() -> bool:
@@ -38,7 +38,7 @@ def tokens() -> TokenApi | WrongPythonApi:
         from .http.tokens import TokenApi
     except ImportError as error:
         return _unloadable(error)
-    return TokenApi(world)
+    return TokenApi(current)
 
 
 @cache
@@ -48,7 +48,7 @@ def health() -> HealthApi | WrongPythonApi:
         from .http.health import HealthApi
     except ImportError as error:
         return _unloadable(error)
-    return HealthApi(world)
+    return HealthApi(current)
 
 
 @cache
@@ -58,7 +58,7 @@ def renewals() -> RenewalApi | WrongPythonApi:
         from .http.renewals import RenewalApi
     except ImportError as error:
         return _unloadable(error)
-    return RenewalApi(world)
+    return RenewalApi(current)
 
 
 @cache
@@ -70,7 +70,7 @@ def background() -> Background:
         from .http.wrong_python import wrong_python
 
         raise wrong_python(error) from error
-    return Background(world)
+    return Background(current)
 
 
 def _unloadable(error: ImportError) -> WrongPythonApi:
@@ -79,18 +79,18 @@ def _unloadable(error: ImportError) -> WrongPythonApi:
     return WrongPythonApi(wrong_python(error))
 
 
-def world() -> World:
-    """The world of this worker. Raises SettingsInvalid."""
-    if "world" not in _worlds:
-        _worlds["world"] = _put_together()
-    return _worlds["world"][0]
+def current() -> App:
+    """The app of this worker. Raises SettingsInvalid."""
+    if "app" not in _apps:
+        _apps["app"] = _put_together()
+    return _apps["app"][0]
 
 
 async def forget() -> None:
     """Close what is open and start afresh on the next use: for tests and for orderly ends."""
-    for _, azure in _worlds.values():
+    for _, azure in _apps.values():
         await azure.close()
-    _worlds.clear()
+    _apps.clear()
 
 
 def _clock() -> datetime:
@@ -98,7 +98,7 @@ def _clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _put_together() -> tuple[World, AzureAccess]:
+def _put_together() -> tuple[App, AzureAccess]:
     from .azure.api_management import ArmGateways
     from .azure.budget import CallersBudget
     from .azure.clients import AzureAccess
@@ -106,7 +106,7 @@ def _put_together() -> tuple[World, AzureAccess]:
     from .destinations import open_destination
     from .estate.app_settings import read_settings
     from .estate.schedule import longest_pause
-    from .renewal.parts import World
+    from .renewal.parts import App
     from .renewal.record import SweepStore
 
     settings = read_settings(os.environ)
@@ -117,7 +117,7 @@ def _put_together() -> tuple[World, AzureAccess]:
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
     azure, callers = AzureAccess(settings), CallersBudget()
     blob = ReportBlob(azure, f"{container}/sweep-record.json") if container else None
-    made = World(
+    made = App(
         settings=settings,
         clock=_clock,
         gateways=ArmGateways(azure, azure.budget),

@@ -12,7 +12,7 @@ MANAGED_BY = "gateway-tokens"
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
-    """What labels say of a gateway: names of APIM services are unique in the world, aliases are not."""
+    """What labels say of a gateway: names of APIM services are unique in the app, aliases are not."""
     return f"{service.name}/{gateway}".lower()
 
 

@@ -19,7 +19,7 @@ from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensErr
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import DestinationSettings, Permission
 from gateway_tokens.renewal.gateway import Terms, Unit
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepRecord, Trouble
 from gateway_tokens.renewal.service import unit_of
 from gateway_tokens.stored import Label
@@ -122,7 +122,7 @@ class MemorySweeps:
 
 
 class Estate:
-    """Everything in one place; `world` is what the use cases get. Places come to be when they are first opened."""
+    """Everything in one place; `app` is what the use cases get. Places come to be when they are first opened."""
 
     def __init__(
         self, services: Mapping[str, Any], gateways: Mapping[ServiceId, Sequence[str]], **more: object
@@ -138,7 +138,7 @@ class Estate:
         self.gateways = FakeGateways(gateways)
         self.sweeps = MemorySweeps()
         self.places: defaultdict[str, MemoryDestination] = defaultdict(MemoryDestination)
-        self.world = World(
+        self.app = App(
             settings=read_settings(environ),
             clock=self.clock,
             gateways=self.gateways,
@@ -167,7 +167,7 @@ class Estate:
 
     def unit(self, gateway: str = "edge-01") -> Unit:
         """A gateway of contoso as a unit of work."""
-        unit = unit_of("contoso", self.world.settings.estate.services["contoso"], gateway)
+        unit = unit_of("contoso", self.app.settings.estate.services["contoso"], gateway)
         assert unit is not None
         return unit
 

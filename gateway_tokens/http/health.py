@@ -11,7 +11,7 @@ import azure.functions as func
 
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
 from gateway_tokens.renewal.health import Problem, problems_of
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepRecord
 from gateway_tokens.tokens import written
 
@@ -20,10 +20,10 @@ from .requests import query_of, require_no_query
 
 
 class HealthApi:
-    """The route `health` over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+    """The route `health` over a app that is put together on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World]) -> None:
-        self._open_world = open_world
+    def __init__(self, open_app: Callable[[], App]) -> None:
+        self._open_app = open_app
 
     @answered
     async def health(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -31,9 +31,9 @@ class HealthApi:
         require_no_query(query_of(request))
         record = None
         try:
-            world = self._open_world()
-            record = await _probed(world)
-            problems = problems_of(record, world.interval, world.clock()) if record else []
+            app = self._open_app()
+            record = await _probed(app)
+            problems = problems_of(record, app.interval, app.clock()) if record else []
         except SettingsInvalid as error:
             return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
         except GatewayTokensError as error:
@@ -41,10 +41,10 @@ class HealthApi:
         return _health(problems, record)
 
 
-async def _probed(world: World) -> SweepRecord | None:
+async def _probed(app: App) -> SweepRecord | None:
     """The record of the last sweep, once the identity works; both at the same time, since a monitor waits."""
-    load = world.sweeps.load if world.settings.estate.manages_something else _nothing
-    identity, record = await asyncio.gather(world.identity_works(), load(), return_exceptions=True)
+    load = app.sweeps.load if app.settings.estate.manages_something else _nothing
+    identity, record = await asyncio.gather(app.identity_works(), load(), return_exceptions=True)
     if isinstance(identity, BaseException):
         raise identity
     if isinstance(record, BaseException):

@@ -16,7 +16,7 @@ from gateway_tokens.azure.budget import Cost
 from gateway_tokens.errors import NotFound, NotManaged, SweepFailed
 from gateway_tokens.estate.schema import Permission
 from gateway_tokens.renewal.gateway import Unit, look
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.report import MOST_ROWS_KEPT, Outcome, Row, SweepReport
 from gateway_tokens.renewal.run import plan, remembered, renew_now, sweep, terms_of
 from gateway_tokens.renewal.service import Turns, unit_of
@@ -80,68 +80,68 @@ _ANSWER_WITHIN = 45.0
 
 
 class RenewalApi:
-    """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+    """Routes over a app that is put together on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World], answer_within: float = _ANSWER_WITHIN) -> None:
-        self._open_world = open_world
+    def __init__(self, open_app: Callable[[], App], answer_within: float = _ANSWER_WITHIN) -> None:
+        self._open_app = open_app
         self._answer_within = answer_within
         self._running: set[asyncio.Task[SweepReport]] = set()
 
     @answered
     async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
         """A service's self-hosted gateways that the caller may read, live, with what their destinations hold."""
-        world = self._open_world()
-        caller = await caller_of(world, request)
+        app = self._open_app()
+        caller = await caller_of(app, request)
         wanted = read_service(request.route_params, query_of(request))
-        scope = Scope(world.settings.estate.access, caller, Permission.READ)
+        scope = Scope(app.settings.estate.access, caller, Permission.READ)
         scope.require_some(wanted)
-        found = world.settings.estate.service(wanted)
+        found = app.settings.estate.service(wanted)
         if found is None:
             raise NotFound(wanted)
         name, service = found
-        refs = [GatewayRef(name, gateway) async for gateway in world.callers_gateways.names(service.id)]
+        refs = [GatewayRef(name, gateway) async for gateway in app.callers_gateways.names(service.id)]
         seen = [ref for ref in refs if scope.covers(ref)]
-        shown = await _looked_at(world, seen)
+        shown = await _looked_at(app, seen)
         gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
         return json_answer({"service": name, "gateways": gateways})
 
     @answered
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
         """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
-        world = self._open_world()
-        scope = await _scope(world, request, Permission.READ)
-        await _spend(world, scope)
-        report = SweepReport(world.clock())
+        app = self._open_app()
+        scope = await _scope(app, request, Permission.READ)
+        await _spend(app, scope)
+        report = SweepReport(app.clock())
 
         def show(row: Row) -> None:
             report.counts[row.action or "unknown"] += 1
-            report.at_risk += row.at_risk(world.clock())
+            report.at_risk += row.at_risk(app.clock())
             if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
                 report.rows.append(row)
 
-        await plan(world, scope, show)
-        return json_answer(summary(report, world.clock()))
+        await plan(app, scope, show)
+        return json_answer(summary(report, app.clock()))
 
     @answered
     async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
         """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
-        world = self._open_world()
-        scope = await _scope(world, request, Permission.RENEW)
-        await _spend(world, scope)
-        everything = all(scope.covers_all(name) for name in world.settings.estate.services)
-        work = sweep(world, scope, complete=everything, caller=str(scope.caller))
-        return await self._in_time(work, world)
+        app = self._open_app()
+        scope = await _scope(app, request, Permission.RENEW)
+        await _spend(app, scope)
+        everything = all(scope.covers_all(name) for name in app.settings.estate.services)
+        work = sweep(app, scope, complete=everything, caller=str(scope.caller))
+        return await self._in_time(work, app)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
         """Renew one gateway's token at all its destinations, now, due or not."""
-        world = self._open_world()
-        caller = await caller_of(world, request)
+        app = self._open_app()
+        caller = await caller_of(app, request)
         asked = read_gateway(request.route_params, query_of(request))
-        Scope(world.settings.estate.access, caller, Permission.RENEW).require(asked)
-        return await self._in_time(_renewed(world, asked, str(caller)), world)
+        Scope(app.settings.estate.access, caller, Permission.RENEW).require(asked)
+        return await self._in_time(_renewed(app, asked, str(caller)), app)
 
-    async def _in_time(self, work: Coroutine[None, None, SweepReport], world: World) -> func.HttpResponse:
+    async def _in_time(self, work: Coroutine[None, None, SweepReport], app: App) -> func.HttpResponse:
         """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
         running = asyncio.create_task(work)
         self._running.add(running)
@@ -150,22 +150,22 @@ class RenewalApi:
         if not done:
             said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
             return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
-        return report_answer(running.result(), world.clock())
+        return report_answer(running.result(), app.clock())
 
 
-async def _renewed(world: World, asked: GatewayRef, caller: str) -> SweepReport:
-    unit = await _unit(world, asked)
-    await world.callers_budget.spend(unit.service.subscription_id, Cost.WRITE)
-    return await renew_now(world, unit, caller)
+async def _renewed(app: App, asked: GatewayRef, caller: str) -> SweepReport:
+    unit = await _unit(app, asked)
+    await app.callers_budget.spend(unit.service.subscription_id, Cost.WRITE)
+    return await renew_now(app, unit, caller)
 
 
-async def _unit(world: World, asked: GatewayRef) -> Unit:
+async def _unit(app: App, asked: GatewayRef) -> Unit:
     """The gateway under the name that Azure gives it, since places are named after it and may heed case."""
-    found = world.settings.estate.service(asked.service)
+    found = app.settings.estate.service(asked.service)
     if found is None:
         raise NotFound(str(asked))
     name, service = found
-    async for gateway in world.callers_gateways.names(service.id):
+    async for gateway in app.callers_gateways.names(service.id):
         if gateway.casefold() == asked.gateway.casefold():
             unit = unit_of(name, service, gateway)
             if unit is None:
@@ -174,35 +174,35 @@ async def _unit(world: World, asked: GatewayRef) -> Unit:
     raise NotFound(str(asked))
 
 
-async def _scope(world: World, request: func.HttpRequest, permission: Permission) -> Scope:
+async def _scope(app: App, request: func.HttpRequest, permission: Permission) -> Scope:
     """What the caller may do this with. Raises RequestInvalid, and AccessDenied when that is nothing."""
-    caller = await caller_of(world, request)
+    caller = await caller_of(app, request)
     require_no_query(query_of(request))
-    scope = Scope(world.settings.estate.access, caller, permission)
+    scope = Scope(app.settings.estate.access, caller, permission)
     scope.require_some()
     return scope
 
 
-async def _spend(world: World, scope: Scope) -> None:
+async def _spend(app: App, scope: Scope) -> None:
     """Take a turn for each service that will be listed. Raises TooManyRequests."""
-    services = world.settings.estate.services.items()
+    services = app.settings.estate.services.items()
     listed = Counter(service.id.subscription_id for name, service in services if scope.covers_some(name))
     for subscription_id, count in listed.items():
-        await world.callers_budget.spend(subscription_id, Cost.READ, count)
+        await app.callers_budget.spend(subscription_id, Cost.READ, count)
 
 
-async def _looked_at(world: World, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:
-    terms = terms_of(world, await remembered(world))
+async def _looked_at(app: App, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:
+    terms = terms_of(app, await remembered(app))
     shown: dict[GatewayRef, list[dict[str, Any]]] = {}
 
     async def one(unit: Unit | Row) -> None:
         if isinstance(unit, Unit):
-            shown[unit.ref] = [shown_row(row, world.clock()) for row in await look(unit, terms)]
+            shown[unit.ref] = [shown_row(row, app.clock()) for row in await look(unit, terms)]
 
     async with asyncio.TaskGroup() as group:
         turns = Turns(group, one)
         for ref in refs:
-            unit = unit_of(ref.service, world.settings.estate.services[ref.service], ref.gateway)
+            unit = unit_of(ref.service, app.settings.estate.services[ref.service], ref.gateway)
             if unit is not None:
                 await turns.add(unit)
     return shown

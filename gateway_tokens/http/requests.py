@@ -16,7 +16,7 @@ from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
 from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.issuing import TokenRequest
 from gateway_tokens.parsing import Duration, Part, read_json, read_part, shown_name
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault
 
 
@@ -28,18 +28,18 @@ def query_of(request: func.HttpRequest) -> dict[str, str]:
     return {name: value for name, value in (named | request.params).items() if name.casefold() != "code"}
 
 
-async def caller_of(world: World, request: func.HttpRequest) -> Caller:
+async def caller_of(app: App, request: func.HttpRequest) -> Caller:
     """Who is calling. Raises SignInRequired, AccessDenied and SigningKeysUnavailable."""
-    token, sign_in = bearer_token(request.headers), world.settings.sign_in
+    token, sign_in = bearer_token(request.headers), app.settings.sign_in
     if token is None:
-        if world.settings.function_keys:
+        if app.settings.function_keys:
             # The host has checked the key: the routes have the level for it, by the same setting.
             return Caller(function_key=True)
         raise SignInRequired("Send an access token of Microsoft Entra as 'Authorization: Bearer <token>'.")
     if sign_in is None:
         raise SignInRequired("This app takes no bearer tokens. Send the function key alone.")
-    key = await world.signing_key(sign_in.keys_address, key_id_of(token))
-    return verified_caller(token, key, sign_in, world.clock())
+    key = await app.signing_key(sign_in.keys_address, key_id_of(token))
+    return verified_caller(token, key, sign_in, app.clock())
 
 
 MAX_BODY_BYTES = 16 * 1024

@@ -12,7 +12,7 @@ from gateway_tokens.errors import AccessDenied, GatewayTokensError, NotFound, Re
 from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued, TokenRequest, issue_for, log_issued
 from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.tokens import written
 
 from .answers import answered, json_answer, secret_answer
@@ -22,31 +22,29 @@ _CALLERS_FAULT = (AccessDenied, NotFound, TooManyRequests)
 
 
 class TokenApi:
-    """Routes over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+    """Routes over a app that is put together on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World]) -> None:
-        self._open_world = open_world
+    def __init__(self, open_app: Callable[[], App]) -> None:
+        self._open_app = open_app
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
         """Issue a token. Every token issued and every one refused leaves a line in the log."""
-        world = self._open_world()
+        app = self._open_app()
         try:
-            caller = await caller_of(world, request)
+            caller = await caller_of(app, request)
         except GatewayTokensError as error:
             log_line("token.refused", logging.WARNING, caller="nobody", code=error.code)
             raise
         try:
             asked = read_token_request(
-                request.route_params, query_of(request), request.get_body(), world.clock()
+                request.route_params, query_of(request), request.get_body(), app.clock()
             )
         except RequestInvalid as error:
             log_line("token.refused", logging.WARNING, caller=caller, code=error.code)
             raise
         try:
-            issued = await issue_for(
-                caller, asked, world.settings.estate, world.callers_gateways, world.clock()
-            )
+            issued = await issue_for(caller, asked, app.settings.estate, app.callers_gateways, app.clock())
         except GatewayTokensError as error:
             level = logging.WARNING if isinstance(error, _CALLERS_FAULT) else logging.ERROR
             log_line("token.refused", level, caller=caller, **_asked(asked), code=error.code)

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway_tokens.errors import EventInvalid, SweepFailed
 from gateway_tokens.logs import correlation, log_line
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 
 from .checks import Reason
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent, read_events
@@ -38,11 +38,11 @@ class Reactions:
     def __init__(self) -> None:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def react(self, world: World, event: GatewayEvent) -> None:
+    async def react(self, app: App, event: GatewayEvent) -> None:
         """Do what the event calls for. Raises AzureError when the sweep record cannot be written."""
         units = [
             unit_of(name, service, event.gateway)
-            for name, service in world.settings.estate.services.items()
+            for name, service in app.settings.estate.services.items()
             if str(service.id).casefold() == str(event.service).casefold()
         ]
         managed = [unit for unit in units if unit is not None]
@@ -50,32 +50,32 @@ class Reactions:
             log_line("event.ignored", kind=event.kind, gateway=event.gateway, reason="not_managed")
         for unit in managed:
             async with self._turns[_named(unit)]:
-                await _react(world, unit, event)
+                await _react(app, unit, event)
 
 
-async def _react(world: World, unit: Unit, event: GatewayEvent) -> None:
+async def _react(app: App, unit: Unit, event: GatewayEvent) -> None:
     about: dict[str, Any] = {"kind": event.kind, "gateway": unit.ref.gateway, "instance": event.instance}
     if event.kind is EventKind.DELETED:
         log_line("gateway.retired", logging.WARNING, service=unit.ref.service, **about)
-        await world.sweeps.update(lambda record: _forget(record, unit))
+        await app.sweeps.update(lambda record: _forget(record, unit))
         return
-    record = await remembered(world)
+    record = await remembered(app)
     last = record.reactions.get(_named(unit))
     if event.kind in _TOKEN_EVENTS and last is not None and event.time <= last + FOLD:
         log_line("event.folded", service=unit.ref.service, **about)
         return
     log_line("event.taken", service=unit.ref.service, expiry=event.expiry, **about)
-    await _act(world, unit, event, record)
+    await _act(app, unit, event, record)
 
 
-async def _act(world: World, unit: Unit, event: GatewayEvent, record: SweepRecord) -> None:
-    terms = replace(terms_of(world, record), caller=EVENT)
+async def _act(app: App, unit: Unit, event: GatewayEvent, record: SweepRecord) -> None:
+    terms = replace(terms_of(app, record), caller=EVENT)
     if event.kind in _TOKEN_EVENTS:
         # A token whose window is shorter than the notice is healthy when the notice comes: the plan alone decides.
         asked = event.kind is EventKind.TOKEN_EXPIRED or unit.rule.window >= NEAR_EXPIRY
         terms = replace(terms, renew_by=event.expiry if asked else None, picked_up=not asked)
     report = await keep_and_remember(
-        world, unit, terms, record, lambda after: _reacted(after, unit, world.clock())
+        app, unit, terms, record, lambda after: _reacted(after, unit, app.clock())
     )
     for row in report.rows if event.kind in _TOKEN_EVENTS else ():
         if row.reason is Reason.NOT_PICKED_UP or row.outcome is Outcome.NOT_RESTARTED:
@@ -109,16 +109,16 @@ MOST_DEQUEUES = 5
 
 
 class Background:
-    """Work over a world that is put together on first use; `open_world` raises SettingsInvalid."""
+    """Work over a app that is put together on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_world: Callable[[], World]) -> None:
-        self._open_world = open_world
+    def __init__(self, open_app: Callable[[], App]) -> None:
+        self._open_app = open_app
         self._reactions = Reactions()
 
     async def sweep(self) -> None:
         """Sweep the whole estate. Raises SweepFailed after the last row when any failed, so that the run turns red."""
         correlation.set(str(uuid.uuid4()))
-        report = await sweep(self._open_world())
+        report = await sweep(self._open_app())
         if report.failed:
             raise SweepFailed(report.failed, report.total)
 
@@ -137,11 +137,11 @@ class Background:
             raise
 
     async def _react(self, message: bytes, dequeue_count: int) -> None:
-        world = self._open_world()
+        app = self._open_app()
         try:
             events = read_events(message)
         except EventInvalid as error:
             log_line("event.rejected", logging.ERROR, reason=error.reason, dequeueCount=dequeue_count)
             raise
         for event in events:
-            await self._reactions.react(world, event)
+            await self._reactions.react(app, event)

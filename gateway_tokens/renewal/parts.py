@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class App:
     """Everything that a use case or a route may need from outside, put together by wiring."""
 
     settings: AppSettings

@@ -11,7 +11,7 @@ from gateway_tokens.access import Scope
 from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.schema import Estate
 from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 
 from .gateway import SCHEDULE, Terms, Unit, keep, look
 from .record import SweepRecord
@@ -66,20 +66,20 @@ Change = Callable[[SweepRecord], SweepRecord]
 
 
 async def sweep(
-    world: World, scope: Scope | None = None, *, complete: bool = True, caller: str = SCHEDULE
+    app: App, scope: Scope | None = None, *, complete: bool = True, caller: str = SCHEDULE
 ) -> SweepReport:
     """Keep every gateway within the scope; every row is logged and counted, whatever the others did.
 
     `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError
     only when the record cannot be written, after all rows are done.
     """
-    record = await remembered(world)
-    report = SweepReport(world.clock(), known=frozenset(record.troubles))
-    terms = replace(terms_of(world, record), caller=caller)
+    record = await remembered(app)
+    report = SweepReport(app.clock(), known=frozenset(record.troubles))
+    terms = replace(terms_of(app, record), caller=caller)
 
     def done(row: Row) -> None:
-        report.add(row, world.clock())
-        log_row(row, world.clock())
+        report.add(row, app.clock())
+        log_row(row, app.clock())
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await keep(found, terms):
@@ -87,58 +87,58 @@ async def sweep(
             if report.total % _PROGRESS_EVERY == 0:
                 log_line("sweep.progress", rows=report.total, failed=report.failed)
 
-    await for_each_gateway(world, scope, terms.troubles, one)
-    for row in gone_since(world, record.gateways, report) if complete else ():
+    await for_each_gateway(app, scope, terms.troubles, one)
+    for row in gone_since(app, record.gateways, report) if complete else ():
         done(row)
-    log_sum(report, world.clock(), complete=complete)
+    log_sum(report, app.clock(), complete=complete)
     if complete:
-        log_subscriptions(world.settings.estate, report)
-    await world.sweeps.update(lambda before: remember(before, report, world.clock(), complete=complete))
+        log_subscriptions(app.settings.estate, report)
+    await app.sweeps.update(lambda before: remember(before, report, app.clock(), complete=complete))
     return report
 
 
-async def plan(world: World, scope: Scope | None, show: Callable[[Row], None]) -> None:
+async def plan(app: App, scope: Scope | None, show: Callable[[Row], None]) -> None:
     """Show every row within the scope as a sweep would find it, with what it would do and why; execute nothing."""
-    terms = terms_of(world, await remembered(world))
+    terms = terms_of(app, await remembered(app))
 
     async def one(found: Unit | Row) -> None:
         for row in [found] if isinstance(found, Row) else await look(found, terms):
             show(row)
 
-    await for_each_gateway(world, scope, terms.troubles, one)
+    await for_each_gateway(app, scope, terms.troubles, one)
 
 
-async def renew_now(world: World, unit: Unit, caller: str) -> SweepReport:
+async def renew_now(app: App, unit: Unit, caller: str) -> SweepReport:
     """Renew one gateway at all its destinations, due or not, for that caller."""
-    record = await remembered(world)
-    terms = replace(terms_of(world, record), renew_by=_FOR_EVER, caller=caller)
-    return await keep_and_remember(world, unit, terms, record)
+    record = await remembered(app)
+    terms = replace(terms_of(app, record), renew_by=_FOR_EVER, caller=caller)
+    return await keep_and_remember(app, unit, terms, record)
 
 
 async def keep_and_remember(
-    world: World, unit: Unit, terms: Terms, record: SweepRecord, also: Change = lambda after: after
+    app: App, unit: Unit, terms: Terms, record: SweepRecord, also: Change = lambda after: after
 ) -> SweepReport:
     """Keep one gateway and remember how that went, with a further change of the record."""
-    report = SweepReport(world.clock(), known=frozenset(record.troubles))
+    report = SweepReport(app.clock(), known=frozenset(record.troubles))
     for row in await keep(unit, terms):
-        report.add(row, world.clock())
-        log_row(row, world.clock())
-    await world.sweeps.update(lambda before: also(remember(before, report, world.clock(), complete=False)))
+        report.add(row, app.clock())
+        log_row(row, app.clock())
+    await app.sweeps.update(lambda before: also(remember(before, report, app.clock(), complete=False)))
     return report
 
 
-async def remembered(world: World) -> SweepRecord:
+async def remembered(app: App) -> SweepRecord:
     """The last sweep's record; an empty one, and a line in the log, when it cannot be read."""
     try:
-        return await world.sweeps.load()
+        return await app.sweeps.load()
     except AzureError as error:
         log_line("sweep.record_unreadable", logging.ERROR, code=error.code, error=str(error))
         return SweepRecord()
 
 
-def terms_of(world: World, record: SweepRecord) -> Terms:
-    """What a run in this world works under."""
-    return Terms(world.clock, world.gateways, world.destination, world.interval, record.troubles)
+def terms_of(app: App, record: SweepRecord) -> Terms:
+    """What a run in this app works under."""
+    return Terms(app.clock, app.gateways, app.destination, app.interval, record.troubles)
 
 
 def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complete: bool) -> SweepRecord:

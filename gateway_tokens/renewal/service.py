@@ -10,7 +10,7 @@ from dataclasses import replace
 from gateway_tokens.access import Scope
 from gateway_tokens.estate.schema import Service
 from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
 from .checks import Reason
@@ -38,7 +38,7 @@ class Turns:
 
 
 async def for_each_gateway(
-    world: World,
+    app: App,
     scope: Scope | None,
     troubles: Mapping[str, Trouble],
     work: Callable[[Unit | Row], Coroutine[None, None, None]],
@@ -50,11 +50,9 @@ async def for_each_gateway(
     """
     async with asyncio.TaskGroup() as group:
         turns = Turns(group, work)
-        for name, service in world.settings.estate.services.items():
+        for name, service in app.settings.estate.services.items():
             if service.delivers and (scope is None or scope.covers_some(name)):
-                group.create_task(
-                    _search_service(world, name, service, scope, troubles=troubles, turns=turns)
-                )
+                group.create_task(_search_service(app, name, service, scope, troubles=troubles, turns=turns))
 
 
 def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
@@ -66,7 +64,7 @@ def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
 
 
 async def _search_service(
-    world: World,
+    app: App,
     name: str,
     service: Service,
     scope: Scope | None,
@@ -76,7 +74,7 @@ async def _search_service(
 ) -> None:
     listed: set[str] = set()
     try:
-        async for gateway in world.gateways.names(service.id):
+        async for gateway in app.gateways.names(service.id):
             listed.add(gateway.casefold())
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
             if unit is not None and (scope is None or scope.covers(unit.ref)):
@@ -84,7 +82,7 @@ async def _search_service(
     except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
         code, said = failure_of(error)
         log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
-        await turns.add(_not_listed(name, service, error, world, troubles))
+        await turns.add(_not_listed(name, service, error, app, troubles))
         for unit in _named_one_by_one(name, service, listed):
             if scope is None or scope.covers(unit.ref):
                 await turns.add(unit)
@@ -102,13 +100,13 @@ def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator
             yield unit
 
 
-def gone_since(world: World, before: Iterable[str], report: SweepReport) -> Iterator[Row]:
+def gone_since(app: App, before: Iterable[str], report: SweepReport) -> Iterator[Row]:
     """A finished row for each gateway that the last sweep kept and this complete one did not find.
 
     Those that the settings name literally are told of by every sweep instead: see `discover`.
     """
     for name, gateway in (one.split("/") for one in before if one not in report.gateways):
-        service = world.settings.estate.services.get(name)
+        service = app.settings.estate.services.get(name)
         if service is None or name.casefold() in report.unlisted or gateway in service.gateways:
             continue
         if unit := unit_of(name, service, gateway):
@@ -124,11 +122,11 @@ def _gone(unit: Unit, said: str = _NEVER_SEEN) -> Row:
 
 
 def _not_listed(
-    name: str, service: Service, error: Exception, world: World, troubles: Mapping[str, Trouble]
+    name: str, service: Service, error: Exception, app: App, troubles: Mapping[str, Trouble]
 ) -> Row:
     said = "the service's gateways could not be listed"
     row = Row(GatewayRef(name, "*"), str(service.id), None, Reason.NOT_LISTED, said, Outcome.FAILED)
     before = troubles.get(row.name)
     code, detail = failure_of(error)
     failures = (before.failures if before else 0) + 1
-    return replace(row, failures=failures, last_failure=world.clock(), code=code, error=detail)
+    return replace(row, failures=failures, last_failure=app.clock(), code=code, error=detail)

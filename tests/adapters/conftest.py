@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.adapters.destination_places import World, a_world
+from tests.adapters.destination_places import Surroundings, surroundings_of
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def around() -> AsyncIterator[Surroundings]:
     """An emulated Azure with a cluster, and the app's access to it."""
-    async with a_world() as made:
+    async with surroundings_of() as made:
         yield made

@@ -54,7 +54,7 @@ class SteppingTime:
 
 
 @dataclass
-class World:
+class Surroundings:
     """What a place may be made of."""
 
     emulator: Emulator
@@ -64,7 +64,7 @@ class World:
 
 
 @asynccontextmanager
-async def a_world() -> AsyncIterator[World]:
+async def surroundings_of() -> AsyncIterator[Surroundings]:
     """An emulated Azure with a cluster, and the app's access to it."""
     time, cluster = SteppingTime(), Cluster("edge")
     routes = ManagedClusters({"edge": cluster}).routes()
@@ -81,7 +81,7 @@ async def a_world() -> AsyncIterator[World]:
             for name, value in settings.items():
                 environment.setenv(name, value)
             azure = AzureAccess(read_settings(settings), monotonic=time.monotonic, sleep=time.sleep)
-            yield World(emulator, cluster, time, azure)
+            yield Surroundings(emulator, cluster, time, azure)
             await azure.close()
 
 
@@ -104,8 +104,8 @@ class Place:
     said_when_forbidden: str = ""
 
 
-def memory(world: World) -> Place:
-    del world
+def memory(around: Surroundings) -> Place:
+    del around
     destination = MemoryDestination()
     forbidden = AzureForbidden("Reading memory", AzureFacts(403), "memory/write", "memory")
 
@@ -137,9 +137,9 @@ def struck_by(azure: Azure, fault: Fault) -> Iterator[None]:
     azure.faults.remove(fault)
 
 
-def key_vault(world: World) -> Place:
-    azure = world.emulator.azure
-    spec = KeyVaultSecret.model_validate({"kind": "keyVault", "vault": world.emulator.vault_url("contoso")})
+def key_vault(around: Surroundings) -> Place:
+    azure = around.emulator.azure
+    spec = KeyVaultSecret.model_validate({"kind": "keyVault", "vault": around.emulator.vault_url("contoso")})
     vault = azure.vault("contoso")
 
     def stored() -> str | None:
@@ -147,7 +147,7 @@ def key_vault(world: World) -> Place:
         return secret.latest.value if secret else None
 
     return Place(
-        open_destination(spec, REF, world.azure),
+        open_destination(spec, REF, around.azure),
         stored,
         lambda value: vault.set("edge-01-token", value, NOW),
         lambda: setattr(azure, "granted", set()),
@@ -157,10 +157,10 @@ def key_vault(world: World) -> Place:
     )
 
 
-def kubernetes(world: World) -> Place:
-    azure, objects = world.emulator.azure, world.cluster.objects
+def kubernetes(around: Surroundings) -> Place:
+    azure, objects = around.emulator.azure, around.cluster.objects
     return Place(
-        open_destination(a_kubernetes_spec(world), REF, world.azure),
+        open_destination(a_kubernetes_spec(around), REF, around.azure),
         lambda: objects.secret_value("default", "edge-01-token", "gateway-key"),
         lambda value: objects.add_secret("default", "edge-01-token", {"gateway-key": value}),
         lambda: setattr(azure, "granted", set()),
@@ -170,14 +170,14 @@ def kubernetes(world: World) -> Place:
     )
 
 
-def a_kubernetes_spec(world: World, **more: object) -> KubernetesSecret:
+def a_kubernetes_spec(around: Surroundings, **more: object) -> KubernetesSecret:
     """A row of settings for the emulated cluster, found by its address unless told otherwise."""
-    authority = Path(world.emulator.ca_file).read_text()
-    where = {} if "cluster" in more else {"server": world.cluster.url, "certificate_authority": authority}
+    authority = Path(around.emulator.ca_file).read_text()
+    where = {} if "cluster" in more else {"server": around.cluster.url, "certificate_authority": authority}
     return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
 
 
-MakePlace = Callable[[World], Place]
+MakePlace = Callable[[Surroundings], Place]
 PLACES: dict[str, MakePlace] = {
     "memory": memory,
     "keyVault": key_vault,

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from tests.adapters.destination_places import LABEL, PLACES, Place, World, a_token
+from tests.adapters.destination_places import LABEL, PLACES, Place, Surroundings, a_token
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, world: World) -> Place:
-    return PLACES[request.param](world)
+def place(request: pytest.FixtureRequest, around: Surroundings) -> Place:
+    return PLACES[request.param](around)
 
 
 class TestEveryDestination:

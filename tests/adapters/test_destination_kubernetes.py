@@ -25,7 +25,7 @@ from tests.adapters.destination_places import (
     NOW,
     REF,
     SUBSCRIPTION,
-    World,
+    Surroundings,
     a_kubernetes_spec,
     a_token,
 )
@@ -38,17 +38,19 @@ STATEFUL_SET = {"kind": "StatefulSet", "name": "{gateway}-gateway"}
 CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDER}/edge"
 
 
-def opened(world: World, **more: object) -> Destination:
-    return open_destination(a_kubernetes_spec(world, **more), REF, world.azure)
+def opened(around: Surroundings, **more: object) -> Destination:
+    return open_destination(a_kubernetes_spec(around, **more), REF, around.azure)
 
 
-def with_workload(world: World, kind: str = "Deployment", replicas: int = 2, **spec: object) -> Destination:
-    world.cluster.objects.add_workload(kind, "default", "edge-01-gateway", replicas, **spec)
-    return opened(world, restart=DEPLOYMENT if kind == "Deployment" else STATEFUL_SET)
+def with_workload(
+    around: Surroundings, kind: str = "Deployment", replicas: int = 2, **spec: object
+) -> Destination:
+    around.cluster.objects.add_workload(kind, "default", "edge-01-gateway", replicas, **spec)
+    return opened(around, restart=DEPLOYMENT if kind == "Deployment" else STATEFUL_SET)
 
 
-def annotations(world: World, resource: str = "deployments") -> dict[str, str]:
-    return world.cluster.objects.template_annotations(resource, "default", "edge-01-gateway")
+def annotations(around: Surroundings, resource: str = "deployments") -> dict[str, str]:
+    return around.cluster.objects.template_annotations(resource, "default", "edge-01-gateway")
 
 
 async def restart_due(destination: Destination) -> bool:
@@ -59,19 +61,23 @@ async def restart_due(destination: Destination) -> bool:
 
 @pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", "{"])
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-async def test_an_answer_that_is_no_object_is_azures_error(world: World, body: str, kind: str) -> None:
-    world.emulator.azure.faults.add(
+async def test_an_answer_that_is_no_object_is_azures_error(
+    around: Surroundings, body: str, kind: str
+) -> None:
+    around.emulator.azure.faults.add(
         Fault(path="*/secrets/*", status=200, body=body, headers={"Content-Type": kind})
     )
     with pytest.raises(AzureError, match="200"):
-        await opened(world).read()
+        await opened(around).read()
 
 
-async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(world: World) -> None:
+async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(
+    around: Surroundings,
+) -> None:
     manifest = json.loads(kubernetes_secret(TOKEN, LABEL, SecretName()).reveal())
     name, labelled = manifest["metadata"]["name"], manifest["metadata"]
-    world.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
-    held = await opened(world).read()
+    around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
+    held = await opened(around).read()
     assert held is not None
     assert (held.token, held.label) == (TOKEN, LABEL)
 
@@ -81,14 +87,16 @@ class TestSecret:
         ("layout", "key"),
         [("helm", "gateway-key"), ("portal", "value"), ("envFrom", "config.service.auth.key")],
     )
-    async def test_each_layout_has_its_key(self, world: World, layout: str, key: str) -> None:
-        await opened(world, layout=Layout(layout)).write(TOKEN, LABEL, None)
-        stored = world.cluster.objects.secret_value("default", NAME, key)
+    async def test_each_layout_has_its_key(self, around: Surroundings, layout: str, key: str) -> None:
+        await opened(around, layout=Layout(layout)).write(TOKEN, LABEL, None)
+        stored = around.cluster.objects.secret_value("default", NAME, key)
         assert stored == TOKEN.header_value().reveal()
 
-    async def test_carries_the_label_as_annotations_and_the_owner_as_label(self, world: World) -> None:
-        await opened(world).write(TOKEN, LABEL, None)
-        secret = world.cluster.objects.look("secrets", "default", NAME)
+    async def test_carries_the_label_as_annotations_and_the_owner_as_label(
+        self, around: Surroundings
+    ) -> None:
+        await opened(around).write(TOKEN, LABEL, None)
+        secret = around.cluster.objects.look("secrets", "default", NAME)
         assert secret is not None
         assert secret["type"] == "Opaque"
         assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
@@ -96,28 +104,28 @@ class TestSecret:
             f"gateway-tokens/{name}": value for name, value in LABEL.tags(TOKEN).items()
         }
 
-    async def test_leaves_other_keys_labels_and_annotations_alone(self, world: World) -> None:
+    async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
         metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
-        world.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
-        destination = opened(world)
+        around.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
+        destination = opened(around)
         await destination.write(TOKEN, LABEL, await destination.read())
-        secret = world.cluster.objects.look("secrets", "default", NAME)
+        secret = around.cluster.objects.look("secrets", "default", NAME)
         assert secret is not None
-        assert world.cluster.objects.secret_value("default", NAME, "other") == "kept"
+        assert around.cluster.objects.secret_value("default", NAME, "other") == "kept"
         assert secret["metadata"]["labels"]["team"] == "edge"
         assert secret["metadata"]["annotations"]["reloader"] == "on"
 
-    async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, world: World) -> None:
-        world.cluster.objects.add_secret("default", NAME, {"other": "kept"})
-        held = await opened(world).read()
+    async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, around: Surroundings) -> None:
+        around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
+        held = await opened(around).read()
         assert held is not None
         assert (held.token, held.label) == (None, None)
 
-    async def test_bytes_that_are_no_text_are_no_token(self, world: World) -> None:
-        world.cluster.objects.add_secret("default", NAME, {})
-        manifest = world.cluster.objects.look("secrets", "default", NAME) or {}
-        world.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        held = await opened(world).read()
+    async def test_bytes_that_are_no_text_are_no_token(self, around: Surroundings) -> None:
+        around.cluster.objects.add_secret("default", NAME, {})
+        manifest = around.cluster.objects.look("secrets", "default", NAME) or {}
+        around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
+        held = await opened(around).read()
         assert held is not None
         assert held.token is None
 
@@ -126,96 +134,98 @@ class TestSecret:
         [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],
     )
     async def test_a_secret_of_another_kind_or_immutable_blocks(
-        self, world: World, more: dict[str, object], said: str
+        self, around: Surroundings, more: dict[str, object], said: str
     ) -> None:
-        world.cluster.objects.add_secret("default", NAME, {"gateway-key": "x"}, **more)
+        around.cluster.objects.add_secret("default", NAME, {"gateway-key": "x"}, **more)
         with pytest.raises(DestinationBlocked, match=said):
-            await opened(world).read()
+            await opened(around).read()
 
-    async def test_a_missing_namespace_is_not_made(self, world: World) -> None:
-        destination = opened(world, namespace="elsewhere")
+    async def test_a_missing_namespace_is_not_made(self, around: Surroundings) -> None:
+        destination = opened(around, namespace="elsewhere")
         assert await destination.read() is None
         with pytest.raises(AzureNotFound, match="namespaces/elsewhere"):
             await destination.write(TOKEN, LABEL, None)
 
-    async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, world: World) -> None:
-        destination = opened(world)
+    async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, around: Surroundings) -> None:
+        destination = opened(around)
         await destination.write(TOKEN, LABEL, None)
         held = await destination.read()
-        world.emulator.azure.granted = {"get secrets", "create secrets"}
+        around.emulator.azure.granted = {"get secrets", "create secrets"}
         with pytest.raises(AzureForbidden) as caught:
             await destination.write(NEWER, LABEL, held)
         assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.place)
 
-    async def test_nothing_that_the_cluster_says_is_repeated(self, world: World) -> None:
+    async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:
         said = '{"kind": "Status", "reason": "BadRequest", "message": "near: GatewayKey edge&secret", "code": 400}'
         headers = {"Content-Type": "application/json"}
-        world.emulator.azure.faults.add(Fault(host="kubernetes", status=400, body=said, headers=headers))
+        around.emulator.azure.faults.add(Fault(host="kubernetes", status=400, body=said, headers=headers))
         with pytest.raises(AzureError) as caught:
-            await opened(world).write(TOKEN, LABEL, None)
+            await opened(around).write(TOKEN, LABEL, None)
         assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
 
 
 class TestRestart:
-    async def test_is_not_due_while_no_workload_is_named(self, world: World) -> None:
-        destination = opened(world)
+    async def test_is_not_due_while_no_workload_is_named(self, around: Surroundings) -> None:
+        destination = opened(around)
         await destination.write(TOKEN, LABEL, None)
         assert not await restart_due(destination)
-        calls = len(world.emulator.azure.calls)
+        calls = len(around.emulator.azure.calls)
         await destination.restart(TOKEN)
-        assert len(world.emulator.azure.calls) == calls
+        assert len(around.emulator.azure.calls) == calls
 
     @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-    async def test_is_due_from_the_write_until_all_pods_are_new(self, world: World, kind: str) -> None:
-        destination = with_workload(world, kind)
+    async def test_is_due_from_the_write_until_all_pods_are_new(
+        self, around: Surroundings, kind: str
+    ) -> None:
+        destination = with_workload(around, kind)
         await destination.write(TOKEN, LABEL, None)
         assert await restart_due(destination)
         await destination.restart(TOKEN)
         assert not await restart_due(destination)
-        assert annotations(world, f"{kind.lower()}s") == {
+        assert annotations(around, f"{kind.lower()}s") == {
             "gateway-tokens/fingerprint": TOKEN.fingerprint,
         }
 
-    async def test_is_due_again_for_a_newer_token(self, world: World) -> None:
-        destination = with_workload(world)
+    async def test_is_due_again_for_a_newer_token(self, around: Surroundings) -> None:
+        destination = with_workload(around)
         await destination.write(TOKEN, LABEL, None)
         await destination.restart(TOKEN)
         await destination.write(NEWER, LABEL, await destination.read())
         assert await restart_due(destination)
 
-    async def test_one_that_broke_off_is_waited_for_and_not_begun_again(self, world: World) -> None:
-        world.cluster.objects.looks_to_roll = 4
-        destination = opened(world, restart=DEPLOYMENT | {"timeout": "PT3S"})
-        world.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+    async def test_one_that_broke_off_is_waited_for_and_not_begun_again(self, around: Surroundings) -> None:
+        around.cluster.objects.looks_to_roll = 4
+        destination = opened(around, restart=DEPLOYMENT | {"timeout": "PT3S"})
+        around.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
         await destination.write(TOKEN, LABEL, None)
         with pytest.raises(RestartFailed):
             await destination.restart(TOKEN)
         assert await restart_due(destination)
         await destination.restart(TOKEN)
-        assert len(world.emulator.azure.called("kubernetes", "PATCH")) == 1
+        assert len(around.emulator.azure.called("kubernetes", "PATCH")) == 1
 
-    async def test_asked_for_when_none_is_due_begins_one(self, world: World) -> None:
-        destination = with_workload(world)
+    async def test_asked_for_when_none_is_due_begins_one(self, around: Surroundings) -> None:
+        destination = with_workload(around)
         await destination.write(TOKEN, LABEL, None)
         await destination.restart(TOKEN)
         await destination.restart(TOKEN)
         # The template has the same fingerprint and, with this still clock, the same time: what counts is the call.
-        assert len(world.emulator.azure.called("kubernetes", "PATCH")) == 2
+        assert len(around.emulator.azure.called("kubernetes", "PATCH")) == 2
 
     @pytest.mark.parametrize(("bound", "looks"), [("PT6S", 3), ("PT9S", 4)])
     async def test_gives_up_at_its_bound_and_counts_the_pods(
-        self, world: World, bound: str, looks: int
+        self, around: Surroundings, bound: str, looks: int
     ) -> None:
-        world.cluster.objects.stuck.add("edge-01-gateway")
-        world.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway", 3)
-        destination = opened(world, restart=DEPLOYMENT | {"timeout": bound})
+        around.cluster.objects.stuck.add("edge-01-gateway")
+        around.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway", 3)
+        destination = opened(around, restart=DEPLOYMENT | {"timeout": bound})
         await destination.write(TOKEN, LABEL, None)
-        first = len(world.emulator.azure.called("kubernetes", "GET"))
+        first = len(around.emulator.azure.called("kubernetes", "GET"))
         with pytest.raises(
             RestartFailed, match=r"Deployment default/edge-01-gateway .* \(0 of 3 pods updated"
         ):
             await destination.restart(TOKEN)
-        assert len(world.emulator.azure.called("kubernetes", "GET")) - first == looks + 1
+        assert len(around.emulator.azure.called("kubernetes", "GET")) - first == looks + 1
 
     @pytest.mark.parametrize(
         ("kind", "spec", "said"),
@@ -225,141 +235,143 @@ class TestRestart:
         ],
     )
     async def test_a_workload_that_cannot_restart_by_itself_fails_at_once_and_stays_due(
-        self, world: World, kind: str, spec: dict[str, Any], said: str
+        self, around: Surroundings, kind: str, spec: dict[str, Any], said: str
     ) -> None:
-        destination = with_workload(world, kind, **spec)
+        destination = with_workload(around, kind, **spec)
         await destination.write(TOKEN, LABEL, None)
         with pytest.raises(RestartFailed, match=said):
             await destination.restart(TOKEN)
-        assert world.time.elapsed <= 3
+        assert around.time.elapsed <= 3
         assert await restart_due(destination)
 
-    async def test_a_workload_without_pods_is_marked_and_done(self, world: World) -> None:
-        destination = with_workload(world, replicas=0)
+    async def test_a_workload_without_pods_is_marked_and_done(self, around: Surroundings) -> None:
+        destination = with_workload(around, replicas=0)
         await destination.write(TOKEN, LABEL, None)
         await destination.restart(TOKEN)
         assert not await restart_due(destination)
 
-    async def test_a_missing_workload_does_not_stop_the_delivery(self, world: World) -> None:
-        destination = opened(world, restart=DEPLOYMENT)
+    async def test_a_missing_workload_does_not_stop_the_delivery(self, around: Surroundings) -> None:
+        destination = opened(around, restart=DEPLOYMENT)
         await destination.write(TOKEN, LABEL, None)
         assert await restart_due(destination)
         with pytest.raises(RestartFailed, match="Deployment default/edge-01-gateway does not exist"):
             await destination.restart(TOKEN)
 
     async def test_a_workload_that_may_not_be_looked_at_does_not_stop_the_delivery(
-        self, world: World
+        self, around: Surroundings
     ) -> None:
-        destination = with_workload(world)
-        world.emulator.azure.granted = {"get secrets", "create secrets"}
+        destination = with_workload(around)
+        around.emulator.azure.granted = {"get secrets", "create secrets"}
         await destination.write(TOKEN, LABEL, None)
         assert await restart_due(destination)
         with pytest.raises(AzureForbidden, match="'get deployments'"):
             await destination.restart(TOKEN)
 
-    async def test_somebody_elses_value_restarts_nothing(self, world: World) -> None:
-        destination = with_workload(world)
-        world.cluster.objects.add_secret("default", NAME, {"gateway-key": TOKEN.header_value().reveal()})
+    async def test_somebody_elses_value_restarts_nothing(self, around: Surroundings) -> None:
+        destination = with_workload(around)
+        around.cluster.objects.add_secret("default", NAME, {"gateway-key": TOKEN.header_value().reveal()})
         assert not await restart_due(destination)
 
 
 class TestSignIn:
-    async def test_rows_of_one_cluster_share_one_sign_in(self, world: World) -> None:
-        await opened(world).read()
-        await opened(world, secret="another").read()
-        assert len(world.emulator.azure.called("identity")) == 1
+    async def test_rows_of_one_cluster_share_one_sign_in(self, around: Surroundings) -> None:
+        await opened(around).read()
+        await opened(around, secret="another").read()
+        assert len(around.emulator.azure.called("identity")) == 1
 
     async def test_a_cluster_that_does_not_know_entra_takes_a_service_accounts_token(
-        self, world: World
+        self, around: Surroundings
     ) -> None:
-        world.cluster.knows_entra = False
+        around.cluster.knows_entra = False
         with pytest.raises(DestinationBlocked, match="does not accept the app's sign-in"):
-            await opened(world).read()
-        destination = opened(world, sign_in=self.service_account(world))
+            await opened(around).read()
+        destination = opened(around, sign_in=self.service_account(around))
         await destination.write(TOKEN, LABEL, None)
-        assert world.emulator.azure.called("kubernetes")[-1].status == 201
+        assert around.emulator.azure.called("kubernetes")[-1].status == 201
 
-    async def test_a_service_accounts_token_is_read_once_and_again_when_refused(self, world: World) -> None:
-        azure = world.emulator.azure
-        destination = opened(world, sign_in=self.service_account(world))
+    async def test_a_service_accounts_token_is_read_once_and_again_when_refused(
+        self, around: Surroundings
+    ) -> None:
+        azure = around.emulator.azure
+        destination = opened(around, sign_in=self.service_account(around))
         await destination.read()
         await destination.read()
         reads = [call for call in azure.called("vault", "GET") if call.status == 200]
         assert len(reads) == 1
         azure.bearers.pop(azure.vault("contoso").secrets["edge-account"].latest.value)
-        self.service_account(world)
+        self.service_account(around)
         assert await destination.read() is None
 
     @pytest.mark.parametrize("stored", ["", "two\nlines", "späte"])
     async def test_a_service_accounts_token_that_cannot_be_one_is_refused(
-        self, world: World, stored: str
+        self, around: Surroundings, stored: str
     ) -> None:
-        account = self.service_account(world)
-        world.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
+        account = self.service_account(around)
+        around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
         with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
-            await opened(world, sign_in=account).read()
+            await opened(around, sign_in=account).read()
 
     async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
-        self, world: World
+        self, around: Surroundings
     ) -> None:
-        account = self.service_account(world)
-        world.emulator.azure.granted = {"get secrets"}
+        account = self.service_account(around)
+        around.emulator.azure.granted = {"get secrets"}
         with pytest.raises(AzureForbidden) as caught:
-            await opened(world, sign_in=account).read()
+            await opened(around, sign_in=account).read()
         assert caught.value.action == "Microsoft.KeyVault/vaults/secrets/getSecret/action"
         assert caught.value.scope.endswith("/secrets/edge-account")
 
     @staticmethod
-    def service_account(world: World) -> dict[str, str]:
-        azure = world.emulator.azure
-        token = world.cluster.service_account_token(azure)
+    def service_account(around: Surroundings) -> dict[str, str]:
+        azure = around.emulator.azure
+        token = around.cluster.service_account_token(azure)
         azure.vault("contoso").set("edge-account", f"{token}", NOW)
-        return {"vault": world.emulator.vault_url("contoso"), "secret": "edge-account"}
+        return {"vault": around.emulator.vault_url("contoso"), "secret": "edge-account"}
 
 
 class TestAks:
-    async def test_azure_gives_address_and_certificate_once_for_all_rows(self, world: World) -> None:
-        await opened(world, cluster=CLUSTER).write(TOKEN, LABEL, None)
-        await opened(world, cluster=CLUSTER, secret="another").read()
-        assert world.cluster.objects.look("secrets", "default", NAME)
-        assert len(world.emulator.azure.called("arm", "POST")) == 1
+    async def test_azure_gives_address_and_certificate_once_for_all_rows(self, around: Surroundings) -> None:
+        await opened(around, cluster=CLUSTER).write(TOKEN, LABEL, None)
+        await opened(around, cluster=CLUSTER, secret="another").read()
+        assert around.cluster.objects.look("secrets", "default", NAME)
+        assert len(around.emulator.azure.called("arm", "POST")) == 1
 
-    async def test_a_missing_permission_is_asked_for_anew_the_next_time(self, world: World) -> None:
-        world.emulator.azure.granted = {"get secrets"}
-        destination = opened(world, cluster=CLUSTER)
+    async def test_a_missing_permission_is_asked_for_anew_the_next_time(self, around: Surroundings) -> None:
+        around.emulator.azure.granted = {"get secrets"}
+        destination = opened(around, cluster=CLUSTER)
         with pytest.raises(AzureForbidden) as caught:
             await destination.read()
         assert caught.value.action.endswith("/listClusterUserCredential/action")
         assert caught.value.scope == CLUSTER
-        world.emulator.azure.granted = None
+        around.emulator.azure.granted = None
         assert await destination.read() is None
 
-    async def test_a_cluster_that_moved_is_found_again(self, world: World) -> None:
-        destination = opened(world, cluster=CLUSTER)
-        here, world.cluster.url = world.cluster.url, "https://127.0.0.1:9"
+    async def test_a_cluster_that_moved_is_found_again(self, around: Surroundings) -> None:
+        destination = opened(around, cluster=CLUSTER)
+        here, around.cluster.url = around.cluster.url, "https://127.0.0.1:9"
         with pytest.raises(AzureUnavailable):
             await destination.read()
-        world.cluster.url = here
+        around.cluster.url = here
         assert await destination.read() is None
 
-    async def test_a_certificate_in_the_settings_goes_before_azures(self, world: World) -> None:
+    async def test_a_certificate_in_the_settings_goes_before_azures(self, around: Surroundings) -> None:
         with pytest.raises(AzureUnavailable):
-            await opened(world, cluster=CLUSTER, certificate_authority=another_authority()).read()
+            await opened(around, cluster=CLUSTER, certificate_authority=another_authority()).read()
 
     @pytest.mark.parametrize(
         "text", ["nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"]
     )
-    async def test_a_certificate_that_is_none_blocks(self, world: World, text: str) -> None:
+    async def test_a_certificate_that_is_none_blocks(self, around: Surroundings, text: str) -> None:
         with pytest.raises(DestinationBlocked, match="certificate authority"):
-            await opened(world, cluster=CLUSTER, certificate_authority=text).read()
+            await opened(around, cluster=CLUSTER, certificate_authority=text).read()
 
     @pytest.mark.parametrize("value", ["", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"])
-    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, world: World, value: str) -> None:
+    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings, value: str) -> None:
         body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
         headers = {"Content-Type": "application/json"}
-        world.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
+        around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
         with pytest.raises(AzureError, match="no usable kubeconfig"):
-            await opened(world, cluster=CLUSTER).read()
+            await opened(around, cluster=CLUSTER).read()
 
 
 def another_authority() -> str:

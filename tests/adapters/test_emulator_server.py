@@ -41,10 +41,10 @@ async def get(emulator: Emulator, url: str, audience: str, version: str = "1") -
 
 
 async def test_a_resource_provider_joins_arm() -> None:
-    route = Route("GET", f"{GROUP}/providers/Hello/world", hello, "Hello/world/read", ("1",))
+    route = Route("GET", f"{GROUP}/providers/Hello/around", hello, "Hello/around/read", ("1",))
     async with Emulator(arm_routes=[route]) as emulator:
         emulator.azure.add_group("s", "g")
-        url = f"{emulator.arm_url}/subscriptions/S/resourceGroups/G/providers/Hello/world"
+        url = f"{emulator.arm_url}/subscriptions/S/resourceGroups/G/providers/Hello/around"
         assert await get(emulator, url, emulator.arm_url) == 200
         assert await get(emulator, url, emulator.arm_url, "2") == 400
         emulator.azure.granted = set()

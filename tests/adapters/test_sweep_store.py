@@ -13,7 +13,7 @@ from emulator.server import Emulator
 from gateway_tokens.azure.reports import ReportBlob
 from gateway_tokens.errors import AzureForbidden, AzureNotFound, AzureUnavailable
 from gateway_tokens.renewal.record import SweepRecord, SweepStore
-from tests.adapters.destination_places import World
+from tests.adapters.destination_places import Surroundings
 from tests.renewal_estate import a_trouble, lines
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -22,17 +22,17 @@ READ = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
 
 
 @pytest.fixture
-def emulator(world: World) -> Emulator:
-    return world.emulator
+def emulator(around: Surroundings) -> Emulator:
+    return around.emulator
 
 
 @pytest.fixture
-def store(world: World) -> SweepStore:
-    return a_store(world)
+def store(around: Surroundings) -> SweepStore:
+    return a_store(around)
 
 
-def a_store(world: World) -> SweepStore:
-    return SweepStore(ReportBlob(world.azure, f"{world.emulator.container_url}/sweep-record.json"))
+def a_store(around: Surroundings) -> SweepStore:
+    return SweepStore(ReportBlob(around.azure, f"{around.emulator.container_url}/sweep-record.json"))
 
 
 def stored(emulator: Emulator) -> dict[str, object]:
@@ -93,8 +93,8 @@ async def test_a_change_gives_up_when_somebody_always_writes_in_between(
     assert stored(emulator)["counts"] == {"n": 10}
 
 
-async def test_changes_at_the_same_time_all_arrive(world: World) -> None:
-    one, other = (a_store(world) for _ in range(2))
+async def test_changes_at_the_same_time_all_arrive(around: Surroundings) -> None:
+    one, other = (a_store(around) for _ in range(2))
     await asyncio.gather(one.update(counted), other.update(counted))
     assert (await one.load()).counts == {"n": 2}
 
@@ -130,8 +130,8 @@ async def test_a_record_that_cannot_be_understood_is_empty_and_mended_by_the_nex
     assert await store.load() == RECORD
 
 
-async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(world: World) -> None:
-    store = SweepStore(ReportBlob(world.azure, f"{world.emulator.container_url}-x/sweep-record.json"))
+async def test_a_container_that_is_not_there_is_an_error_and_no_empty_record(around: Surroundings) -> None:
+    store = SweepStore(ReportBlob(around.azure, f"{around.emulator.container_url}-x/sweep-record.json"))
     with pytest.raises(AzureNotFound, match="Reading the sweep record failed"):
         await store.load()
     with pytest.raises(AzureNotFound):

@@ -21,11 +21,11 @@ def peak_mib() -> float:
 
 async def run(sweeps: int) -> list[dict[str, object]]:
     """Sweep so often; measure each."""
-    world, found = gateway_app.world(), []
+    app, found = gateway_app.current(), []
     before = peak_mib()
     for _ in range(sweeps):
         wall, cpu = time.monotonic(), time.process_time()
-        report = await sweep(world)
+        report = await sweep(app)
         took, used = time.monotonic() - wall, time.process_time() - cpu
         found.append(
             {"seconds": took, "cpu": used, "before": before, "peak": peak_mib(), "rows": dict(report.counts)}

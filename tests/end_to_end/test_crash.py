@@ -109,7 +109,7 @@ async def killed(emulator: Emulator, step: Step) -> int:
 
 async def next_sweep() -> SweepReport:
     try:
-        return await sweep(gateway_app.world())
+        return await sweep(gateway_app.current())
     finally:
         await gateway_app.forget()
 

@@ -316,8 +316,8 @@ async def test_the_settings_and_what_is_made_of_them_print_no_secret(
     detector: Detector, emulator: Emulator
 ) -> None:
     await front_door.generate_token()
-    world = gateway_app.world()
-    detector.assert_silent(repr(world), repr(world.settings), repr(vars(world.gateways)))
+    app = gateway_app.current()
+    detector.assert_silent(repr(app), repr(app.settings), repr(vars(app.gateways)))
     assert emulator.azure.bearers
 
 

@@ -11,7 +11,7 @@ import pytest
 from emulator.gateways import Service
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.report import Outcome, SweepReport
 from gateway_tokens.renewal.run import sweep
 from gateway_tokens.tokens import GatewayRef
@@ -32,7 +32,7 @@ def service(emulator: Emulator) -> Service:
 @pytest.fixture
 async def worlds(
     emulator: Emulator, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[World, World]]:
+) -> AsyncIterator[tuple[App, App]]:
     """Two instances of the app over one estate; each gateway has two vaults."""
     destinations = [
         {"kind": "keyVault", "vault": emulator.vault_url("contoso")},
@@ -54,25 +54,25 @@ async def worlds(
     await others.close()
 
 
-async def at_once(emulator: Emulator, *worlds: World) -> list[SweepReport]:
+async def at_once(emulator: Emulator, *worlds: App) -> list[SweepReport]:
     """Sweeps that really interleave: every call takes a moment."""
     emulator.azure.latency = 0.005
-    reports = await asyncio.gather(*(sweep(world) for world in worlds))
+    reports = await asyncio.gather(*(sweep(app) for app in worlds))
     # Each issued tokens for the same gateways: none came too late to be in the other's way.
     issues = [call.path for call in emulator.azure.called("arm", "POST")]
     assert len(issues) > len(set(issues))
     return reports
 
 
-async def assert_consistent(world: World, service: Service, reports: list[SweepReport]) -> None:
+async def assert_consistent(app: App, service: Service, reports: list[SweepReport]) -> None:
     for report in reports:
         assert set(report.counts) <= WELL
         assert report.total == 2 * len(GATEWAYS)
     now = datetime.now(UTC)
-    (rule,) = world.settings.estate.services["contoso"].gateways.values()
+    (rule,) = app.settings.estate.services["contoso"].gateways.values()
     for name in GATEWAYS:
         for spec in rule.destinations:
-            held = await world.destination(spec, GatewayRef("contoso", name)).read()
+            held = await app.destination(spec, GatewayRef("contoso", name)).read()
             assert held is not None
             assert held.token is not None
             assert held.label is not None
@@ -81,14 +81,14 @@ async def assert_consistent(world: World, service: Service, reports: list[SweepR
 
 
 async def test_two_sweeps_with_the_same_tokens(
-    emulator: Emulator, service: Service, worlds: tuple[World, World]
+    emulator: Emulator, service: Service, worlds: tuple[App, App]
 ) -> None:
     reports = await at_once(emulator, *worlds)
     await assert_consistent(worlds[0], service, reports)
 
 
 async def test_two_sweeps_with_different_tokens(
-    emulator: Emulator, service: Service, worlds: tuple[World, World]
+    emulator: Emulator, service: Service, worlds: tuple[App, App]
 ) -> None:
     # Tokens of one minute are alike; these two are made minutes apart.
     one, other = worlds
@@ -98,7 +98,7 @@ async def test_two_sweeps_with_different_tokens(
 
 
 async def test_a_third_sweep_finds_everything_fresh(
-    emulator: Emulator, service: Service, worlds: tuple[World, World]
+    emulator: Emulator, service: Service, worlds: tuple[App, App]
 ) -> None:
     one, other = worlds
     late = replace(other, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
@@ -109,7 +109,7 @@ async def test_a_third_sweep_finds_everything_fresh(
 
 
 async def test_a_forced_renewal_during_a_sweep(
-    emulator: Emulator, service: Service, worlds: tuple[World, World]
+    emulator: Emulator, service: Service, worlds: tuple[App, App]
 ) -> None:
     one, other = worlds
     few = {"edge-01", "edge-02", "edge-03"}

@@ -34,7 +34,7 @@ class RenewalApp:
                 made.add_gateway(gateway)
 
     def configure(self, access: Sequence[Mapping[str, Any]] = ALL, **more: str) -> None:
-        """Set every setting of the app, from the next world on."""
+        """Set every setting of the app, from the next app on."""
         document = {
             "services": {
                 "contoso": {

@@ -260,7 +260,7 @@ class TestRenew:
     ) -> None:
         gate = asyncio.Event()
         app.emulator.azure.faults.add(Fault(host="arm", method="GET", kind="call", action=gate.wait))
-        api = RenewalApi(gateway_app.world, answer_within=0.05)
+        api = RenewalApi(gateway_app.current, answer_within=0.05)
         answer = await asyncio.wait_for(
             api.renew(asked("POST", "renew", service="contoso", gatewayId="edge-01")), 2
         )
@@ -381,7 +381,7 @@ class TestSweep:
     ) -> None:
         gate = asyncio.Event()
         app.emulator.azure.faults.add(Fault(host="vault", method="PUT", kind="call", action=gate.wait))
-        api = RenewalApi(gateway_app.world, answer_within=0.05)
+        api = RenewalApi(gateway_app.current, answer_within=0.05)
         answer = await api.sweep(asked("POST", "renewals"))
         described = read_document()["components"]["responses"]["Running"]["content"]["application/json"]
         assert (answer.status_code, document(answer)) == (202, described["example"])
@@ -489,11 +489,11 @@ class TestTheCallersShareOfAzuresBudget:
     async def test_once_it_is_used_up_a_call_is_a_429_and_nothing_is_sent(
         self, app: RenewalApp, call: Route, cost: Cost
     ) -> None:
-        world = gateway_app.world()
-        subscriptions = {service.id.subscription_id for service in world.settings.estate.services.values()}
+        served = gateway_app.current()
+        subscriptions = {service.id.subscription_id for service in served.settings.estate.services.values()}
         bucket_and_queue = 75  # 50 reads and 25 who wait for one; 40 writes and 10 who wait
         others = [
-            asyncio.create_task(world.callers_budget.spend(subscription, cost))
+            asyncio.create_task(served.callers_budget.spend(subscription, cost))
             for subscription in subscriptions
             for _ in range(bucket_and_queue)
         ]

@@ -45,7 +45,7 @@ async def test_is_red_soon_enough_for_a_probe_when_something_does_not_answer(
 ) -> None:
     never = asyncio.Event()
     app.emulator.azure.faults.add(Fault(host=silent, kind="call", times=None, action=never.wait))
-    api = HealthApi(gateway_app.world)
+    api = HealthApi(gateway_app.current)
     answer = await asyncio.wait_for(api.health(asked("GET", "health")), 5)
     never.set()
     assert answer.status_code == 503

@@ -19,14 +19,14 @@ from gateway_tokens.destinations import open_destination
 from gateway_tokens.errors import AzureError, SweepFailed
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.issuing import TokenRequest, issue_for
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepStore
 from gateway_tokens.renewal.report import Row
 from gateway_tokens.renewal.run import keep_and_remember, remembered, renew_now, sweep, terms_of
 from gateway_tokens.renewal.service import unit_of
 from gateway_tokens.tokens import GatewayRef
-from tests.adapters.destination_places import NOW, SUBSCRIPTION, a_world
-from tests.adapters.destination_places import World as Places
+from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
+from tests.adapters.destination_places import Surroundings as Places
 from tests.infra.digests import roles
 
 SHIPPED = sorted(
@@ -59,7 +59,7 @@ def document(places: Places) -> str:
 @pytest.fixture
 async def places() -> AsyncIterator[Places]:
     """An API Management service, a vault and a cluster, all of them refusing what is not granted."""
-    async with a_world() as made:
+    async with surroundings_of() as made:
         made.emulator.azure.clock = lambda: NOW
         made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
         made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
@@ -67,7 +67,7 @@ async def places() -> AsyncIterator[Places]:
         yield made
 
 
-def world_of(places: Places) -> World:
+def world_of(places: Places) -> App:
     settings = read_settings(
         {
             **places.emulator.settings(),
@@ -77,7 +77,7 @@ def world_of(places: Places) -> World:
         }
     )
     minutes, callers = count(), CallersBudget()
-    return World(
+    return App(
         settings=settings,
         clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)),
         gateways=ArmGateways(places.azure, places.azure.budget),
@@ -91,18 +91,18 @@ def world_of(places: Places) -> World:
     )
 
 
-async def everything_the_app_does(world: World) -> list[Row]:
+async def everything_the_app_does(app: App) -> list[Row]:
     """Issue for a caller, sweep, renew on demand, and restart what did not pick its token up."""
     ref = GatewayRef("contoso", "edge-01")
-    rows = [*(await sweep(world)).rows]
-    unit = unit_of("contoso", world.settings.estate.services["contoso"], "edge-01")
+    rows = [*(await sweep(app)).rows]
+    unit = unit_of("contoso", app.settings.estate.services["contoso"], "edge-01")
     assert unit is not None
-    rows += (await renew_now(world, unit, "somebody")).rows
-    record = await remembered(world)
-    terms = replace(terms_of(world, record), picked_up=False)
-    rows += (await keep_and_remember(world, unit, terms, record)).rows
+    rows += (await renew_now(app, unit, "somebody")).rows
+    record = await remembered(app)
+    terms = replace(terms_of(app, record), picked_up=False)
+    rows += (await keep_and_remember(app, unit, terms, record)).rows
     request = TokenRequest(ref, None, None, None)
-    await issue_for(Caller(function_key=True), request, world.settings.estate, world.gateways, world.clock())
+    await issue_for(Caller(function_key=True), request, app.settings.estate, app.gateways, app.clock())
     return rows
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tests.simulation.estate import Profile, profile_of
+from tests.simulation.sky import SimulatedPlace, Sky
 from tests.simulation.weather import HARMLESS
-from tests.simulation.world import SimulatedPlace, Sky
 
 HOUR = timedelta(hours=1)
 _RENEWAL = {"not_stored", "expired", "little_left", "in_renewal_window"}

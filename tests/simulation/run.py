@@ -12,8 +12,8 @@ from gateway_tokens.errors import AzureError
 from gateway_tokens.renewal.run import sweep
 from tests.simulation.estate import estate_of
 from tests.simulation.judge import Judge, Line, Verdict
+from tests.simulation.sky import Sky
 from tests.simulation.weather import Weather
-from tests.simulation.world import Sky
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ async def simulate(*, days: int, gateways: int, seed: int) -> Simulated:
             continue
         sweeps += 1
         with _listening() as log, suppress(AzureError):
-            await sweep(sky.world())
+            await sweep(sky.app())
         judge.hear(log.lines)
         reasons.update(line.reason for line in log.lines if line.outcome == "renewed")
     sky.now = BEGIN + timedelta(days=days)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway_tokens.errors import AzureUnavailable, EventInvalid, SettingsInvalid, SweepFailed
 from gateway_tokens.renewal.background import MOST_DEQUEUES, Background
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from tests.renewal_estate import CONTOSO, DAY, NOW, OUTAGE, Estate, a_token, contoso, lines
 
 
@@ -24,7 +24,7 @@ def an_event(gateway: str = "edge-01") -> dict[str, object]:
 
 
 def background(estate: Estate) -> Background:
-    return Background(lambda: estate.world)
+    return Background(lambda: estate.app)
 
 
 class TestTheTimer:
@@ -67,7 +67,7 @@ class TestTheTimer:
         assert (len(found), len(set(found))) == (7, 2)
 
     async def test_says_what_is_wrong_with_the_settings(self) -> None:
-        def broken() -> World:
+        def broken() -> App:
             raise SettingsInvalid([])
 
         with pytest.raises(SettingsInvalid):

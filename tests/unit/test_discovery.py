@@ -22,7 +22,7 @@ async def found(estate: Estate) -> list[Unit | Row]:
         await asyncio.sleep(0)
         units.append(unit)
 
-    await for_each_gateway(estate.world, None, {}, one)
+    await for_each_gateway(estate.app, None, {}, one)
     return units
 
 
@@ -46,7 +46,7 @@ async def test_cancelling_the_search_leaves_nothing_running() -> None:
     async def never(_: Unit | Row) -> None:
         await asyncio.Event().wait()
 
-    search = asyncio.create_task(for_each_gateway(of_many(200).world, None, {}, never))
+    search = asyncio.create_task(for_each_gateway(of_many(200).app, None, {}, never))
     for _ in range(300):  # until every turn is taken
         await asyncio.sleep(0)
     search.cancel()
@@ -55,7 +55,7 @@ async def test_cancelling_the_search_leaves_nothing_running() -> None:
 
 
 def test_a_gateway_is_not_a_unit_of_work_unless_a_rule_delivers_its_token() -> None:
-    service = of_many(1).world.settings.estate.services["contoso"]
+    service = of_many(1).app.settings.estate.services["contoso"]
     assert unit_of("contoso", service, "edge-001") is not None
     assert unit_of("contoso", service, "lab-01") is None
     assert unit_of("contoso", service, "bare") is None

@@ -44,7 +44,7 @@ def an_event(kind: EventKind = EventKind.TOKEN_NEAR_EXPIRY, **more: Any) -> Gate
 async def react(estate: Estate, *events: GatewayEvent) -> None:
     reactions = Reactions()
     for event in events or (an_event(),):
-        await reactions.react(estate.world, event)
+        await reactions.react(estate.app, event)
 
 
 class TestAnOldLedger:
@@ -184,7 +184,7 @@ class TestBursts:
         reactions = Reactions()
         with caplog.at_level(logging.INFO):
             events = [an_event(instance=f"pod-{number}") for number in range(20)]
-            await asyncio.gather(*(reactions.react(estate.world, event) for event in events))
+            await asyncio.gather(*(reactions.react(estate.app, event) for event in events))
         assert len(estate.gateways.issued) == 1
         assert (len(lines(caplog, "event.taken")), len(lines(caplog, "event.folded"))) == (1, 19)
 

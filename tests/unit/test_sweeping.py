@@ -52,7 +52,7 @@ def two_services(
 
 async def swept(estate: Estate) -> dict[str, Outcome | None]:
     """Outcomes by gateway, of all but fresh rows."""
-    return {str(row.ref): row.outcome for row in (await sweep(estate.world)).rows}
+    return {str(row.ref): row.outcome for row in (await sweep(estate.app)).rows}
 
 
 class TestWhichGateways:
@@ -72,7 +72,7 @@ class TestWhichGateways:
             "edge-02": kept("own", lifetime="P7D"),
         }
         estate = two_services(rules, ("edge-01", "edge-02", "lab-01"))
-        await sweep(estate.world)
+        await sweep(estate.app)
         assert set(estate.places) == {"edge-edge-01", "own", "all-lab-01", "fabrikam-plant-a"}
         assert {gateway: expiry for gateway, _, expiry in estate.gateways.issued} == {
             "edge-01": IN_30_DAYS,
@@ -95,39 +95,39 @@ class TestWhichGateways:
 
     async def test_a_new_one_is_picked_up_by_the_next_sweep(self) -> None:
         estate = two_services()
-        await sweep(estate.world)
+        await sweep(estate.app)
         estate.gateways.estate[CONTOSO] = ("edge-01", "edge-02", "edge-03")
         assert await swept(estate) == {"contoso/edge-03": Outcome.RENEWED}
 
     async def test_a_deleted_one_that_a_pattern_named_drops_out_with_one_note(self) -> None:
         estate = two_services()
-        await sweep(estate.world)
+        await sweep(estate.app)
         estate.gateways.estate[CONTOSO] = ("edge-01",)
-        report = await sweep(estate.world)
+        report = await sweep(estate.app)
         (row,) = (row for row in report.rows if row.outcome is Outcome.GONE)
         assert (row.ref, row.reason) == (GatewayRef("contoso", "edge-02"), Reason.GATEWAY_GONE)
         assert (report.failed, report.at_risk) == (0, 0)
-        assert (await sweep(estate.world)).counts == {"fresh": 2}
+        assert (await sweep(estate.app)).counts == {"fresh": 2}
 
     async def test_a_deleted_one_that_the_settings_name_is_noted_once_in_each_sweep(self) -> None:
         estate = two_services({"edge-01": kept(), "edge-02": kept()})
-        await sweep(estate.world)
+        await sweep(estate.app)
         estate.gateways.estate[CONTOSO] = ("edge-01",)
-        assert (await sweep(estate.world)).counts["gone"] == 1
-        assert (await sweep(estate.world)).counts["gone"] == 1
+        assert (await sweep(estate.app)).counts["gone"] == 1
+        assert (await sweep(estate.app)).counts["gone"] == 1
 
     async def test_none_is_noted_as_deleted_while_its_service_cannot_be_listed(self) -> None:
         estate = two_services()
-        await sweep(estate.world)
+        await sweep(estate.app)
         estate.gateways.unlisted = {CONTOSO: OUTAGE}
         estate.gateways.estate[CONTOSO] = ("edge-01",)
-        assert Outcome.GONE not in (await sweep(estate.world)).counts
+        assert Outcome.GONE not in (await sweep(estate.app)).counts
         assert "contoso/edge-02" in estate.sweeps.record.gateways
 
     async def test_none_is_noted_as_deleted_by_a_sweep_of_a_part(self) -> None:
         estate = two_services()
-        await sweep(estate.world)
-        report = await sweep(estate.world, Only(lambda ref: ref.service == "fabrikam"), complete=False)
+        await sweep(estate.app)
+        report = await sweep(estate.app, Only(lambda ref: ref.service == "fabrikam"), complete=False)
         assert report.counts == {"fresh": 1}
 
     async def test_a_deleted_one_that_the_settings_name_drops_out_with_a_note(
@@ -135,7 +135,7 @@ class TestWhichGateways:
     ) -> None:
         estate = two_services({"edge-01": kept(), "EDGE-02": kept()}, ("edge-02",))
         with caplog.at_level(logging.INFO):
-            report = await sweep(estate.world)
+            report = await sweep(estate.app)
         (row,) = (row for row in report.rows if row.outcome is Outcome.GONE)
         assert (row.ref, row.reason) == (GatewayRef("contoso", "edge-01"), Reason.GATEWAY_GONE)
         assert (report.failed, report.at_risk) == (0, 0)
@@ -145,7 +145,7 @@ class TestWhichGateways:
 
     async def test_only_those_that_are_permitted(self) -> None:
         estate = two_services({"*": kept(), "edge-09": kept()})
-        report = await sweep(estate.world, Only(lambda ref: ref.gateway == "edge-02"), complete=False)
+        report = await sweep(estate.app, Only(lambda ref: ref.gateway == "edge-02"), complete=False)
         assert [str(row.ref) for row in report.rows] == ["contoso/edge-02"]
 
 
@@ -159,7 +159,7 @@ class TestAServiceThatCannotBeListed:
     ) -> None:
         estate = two_services(contosos=())
         estate.gateways.unlisted = {CONTOSO: error}
-        report = await sweep(estate.world)
+        report = await sweep(estate.app)
         row = next(row for row in report.rows if row.reason is Reason.NOT_LISTED)
         assert (str(row.ref), row.outcome, row.code, row.place) == (
             "contoso/*",
@@ -177,21 +177,21 @@ class TestAServiceThatCannotBeListed:
         estate.gateways.estate[CONTOSO] = ()
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
         estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
-        report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
+        report = await sweep(estate.app, Only(lambda ref: ref.service == "contoso"))
         assert dict(report.counts) == {Outcome.FRESH: 1, Outcome.FAILED: 1}
 
     async def test_has_those_kept_that_were_listed_before_it_broke_off_and_none_twice(self) -> None:
         estate = two_services({"edge-01": kept(), "edge-02": kept(), "*": kept()}, ("EDGE-01", "edge-03"))
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
         estate.deliver("contoso-edge-02", a_token(NOW + 20 * DAY, "edge-02"), "contoso-apim/edge-02")
-        report = await sweep(estate.world, Only(lambda ref: ref.service == "contoso"))
+        report = await sweep(estate.app, Only(lambda ref: ref.service == "contoso"))
         assert sorted(gateway for gateway, _, _ in estate.gateways.issued) == ["EDGE-01", "edge-03"]
         assert dict(report.counts) == {Outcome.RENEWED: 2, Outcome.FRESH: 1, Outcome.FAILED: 1}
 
     async def test_is_at_risk_only_when_it_cannot_be_listed_for_three_sweeps(self) -> None:
         estate = two_services()
         estate.gateways.unlisted = {CONTOSO: UNREACHABLE}
-        assert [(await sweep(estate.world)).at_risk for _ in range(4)] == [0, 0, 1, 1]
+        assert [(await sweep(estate.app)).at_risk for _ in range(4)] == [0, 0, 1, 1]
 
     async def test_keeps_what_is_known_of_its_troubles_and_no_others(self) -> None:
         estate = two_services(contosos=())
@@ -203,7 +203,7 @@ class TestAServiceThatCannotBeListed:
                 "fabrikam/plant-z -> https://memory.example/secrets/fabrikam-plant-z": trouble,
             }
         )
-        await sweep(estate.world)
+        await sweep(estate.app)
         assert (
             estate.sweeps.record.troubles["contoso/edge-07 -> https://memory.example/secrets/contoso-edge-07"]
             == trouble
@@ -218,14 +218,14 @@ class TestHowManyAtATime:
     async def test_never_more_than_the_limit_and_no_fewer_while_there_is_work(self) -> None:
         names = [f"edge-{number:03}" for number in range(5 * CONCURRENCY)]
         estate = two_services(contosos=names, fabrikams=[f"plant-{number}" for number in range(40)])
-        report = await sweep(estate.world)
+        report = await sweep(estate.app)
         assert report.counts[Outcome.RENEWED] == 5 * CONCURRENCY + 40
         assert estate.gateways.most == CONCURRENCY
 
     async def test_progress_is_told_every_hundred_rows(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = two_services(contosos=[f"edge-{number:03}" for number in range(250)])
         with caplog.at_level(logging.INFO):
-            await sweep(estate.world)
+            await sweep(estate.app)
         assert [(line["rows"], line["failed"]) for line in lines(caplog, "sweep.progress")] == [
             (100, 0),
             (200, 0),
@@ -236,7 +236,7 @@ class TestWhatIsRemembered:
     async def test_when_it_ran_what_it_counted_and_when_risk_begins(self) -> None:
         estate = two_services()
         estate.clock.now = NOW + MINUTE
-        await sweep(estate.world)
+        await sweep(estate.app)
         record = estate.sweeps.record
         assert (record.started_at, record.completed_at) == (NOW + MINUTE, NOW + MINUTE)
         assert (record.counts, record.troubles) == ({"renewed": 3}, {})
@@ -247,7 +247,7 @@ class TestWhatIsRemembered:
         estate.place("contoso-edge-01").failing = {"write": OUTAGE}
         for hours in range(3):
             estate.clock.now = NOW + hours * HOUR
-            await sweep(estate.world)
+            await sweep(estate.app)
         trouble = estate.sweeps.record.troubles[FIRST]
         assert (trouble.failures, trouble.last_failure, trouble.code) == (
             3,
@@ -261,7 +261,7 @@ class TestWhatIsRemembered:
         estate.deliver("contoso-edge-01", a_token(NOW + 9 * DAY)).failing = {"write": OUTAGE}
         for hours in range(8):
             estate.clock.now = NOW + hours * HOUR
-            (row,) = (await sweep(estate.world)).rows
+            (row,) = (await sweep(estate.app)).rows
             assert (row.outcome, row.failures) == (Outcome.FAILED, hours + 1)
 
     async def test_a_trouble_is_forgotten_once_the_row_is_well(self) -> None:
@@ -272,7 +272,7 @@ class TestWhatIsRemembered:
                 "contoso/other -> https://memory.example/secrets/contoso-other": a_trouble(),
             }
         )
-        await sweep(estate.world)
+        await sweep(estate.app)
         assert estate.sweeps.record.troubles == {}
 
     async def test_a_sweep_of_a_part_settles_only_what_it_saw_and_does_not_count_as_complete(self) -> None:
@@ -284,7 +284,7 @@ class TestWhatIsRemembered:
                 "contoso/other -> https://memory.example/secrets/contoso-other": a_trouble(),
             },
         )
-        await sweep(estate.world, complete=False)
+        await sweep(estate.app, complete=False)
         assert estate.sweeps.record == replace(
             before, troubles={"contoso/other -> https://memory.example/secrets/contoso-other": a_trouble()}
         )
@@ -296,7 +296,7 @@ class TestWhatIsRemembered:
     async def test_a_record_that_cannot_be_read_stops_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()
         estate.sweeps.failing = {"load": OUTAGE}
-        assert (await sweep(estate.world)).counts[Outcome.RENEWED] == 1
+        assert (await sweep(estate.app)).counts[Outcome.RENEWED] == 1
         (line,) = lines(caplog, "sweep.record_unreadable")
         assert (line["code"], line["level"]) == ("azure_unavailable", "ERROR")
 
@@ -306,7 +306,7 @@ class TestWhatIsRemembered:
         estate = two_services()
         estate.sweeps.failing = {"update": OUTAGE}
         with caplog.at_level(logging.INFO), pytest.raises(AzureUnavailable):
-            await sweep(estate.world)
+            await sweep(estate.app)
         assert all(place.value for place in estate.places.values())
         assert len(lines(caplog, "sweep.completed")) == 1
 
@@ -316,7 +316,7 @@ class TestLines:
         estate = contoso()
         estate.deliver("contoso-edge-01", a_token(NOW + 8 * DAY))
         with caplog.at_level(logging.INFO):
-            await sweep(estate.world)
+            await sweep(estate.app)
         (line,) = lines(caplog, "sweep.row")
         assert line == {
             "event": "sweep.row",
@@ -338,7 +338,7 @@ class TestLines:
         estate = contoso()
         estate.place("contoso-edge-01").failing = {"write": OUTAGE}
         with caplog.at_level(logging.INFO):
-            await sweep(estate.world)
+            await sweep(estate.app)
         (line,) = lines(caplog, "sweep.row")
         assert (line["level"], line["code"], line["error"]) == ("ERROR", "azure_unavailable", str(OUTAGE))
         assert (line["atRisk"], "hoursLeft" in line) == (True, False)
@@ -349,7 +349,7 @@ class TestLines:
     ) -> None:
         estate = contoso()
         estate.deliver("contoso-edge-01", a_token(NOW + 26 * HOUR)).failing = {"write": OUTAGE}
-        await sweep(estate.world)
+        await sweep(estate.app)
         (line,) = lines(caplog, "sweep.row")
         assert (line["atRisk"], line["hoursLeft"]) == (True, 26)
 
@@ -358,7 +358,7 @@ class TestLines:
     ) -> None:
         estate = two_services()
         with caplog.at_level(logging.INFO):
-            await sweep(estate.world)
+            await sweep(estate.app)
         found = [(line["subscription"], line["rows"]) for line in lines(caplog, "sweep.subscription")]
         assert found == [(CONTOSO.subscription_id, 3), (FABRIKAM.subscription_id, 3)]
 
@@ -366,7 +366,7 @@ class TestLines:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO):
-            await sweep(two_services().world, complete=False)
+            await sweep(two_services().app, complete=False)
         assert lines(caplog, "sweep.subscription") == []
 
     async def test_a_sweep_has_stable_names(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -374,7 +374,7 @@ class TestLines:
         estate.place("fabrikam-plant-a").failing = {"write": OUTAGE}
         estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         with caplog.at_level(logging.INFO):
-            await sweep(estate.world)
+            await sweep(estate.app)
         (line,) = lines(caplog, "sweep.completed")
         assert line == {
             "event": "sweep.completed",
@@ -394,7 +394,7 @@ class TestLines:
 
     async def test_hold_no_token(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.DEBUG):
-            await sweep(two_services().world)
+            await sweep(two_services().app)
         assert "&2026" not in caplog.text
 
 
@@ -403,7 +403,7 @@ class TestPlan:
         estate = two_services({"*": kept(), "edge-09": kept()})
         estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         shown: list[Row] = []
-        await plan(estate.world, None, shown.append)
+        await plan(estate.app, None, shown.append)
         assert {str(row.ref): row.reason for row in shown} == {
             "contoso/edge-01": Reason.FRESH,
             "contoso/edge-02": Reason.NOT_STORED,
@@ -415,5 +415,5 @@ class TestPlan:
 
     async def test_shows_only_what_is_permitted(self) -> None:
         shown: list[Row] = []
-        await plan(two_services().world, Only(lambda ref: ref.service == "fabrikam"), shown.append)
+        await plan(two_services().app, Only(lambda ref: ref.service == "fabrikam"), shown.append)
         assert [str(row.ref) for row in shown] == ["fabrikam/plant-a"]

@@ -17,7 +17,7 @@ from gateway_tokens.errors import (
     WriteConflict,
 )
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.renewal.parts import World
+from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepRecord
 from gateway_tokens.stored import Held, Label
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
@@ -93,7 +93,7 @@ class SimulatedPlace(MemoryDestination):
 
 
 class Sky:
-    """The simulated clock, Azure Resource Manager, the destinations and the sweep record. Makes the app's world."""
+    """The simulated clock, Azure Resource Manager, the destinations and the sweep record. Makes the app's app."""
 
     def __init__(self, estate: Estate, weather: Weather, now: datetime) -> None:
         self.estate, self.weather, self.now = estate, weather, now
@@ -103,7 +103,7 @@ class Sky:
         self._gateways = {name: Gateway(name) for names in estate.gateways.values() for name in names}
         self._record = SweepRecord().as_json()
 
-    def world(self) -> World:
+    def app(self) -> App:
         """What the app sees."""
 
         async def identity_works() -> None:
@@ -112,7 +112,7 @@ class Sky:
         async def signing_key(_address: str, _key_id: str) -> None:
             """Callers are not simulated."""
 
-        return World(
+        return App(
             settings=self.estate.settings,
             clock=lambda: self.now,
             gateways=self,
