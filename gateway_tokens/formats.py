@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .stored import MANAGED_BY, Label
+from .stored import MANAGED_BY, Ownership
 from .tokens import GatewayToken, Secret
 
 # The setting that the gateway's container reads its token from.
@@ -38,16 +38,16 @@ def env_file(token: GatewayToken) -> Secret:
     return Secret(f"{AUTH_SETTING}={token.header_value().reveal()}\n")
 
 
-def kubernetes_secret(token: GatewayToken, label: Label, named: SecretName) -> Secret:
+def kubernetes_secret(token: GatewayToken, ownership: Ownership, named: SecretName) -> Secret:
     """A Secret manifest in JSON, which `kubectl apply -f -` takes; by default it suits the official Helm chart.
 
-    It carries the label that the `kubernetes` destination writes, so that a sweep takes it for its own.
+    It carries the ownership that the `kubernetes` destination writes, so that a sweep takes it for its own.
     """
     metadata = {
         "name": named.name or default_secret_name(token.gateway_id),
         **({"namespace": named.namespace} if named.namespace else {}),
         "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
-        "annotations": label.annotations(token),
+        "annotations": ownership.annotations(token),
     }
     manifest = {
         "apiVersion": "v1",

@@ -13,7 +13,7 @@ from .estate.schema import Estate, Permission
 from .formats import SecretName, TokenFormat
 from .logs import log_line
 from .parsing import duration_text
-from .stored import Label, owner_of
+from .stored import Ownership, owner_of
 from .tokens import MAX_LIFETIME, GatewayRef, GatewayToken, KeyType, ServiceId, expiry_after, to_the_minute
 
 
@@ -53,7 +53,7 @@ class Issued:
     """A checked token and how it was made; `ref` has the service's name as declared."""
 
     ref: GatewayRef
-    label: Label
+    ownership: Ownership
     token: GatewayToken
 
 
@@ -64,7 +64,7 @@ def log_issued(issued: Issued, caller: object) -> None:
         caller=caller,
         service=issued.ref.service,
         gateway=issued.ref.gateway,
-        keyType=issued.label.key_type,
+        keyType=issued.ownership.key_type,
         expiry=issued.token.expiry,
         fingerprint=issued.token.fingerprint,
     )
@@ -90,8 +90,8 @@ async def issue_for(
         token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:
         raise gateway_missing(error, request.ref) from None
-    label = Label(owner_of(service.id, token.gateway_id), key_type, now)
-    return Issued(GatewayRef(name, token.gateway_id), label, token)
+    ownership = Ownership(owner_of(service.id, token.gateway_id), key_type, now)
+    return Issued(GatewayRef(name, token.gateway_id), ownership, token)
 
 
 async def issue_checked(

@@ -17,7 +17,7 @@ def owner_of(service: ServiceId, gateway: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class Ownership:
     """Kept beside a value: whose it is (`owner`, APIM service name/gateway), which key signed it, and since when."""
 
     owner: str
@@ -40,8 +40,8 @@ class Label:
         return {f"{MANAGED_BY}/{name}": value for name, value in self.tags(token).items()}
 
     @classmethod
-    def from_annotations(cls, annotations: Mapping[str, str]) -> Label | None:
-        """The label in a Kubernetes object's annotations, or None."""
+    def from_annotations(cls, annotations: Mapping[str, str]) -> Ownership | None:
+        """The ownership in a Kubernetes object's annotations, or None."""
         ours = {
             n.removeprefix(f"{MANAGED_BY}/"): v
             for n, v in annotations.items()
@@ -50,8 +50,8 @@ class Label:
         return cls.from_tags(ours)
 
     @classmethod
-    def from_tags(cls, tags: Mapping[str, str] | None) -> Label | None:
-        """The label, or None when the tags are not this app's or cannot be read."""
+    def from_tags(cls, tags: Mapping[str, str] | None) -> Ownership | None:
+        """The ownership, or None when the tags are not this app's or cannot be read."""
         if not tags or tags.get("managed-by") != MANAGED_BY:
             return None
         try:
@@ -62,16 +62,16 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredToken:
     """What a destination holds now.
 
-    `token` is None when there is a value but no token in it; `label` is None when this app did not write it.
+    `token` is None when there is a value but no token in it; `ownership` is None when this app did not write it.
     `version` guards a write against somebody else's. `restart_due`: the gateway's workload has not been
     restarted since this token arrived, as far as the destination can tell.
     """
 
     token: GatewayToken | None
-    label: Label | None
+    ownership: Ownership | None
     version: str = ""
     restart_due: bool = False
 

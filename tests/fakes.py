@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import Held, Label, token_in
+from gateway_tokens.stored import Ownership, StoredToken, token_in
 from gateway_tokens.tokens import GatewayToken
 
 
@@ -35,19 +35,21 @@ class MemoryDestination:
     def restarts(self) -> bool:
         return self.restartable
 
-    async def read(self) -> Held | None:
+    async def read(self) -> StoredToken | None:
         self._call("read")
         if self.value is None:
             return None
-        token, label = token_in(self.value), Label.from_tags(self.tags)
-        due = self.restartable and token is not None and label is not None
-        return Held(token, label, str(self._version), due and self.running != (token and token.fingerprint))
+        token, ownership = token_in(self.value), Ownership.from_tags(self.tags)
+        due = self.restartable and token is not None and ownership is not None
+        return StoredToken(
+            token, ownership, str(self._version), due and self.running != (token and token.fingerprint)
+        )
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         self._call("write")
-        if (held.version if held else "") != (str(self._version) if self.value is not None else ""):
+        if (stored.version if stored else "") != (str(self._version) if self.value is not None else ""):
             raise WriteConflict(self.place, "somebody wrote")
-        self.put(token.header_value().reveal(), label.tags(token))
+        self.put(token.header_value().reveal(), ownership.tags(token))
 
     async def restart(self, token: GatewayToken) -> None:
         self._call("restart")

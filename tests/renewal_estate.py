@@ -22,7 +22,7 @@ from gateway_tokens.renewal.gateway import Terms, Unit
 from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepRecord, Trouble
 from gateway_tokens.renewal.service import unit_of
-from gateway_tokens.stored import Label
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 
@@ -161,8 +161,8 @@ class Estate:
         self, name: str, token: GatewayToken, owner: str = "contoso-apim/edge-01"
     ) -> MemoryDestination:
         """Put a token into a place as this app would have, for the gateway of a service that owns it."""
-        label = Label(owner, KeyType.PRIMARY, NOW)
-        self.place(name).put(token.header_value().reveal(), label.tags(token))
+        ownership = Ownership(owner, KeyType.PRIMARY, NOW)
+        self.place(name).put(token.header_value().reveal(), ownership.tags(token))
         return self.places[name]
 
     def unit(self, gateway: str = "edge-01") -> Unit:

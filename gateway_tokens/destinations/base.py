@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, StringConstraints
 
-from gateway_tokens.stored import Held, Label, token_in
+from gateway_tokens.stored import Ownership, StoredToken, token_in
 from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -64,11 +64,11 @@ class Destination(Protocol):
     def restarts(self) -> bool:
         """Whether `restart` can do something here."""
 
-    async def read(self) -> Held | None:
+    async def read(self) -> StoredToken | None:
         """What is there, or None when nothing is."""
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
-        """Replace what `held` says was read (None: nothing was there) by the token and its label.
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
+        """Replace what `stored` says was read (None: nothing was there) by the token and its ownership.
 
         The old value stays in place when this fails. Raises WriteConflict when somebody wrote in between, where the
         place can tell.

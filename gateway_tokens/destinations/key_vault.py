@@ -13,7 +13,7 @@ from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.stored import Held, Label
+from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 
 from .base import TEMPLATE, HttpsAddress, StoredForm, filled_in
@@ -65,20 +65,20 @@ class KeyVaultDestination:
         self._spec, self._azure = spec, azure
         self._name = filled_in(spec.secret, ref)
 
-    async def read(self) -> Held | None:
+    async def read(self) -> StoredToken | None:
         """The latest version."""
         found = await self._latest()
         if found is None:
             return None
-        token, label = self._spec.form.token_in(found.value), Label.from_tags(found.properties.tags)
-        return Held(token, label, version=found.properties.version or "")
+        token, ownership = self._spec.form.token_in(found.value), Ownership.from_tags(found.properties.tags)
+        return StoredToken(token, ownership, version=found.properties.version or "")
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         """Add a version. Key Vault cannot guard a write, so the latest version is looked at just before."""
         found = await self._latest()
-        if ((found and found.properties.version) or "") != (held.version if held else ""):
+        if ((found and found.properties.version) or "") != (stored.version if stored else ""):
             raise WriteConflict(self.place, "somebody added a version. The next sweep looks at it.")
-        tags = {**((found and found.properties.tags) or {}), **label.tags(token)}
+        tags = {**((found and found.properties.tags) or {}), **ownership.tags(token)}
         if len(tags) > _MOST_TAGS:
             raise DestinationBlocked(
                 self.place, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
@@ -89,7 +89,7 @@ class KeyVaultDestination:
                 self._spec.form.of(token).reveal(),
                 content_type=CONTENT_TYPE,
                 tags=tags,
-                not_before=label.issued_at,
+                not_before=ownership.issued_at,
                 expires_on=token.expiry,
             )
 

@@ -70,12 +70,12 @@ def _in_form(issued: Issued, asked: TokenRequest) -> func.HttpResponse:
     if asked.form is TokenFormat.ENV_FILE:
         return secret_answer(env_file(token), "text/plain")
     if asked.form is TokenFormat.KUBERNETES:
-        return secret_answer(kubernetes_secret(token, issued.label, asked.secret), "application/json")
+        return secret_answer(kubernetes_secret(token, issued.ownership, asked.secret), "application/json")
     return json_answer(
         {
             "value": token.value.reveal(),
             "gatewayId": token.gateway_id,
-            "keyType": issued.label.key_type,
+            "keyType": issued.ownership.key_type,
             "expiry": written(token.expiry),
         }
     )

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from gateway_tokens.estate.schedule import FEW_SWEEPS
 from gateway_tokens.estate.schema import GatewayRule
-from gateway_tokens.stored import Held
+from gateway_tokens.stored import StoredToken
 from gateway_tokens.tokens import GatewayRef
 
 
@@ -62,9 +62,9 @@ class Observed:
     ref: GatewayRef
     row: str  # names gateway and place, stable over runs
     rule: GatewayRule
-    owner: str  # what this app's label says when the row is its own
+    owner: str  # what this app's ownership says when the row is its own
     adopt: bool
-    held: Held | None
+    stored: StoredToken | None
     interval: timedelta  # between sweeps
     renew_by: datetime | None = None  # asked for: renew what expires by then
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token
@@ -72,7 +72,7 @@ class Observed:
     @property
     def expiry(self) -> datetime | None:
         """When the token now there expires; None when none is there."""
-        return self.held.token.expiry if self.held is not None and self.held.token is not None else None
+        return self.stored.token.expiry if self.stored is not None and self.stored.token is not None else None
 
 
 # Sweeps in a row that may fail to see a token before it counts as at risk: its expiry is unknown by then.
@@ -104,41 +104,41 @@ def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
 
 
 def _not_stored(row: Observed, _: datetime) -> Decision | None:
-    if row.held is None:
+    if row.stored is None:
         return _renew(Reason.NOT_STORED, "nothing is stored yet")
     return None
 
 
 def _not_owned(row: Observed, _: datetime) -> Decision | None:
-    if row.held is None or row.adopt or row.held.label is not None:
+    if row.stored is None or row.adopt or row.stored.ownership is not None:
         return None
     said = "something this app did not write is stored there; `adopt: true` takes it over"
     return Decision(Action.REFUSE, Reason.NOT_OWNED, said)
 
 
 def _owned_by_another(row: Observed, _: datetime) -> Decision | None:
-    label = row.held.label if row.held else None
-    if label is None or row.adopt or label.owner == row.owner:
+    ownership = row.stored.ownership if row.stored else None
+    if ownership is None or row.adopt or ownership.owner == row.owner:
         return None
-    said = f"it belongs to '{label.owner}'; `adopt: true` takes it over"
+    said = f"it belongs to '{ownership.owner}'; `adopt: true` takes it over"
     return Decision(Action.REFUSE, Reason.OWNED_BY_ANOTHER, said)
 
 
 def _adopted(row: Observed, _: datetime) -> Decision | None:
-    label = row.held.label if row.held else None
-    if row.held is not None and (label is None or label.owner != row.owner):
+    ownership = row.stored.ownership if row.stored else None
+    if row.stored is not None and (ownership is None or ownership.owner != row.owner):
         return _renew(Reason.ADOPTED, "what was there is taken over")
     return None
 
 
 def _unreadable(row: Observed, _: datetime) -> Decision | None:
-    if row.held is not None and row.held.token is None:
+    if row.stored is not None and row.stored.token is None:
         return _renew(Reason.UNREADABLE, "what is stored is no token")
     return None
 
 
 def _other_gateways_token(row: Observed, _: datetime) -> Decision | None:
-    token = row.held.token if row.held else None
+    token = row.stored.token if row.stored else None
     if token is not None and not token.is_for(row.ref.gateway):
         return _renew(Reason.OTHER_GATEWAYS_TOKEN, f"what is stored is a token of '{token.gateway_id}'")
     return None
@@ -152,9 +152,11 @@ def _expired(row: Observed, now: datetime) -> Decision | None:
 
 
 def _wrong_key(row: Observed, _: datetime) -> Decision | None:
-    label = row.held.label if row.held else None
-    if label is not None and label.key_type != row.rule.key_type:
-        return _renew(Reason.WRONG_KEY, f"signed by the {label.key_type} key, wanted is {row.rule.key_type}")
+    ownership = row.stored.ownership if row.stored else None
+    if ownership is not None and ownership.key_type != row.rule.key_type:
+        return _renew(
+            Reason.WRONG_KEY, f"signed by the {ownership.key_type} key, wanted is {row.rule.key_type}"
+        )
     return None
 
 
@@ -179,7 +181,7 @@ def _in_renewal_window(row: Observed, now: datetime) -> Decision | None:
 
 
 def _not_restarted(row: Observed, _: datetime) -> Decision | None:
-    if row.held is not None and row.held.restart_due:
+    if row.stored is not None and row.stored.restart_due:
         said = "the token was delivered, but the gateway was not restarted since"
         return Decision(Action.RESTART, Reason.NOT_RESTARTED, said)
     return None

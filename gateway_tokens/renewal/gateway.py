@@ -16,7 +16,7 @@ from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import AzureNotFound, GatewayTokensError, NotOwned, NotVerified, WriteConflict
 from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
 from gateway_tokens.issuing import Gateways, Issued, gateway_missing, issue_checked, log_issued
-from gateway_tokens.stored import Held, Label, owner_of
+from gateway_tokens.stored import Ownership, StoredToken, owner_of
 from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, ServiceId, expiry_after
 
 from .checks import Action, Decision, Observed, Reason, at_risk_from, decide, due_at
@@ -76,12 +76,12 @@ class Delivery:
     async def look(self) -> Row:
         """The row as it is."""
         try:
-            held = await self._open().read()
+            stored = await self._open().read()
         except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
             row = self._unseen()
             seen = self._failed(row, error)
             return replace(seen, failures=row.failures, last_failure=row.last_failure)
-        return self._row(held, self._decide(held))
+        return self._row(stored, self._decide(stored))
 
     async def keep(self) -> Row:
         """The row brought up to date, or why not."""
@@ -94,38 +94,38 @@ class Delivery:
         row = self._unseen()
         try:
             destination = self._open()
-            held = await destination.read()
-            row = self._row(held, self._decide(held))
-            return await self._carry_out(destination, row, held)
+            stored = await destination.read()
+            row = self._row(stored, self._decide(stored))
+            return await self._carry_out(destination, row, stored)
         except Exception as error:  # noqa: BLE001 - a row that fails must not stop its neighbours
             return self._failed(row, error)
 
     def _open(self) -> Destination:
         return self._terms.destination(self._spec, self._unit.ref)
 
-    async def _carry_out(self, destination: Destination, row: Row, held: Held | None) -> Row:
+    async def _carry_out(self, destination: Destination, row: Row, stored: StoredToken | None) -> Row:
         if row.action is Action.KEEP:
             return _well(row, Outcome.FRESH)
         if row.action is Action.REFUSE:
             raise NotOwned(self._place, row.message)
-        token = await self._token() if row.action is Action.RENEW else held.token if held else None
+        token = await self._token() if row.action is Action.RENEW else stored.token if stored else None
         if token is None:
-            raise NotVerified(self._place, "what it held is gone")
+            raise NotVerified(self._place, "what it stored is gone")
         if row.action is Action.RENEW:
-            row = await self._deliver(destination, row, held, token)
+            row = await self._deliver(destination, row, stored, token)
         return row if row.outcome is Outcome.FRESH else await self._restart(destination, row, token)
 
     async def _deliver(
-        self, destination: Destination, row: Row, held: Held | None, token: GatewayToken
+        self, destination: Destination, row: Row, stored: StoredToken | None, token: GatewayToken
     ) -> Row:
-        label = Label(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
-        if _unchanged(held, token, label):
+        ownership = Ownership(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
+        if _unchanged(stored, token, ownership):
             return _well(row, Outcome.FRESH)
-        await destination.write(token, label, held)
-        stored = await destination.read()
-        if stored is None or stored.token is None or stored.token.value != token.value:
+        await destination.write(token, ownership, stored)
+        now_there = await destination.read()
+        if now_there is None or now_there.token is None or now_there.token.value != token.value:
             raise NotVerified(self._place, "what was read back is not the token that was written")
-        done = replace(_well(row, Outcome.RENEWED), new_expiry=token.expiry, key_type=label.key_type)
+        done = replace(_well(row, Outcome.RENEWED), new_expiry=token.expiry, key_type=ownership.key_type)
         return self._timed(done, token)
 
     async def _restart(self, destination: Destination, row: Row, token: GatewayToken) -> Row:
@@ -138,14 +138,14 @@ class Delivery:
             return self._failed(row, error, Outcome.NOT_RESTARTED)
         return row if row.outcome else _well(row, Outcome.RESTARTED)
 
-    def _decide(self, held: Held | None) -> Decision:
+    def _decide(self, stored: StoredToken | None) -> Decision:
         observed = Observed(
             ref=self._unit.ref,
             row=self._name,
             rule=self._unit.rule,
             owner=self._unit.owner,
             adopt=self._spec.adopt,
-            held=held,
+            stored=stored,
             interval=self._terms.interval,
             renew_by=self._terms.renew_by,
             picked_up=self._terms.picked_up,
@@ -166,15 +166,15 @@ class Delivery:
             last_outcome=trouble.outcome if trouble else "",
         )
 
-    def _row(self, held: Held | None, decision: Decision) -> Row:
-        label, token = (held.label, held.token) if held else (None, None)
+    def _row(self, stored: StoredToken | None, decision: Decision) -> Row:
+        ownership, token = (stored.ownership, stored.token) if stored else (None, None)
         row = replace(
             self._unseen(),
             action=decision.action,
             reason=decision.reason,
             message=decision.message,
-            key_type=label.key_type if label else None,
-            issued_at=label.issued_at if label else None,
+            key_type=ownership.key_type if ownership else None,
+            issued_at=ownership.issued_at if ownership else None,
             expiry=token.expiry if token else None,
         )
         return self._timed(row, token) if token else row
@@ -198,11 +198,14 @@ def _well(row: Row, outcome: Outcome) -> Row:
     return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
 
 
-def _unchanged(held: Held | None, token: GatewayToken, label: Label) -> bool:
+def _unchanged(stored: StoredToken | None, token: GatewayToken, ownership: Ownership) -> bool:
     """Whether writing would change nothing: tokens of one minute are alike, and stores may keep versions for ever."""
-    before = held.label if held else None
-    same_label = before is not None and (before.owner, before.key_type) == (label.owner, label.key_type)
-    return same_label and held is not None and held.token == token
+    before = stored.ownership if stored else None
+    same_label = before is not None and (before.owner, before.key_type) == (
+        ownership.owner,
+        ownership.key_type,
+    )
+    return same_label and stored is not None and stored.token == token
 
 
 async def keep(unit: Unit, terms: Terms) -> list[Row]:
@@ -231,7 +234,7 @@ async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
         )
     except AzureNotFound as error:
         raise gateway_missing(error, unit.ref) from None
-    log_issued(Issued(unit.ref, Label(unit.owner, unit.rule.key_type, now), token), terms.caller)
+    log_issued(Issued(unit.ref, Ownership(unit.owner, unit.rule.key_type, now), token), terms.caller)
     return token
 
 

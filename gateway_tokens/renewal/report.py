@@ -51,7 +51,7 @@ class Row:
     due: datetime | None = None  # when the token now there is to be renewed
     at_risk_from: datetime | None = None
     key_type: KeyType | None = None
-    issued_at: datetime | None = None  # as the place's own label says
+    issued_at: datetime | None = None  # as the place's own ownership says
     last_outcome: str = ""  # of the last run that did not end well, if that was the last one
     failures: int = 0  # in a row, this one included
     last_failure: datetime | None = None

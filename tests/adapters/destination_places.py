@@ -22,7 +22,7 @@ from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.stored import Label
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests.fakes import MemoryDestination
 from tests.stand_ins.aks import ManagedClusters
@@ -30,7 +30,7 @@ from tests.stand_ins.aks import ManagedClusters
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
-LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
 
 def a_token(expiry: datetime = datetime(2026, 3, 31, 11, 55, tzinfo=UTC), seed: str = "") -> GatewayToken:

@@ -24,9 +24,9 @@ class TestEveryDestination:
 
     async def test_holds_the_token_and_its_label_once_written(self, place: Place) -> None:
         await place.destination.write(TOKEN, LABEL, None)
-        held = await place.destination.read()
-        assert held is not None
-        assert (held.token, held.label) == (TOKEN, LABEL)
+        stored = await place.destination.read()
+        assert stored is not None
+        assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
     async def test_stores_the_value_as_the_gateway_reads_it(self, place: Place) -> None:
         await place.destination.write(TOKEN, LABEL, None)
@@ -35,9 +35,9 @@ class TestEveryDestination:
     async def test_a_second_write_replaces_the_first(self, place: Place) -> None:
         await place.destination.write(TOKEN, LABEL, None)
         await place.destination.write(NEWER, LABEL, await place.destination.read())
-        held = await place.destination.read()
-        assert held is not None
-        assert held.token == NEWER
+        stored = await place.destination.read()
+        assert stored is not None
+        assert stored.token == NEWER
 
     async def test_what_nobody_changed_reads_the_same_twice(self, place: Place) -> None:
         await place.destination.write(TOKEN, LABEL, None)
@@ -45,29 +45,29 @@ class TestEveryDestination:
 
     async def test_somebody_elses_value_has_no_label(self, place: Place) -> None:
         place.put(TOKEN.header_value().reveal())
-        held = await place.destination.read()
-        assert held is not None
-        assert (held.token, held.label, held.restart_due) == (TOKEN, None, False)
+        stored = await place.destination.read()
+        assert stored is not None
+        assert (stored.token, stored.ownership, stored.restart_due) == (TOKEN, None, False)
 
     async def test_a_value_that_is_no_token_is_there_but_holds_none(self, place: Place) -> None:
         place.put(STRANGE)
-        held = await place.destination.read()
-        assert held is not None
-        assert held.token is None
+        stored = await place.destination.read()
+        assert stored is not None
+        assert stored.token is None
 
     async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, place: Place) -> None:
         place.put(STRANGE)
         await place.destination.write(TOKEN, LABEL, await place.destination.read())
-        held = await place.destination.read()
-        assert held is not None
-        assert (held.token, held.label) == (TOKEN, LABEL)
+        stored = await place.destination.read()
+        assert stored is not None
+        assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
     async def test_a_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
         await place.destination.write(TOKEN, LABEL, None)
-        held = await place.destination.read()
+        stored = await place.destination.read()
         place.put(STRANGE)
         with pytest.raises(WriteConflict, match="somebody"):
-            await place.destination.write(NEWER, LABEL, held)
+            await place.destination.write(NEWER, LABEL, stored)
         assert place.stored() == STRANGE
 
     async def test_a_first_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
@@ -123,6 +123,6 @@ class TestEveryDestination:
     async def test_keeps_when_and_with_which_key_the_token_was_issued(self, place: Place) -> None:
         later = LABEL.__class__(LABEL.owner, LABEL.key_type, LABEL.issued_at + timedelta(days=1))
         await place.destination.write(TOKEN, later, None)
-        held = await place.destination.read()
-        assert held is not None
-        assert held.label == later
+        stored = await place.destination.read()
+        assert stored is not None
+        assert stored.ownership == later

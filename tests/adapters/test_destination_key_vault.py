@@ -49,9 +49,9 @@ async def test_a_value_in_another_form_than_the_settings_want_counts_as_no_token
     around: Surroundings,
 ) -> None:
     await opened(around, StoredForm.TOKEN).write(TOKEN, LABEL, None)
-    held = await opened(around, StoredForm.HEADER).read()
-    assert held is not None
-    assert (held.token, held.label) == (None, LABEL)
+    stored = await opened(around, StoredForm.HEADER).read()
+    assert stored is not None
+    assert (stored.token, stored.ownership) == (None, LABEL)
 
 
 async def test_keeps_the_tags_of_a_secret_that_it_takes_over(around: Surroundings) -> None:
@@ -66,12 +66,12 @@ async def test_refuses_to_drop_tags_that_do_not_fit(around: Surroundings, foreig
     tags = {f"tag-{number}": "kept" for number in range(foreign)}
     around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags=tags)
     destination = opened(around)
-    held = await destination.read()
+    stored = await destination.read()
     if not fits:
         with pytest.raises(DestinationBlocked, match="16 tags"):
-            await destination.write(TOKEN, LABEL, held)
+            await destination.write(TOKEN, LABEL, stored)
         return
-    await destination.write(TOKEN, LABEL, held)
+    await destination.write(TOKEN, LABEL, stored)
     assert len(latest(around).tags or {}) == 15
 
 

@@ -1,4 +1,4 @@
-"""A Kubernetes Secret: its key, its label, its workload's restart, and each way in which a cluster says no."""
+"""A Kubernetes Secret: its key, its ownership, its workload's restart, and each way in which a cluster says no."""
 
 import json
 from pathlib import Path
@@ -54,9 +54,9 @@ def annotations(around: Surroundings, resource: str = "deployments") -> dict[str
 
 
 async def restart_due(destination: Destination) -> bool:
-    held = await destination.read()
-    assert held is not None
-    return held.restart_due
+    stored = await destination.read()
+    assert stored is not None
+    return stored.restart_due
 
 
 @pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", "{"])
@@ -77,9 +77,9 @@ async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_o
     manifest = json.loads(kubernetes_secret(TOKEN, LABEL, SecretName()).reveal())
     name, labelled = manifest["metadata"]["name"], manifest["metadata"]
     around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
-    held = await opened(around).read()
-    assert held is not None
-    assert (held.token, held.label) == (TOKEN, LABEL)
+    stored = await opened(around).read()
+    assert stored is not None
+    assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
 
 class TestSecret:
@@ -117,17 +117,17 @@ class TestSecret:
 
     async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
-        held = await opened(around).read()
-        assert held is not None
-        assert (held.token, held.label) == (None, None)
+        stored = await opened(around).read()
+        assert stored is not None
+        assert (stored.token, stored.ownership) == (None, None)
 
     async def test_bytes_that_are_no_text_are_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {})
         manifest = around.cluster.objects.look("secrets", "default", NAME) or {}
         around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        held = await opened(around).read()
-        assert held is not None
-        assert held.token is None
+        stored = await opened(around).read()
+        assert stored is not None
+        assert stored.token is None
 
     @pytest.mark.parametrize(
         ("more", "said"),
@@ -149,10 +149,10 @@ class TestSecret:
     async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, around: Surroundings) -> None:
         destination = opened(around)
         await destination.write(TOKEN, LABEL, None)
-        held = await destination.read()
+        stored = await destination.read()
         around.emulator.azure.granted = {"get secrets", "create secrets"}
         with pytest.raises(AzureForbidden) as caught:
-            await destination.write(NEWER, LABEL, held)
+            await destination.write(NEWER, LABEL, stored)
         assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.place)
 
     async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:

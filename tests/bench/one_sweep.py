@@ -12,7 +12,7 @@ from gateway_tokens.renewal.run import sweep
 
 
 def peak_mib() -> float:
-    """The most memory this process has held. Linux counts `getrusage` from before exec, so its own count first."""
+    """The most memory this process has stored. Linux counts `getrusage` from before exec, so its own count first."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

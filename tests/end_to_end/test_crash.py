@@ -17,7 +17,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.renewal.report import SweepReport
 from gateway_tokens.renewal.run import sweep
-from gateway_tokens.stored import Label, token_in
+from gateway_tokens.stored import Ownership, token_in
 from gateway_tokens.tokens import KeyType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,10 +76,13 @@ def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     made = service.add_gateway("edge-01")
     now = datetime.now(UTC)
     value = f"GatewayKey {made.token('primary', now + timedelta(days=5))}"
-    token, label = token_in(value), Label("contoso-apim/edge-01", KeyType.PRIMARY, now - timedelta(days=25))
+    token, ownership = (
+        token_in(value),
+        Ownership("contoso-apim/edge-01", KeyType.PRIMARY, now - timedelta(days=25)),
+    )
     assert token is not None
     for vault in VAULTS:
-        emulator.azure.vault(vault).set("edge-01-token", value, now, tags=label.tags(token))
+        emulator.azure.vault(vault).set("edge-01-token", value, now, tags=ownership.tags(token))
     return made
 
 

@@ -24,7 +24,7 @@ from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.formats import SecretName, TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued
-from gateway_tokens.stored import Label
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests import estate, front_door
 from tests.callers import bearer
@@ -300,16 +300,16 @@ async def test_refusals_and_bad_requests_show_nothing_of_the_callers_secrets(det
 async def test_no_value_that_holds_a_token_prints_it(detector: Detector) -> None:
     answer = await front_door.generate_token(body={"lifetime": "P1D"})
     token = GatewayToken.parse(front_door.document(answer)["value"])
-    label = Label("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY)
+    ownership = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY)
     holders: list[object] = [
         token,
         token.value,
         token.header_value(),
         env_file(token),
-        kubernetes_secret(token, label, SecretName()),
-        Issued(GatewayRef("contoso", "edge-01"), label, token),
+        kubernetes_secret(token, ownership, SecretName()),
+        Issued(GatewayRef("contoso", "edge-01"), ownership, token),
     ]
-    detector.assert_silent(*(text for held in holders for text in (repr(held), str(held), f"{held}")))
+    detector.assert_silent(*(text for stored in holders for text in (repr(stored), str(stored), f"{stored}")))
 
 
 async def test_the_settings_and_what_is_made_of_them_print_no_secret(

@@ -72,12 +72,12 @@ async def assert_consistent(app: App, service: Service, reports: list[SweepRepor
     (rule,) = app.settings.estate.services["contoso"].gateways.values()
     for name in GATEWAYS:
         for spec in rule.destinations:
-            held = await app.destination(spec, GatewayRef("contoso", name)).read()
-            assert held is not None
-            assert held.token is not None
-            assert held.label is not None
-            assert held.label.owner == f"contoso-apim/{name}"
-            assert service.gateways[name].accepts(held.token.value.reveal(), now + timedelta(days=29))
+            stored = await app.destination(spec, GatewayRef("contoso", name)).read()
+            assert stored is not None
+            assert stored.token is not None
+            assert stored.ownership is not None
+            assert stored.ownership.owner == f"contoso-apim/{name}"
+            assert service.gateways[name].accepts(stored.token.value.reveal(), now + timedelta(days=29))
 
 
 async def test_two_sweeps_with_the_same_tokens(

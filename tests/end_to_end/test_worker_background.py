@@ -74,8 +74,8 @@ class TestTheTimer:
         past_due: bool,  # noqa: FBT001 - a table's column
     ) -> None:
         assert await worker.invoke_timer("renew_on_schedule", past_due=past_due) == Result(ok=True)
-        assert app.held("edge-01").startswith("GatewayKey edge-01&")
-        assert app.held("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
+        assert app.stored("edge-01").startswith("GatewayKey edge-01&")
+        assert app.stored("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
         assert app.record()["completedAt"]
 
     async def test_fails_loudly_after_the_last_row_and_tells_telemetry_how_many(
@@ -88,10 +88,10 @@ class TestTheTimer:
         result = await worker.invoke_timer("renew_on_schedule")
         assert not result.ok
         assert result.exception_text.startswith("SweepFailed: 1 of 3 rows failed; the others are done.")
-        assert (app.held("edge-01") != "", app.held("plant-a", "fabrikam")) == (True, old)
+        assert (app.stored("edge-01") != "", app.stored("plant-a", "fabrikam")) == (True, old)
         assert app.record()["counts"] == {"failed": 1, "renewed": 2}
         said = result.exception_text + result.stack_trace
-        for value in (old, app.held("edge-01"), app.held("edge-02")):
+        for value in (old, app.stored("edge-01"), app.stored("edge-02")):
             assert value.rpartition("&")[2] not in said
 
     async def test_works_again_once_what_was_broken_is_mended(
@@ -129,8 +129,8 @@ class TestTheQueue:
             "base64": base64.b64encode(body.encode()).decode(),
         }
         assert await worker.invoke_queue("take_event", sent[form]) == Result(ok=True)
-        assert app.held("edge-01").startswith("GatewayKey edge-01&")
-        assert app.held("edge-02") == ""
+        assert app.stored("edge-01").startswith("GatewayKey edge-01&")
+        assert app.stored("edge-02") == ""
 
     async def test_folds_a_burst(self, worker: WorkerRuntime, app: RenewalApp) -> None:
         body = expired()

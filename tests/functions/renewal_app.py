@@ -74,7 +74,7 @@ class RenewalApp:
         )
         return value
 
-    def held(self, gateway: str, service: str = "contoso") -> str:
+    def stored(self, gateway: str, service: str = "contoso") -> str:
         """What the gateway's secret holds; empty while there is none."""
         secret = self.emulator.azure.vault(service).secret(f"{gateway}-token")
         return secret.latest.value if secret else ""

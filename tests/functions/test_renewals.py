@@ -70,16 +70,16 @@ class TestListGateways:
         assert body["service"] == "contoso"
         first, second, left_alone = body["gateways"]
         assert [one["gatewayId"] for one in body["gateways"]] == ["edge-01", "edge-02", "lab-01"]
-        (held,), (empty,) = first["destinations"], second["destinations"]
+        (stored,), (empty,) = first["destinations"], second["destinations"]
         assert left_alone["destinations"] == []
         assert (empty["reason"], empty["action"], empty["expiry"]) == ("not_stored", "renew", None)
-        assert (held["reason"], held["action"], held["keyType"]) == ("fresh", "keep", "primary")
-        assert (held["consecutiveFailures"], held["lastFailure"], held["error"]) == (0, None, None)
-        assert held["destination"] == f"{app.emulator.vault_url('contoso')}/secrets/edge-01-token"
-        assert 20 * 86_400 - 120 < held["secondsLeft"] <= 20 * 86_400
-        assert re.fullmatch(INSTANT, held["expiry"])
-        assert re.fullmatch(INSTANT, held["nextRenewal"])
-        assert held["nextRenewal"] < held["expiry"]
+        assert (stored["reason"], stored["action"], stored["keyType"]) == ("fresh", "keep", "primary")
+        assert (stored["consecutiveFailures"], stored["lastFailure"], stored["error"]) == (0, None, None)
+        assert stored["destination"] == f"{app.emulator.vault_url('contoso')}/secrets/edge-01-token"
+        assert 20 * 86_400 - 120 < stored["secondsLeft"] <= 20 * 86_400
+        assert re.fullmatch(INSTANT, stored["expiry"])
+        assert re.fullmatch(INSTANT, stored["nextRenewal"])
+        assert stored["nextRenewal"] < stored["expiry"]
 
     async def test_names_the_same_fields_for_every_destination(self, app: RenewalApp) -> None:
         app.hold("edge-01", 20 * DAY)
@@ -172,7 +172,7 @@ class TestRenew:
         answer = await renew("EDGE-01")
         (row,) = document(answer)["listed"]
         assert (answer.status_code, row["gatewayId"], row["outcome"]) == (200, "edge-01", "renewed")
-        assert app.held("edge-01")
+        assert app.stored("edge-01")
 
     async def test_renews_one_gateway_though_it_is_fresh(self, app: RenewalApp) -> None:
         before = app.hold("edge-01", 20 * DAY)
@@ -185,15 +185,15 @@ class TestRenew:
             "forced",
             "renewed",
         )
-        assert app.held("edge-01") != before
+        assert app.stored("edge-01") != before
         assert row["expiry"] > row["oldExpiry"]
-        assert app.held("edge-02") == ""
+        assert app.stored("edge-02") == ""
 
     async def test_gives_a_token_that_the_gateway_can_sign_in_with(self, app: RenewalApp) -> None:
         await renew()
         gateway = app.services["contoso"].gateway("edge-01")
         assert gateway is not None
-        assert gateway.accepts(app.held("edge-01").removeprefix("GatewayKey "), datetime.now(UTC))
+        assert gateway.accepts(app.stored("edge-01").removeprefix("GatewayKey "), datetime.now(UTC))
 
     async def test_is_not_held_back_by_earlier_failures_and_settles_them(self, app: RenewalApp) -> None:
         app.hold("edge-01", 8 * DAY)
@@ -221,7 +221,7 @@ class TestRenew:
             await renew()
         (line,) = lines(caplog, "sweep.row")
         assert (line["gateway"], line["outcome"]) == ("edge-01", "renewed")
-        assert app.held("edge-01").rpartition("&")[2] not in caplog.text
+        assert app.stored("edge-01").rpartition("&")[2] not in caplog.text
 
     @pytest.mark.parametrize(
         ("service", "gateway", "status", "code"),
@@ -326,8 +326,8 @@ class TestSweep:
             "contoso/edge-02": "in_renewal_window",
             "fabrikam/plant-a": "not_stored",
         }
-        assert app.held("edge-01") == fresh
-        assert app.held("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
+        assert app.stored("edge-01") == fresh
+        assert app.stored("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
 
     async def test_issues_nothing_the_second_time(self, app: RenewalApp) -> None:
         await run()
@@ -341,7 +341,7 @@ class TestSweep:
         assert (answer.status_code, document(answer)["code"]) == (502, "sweep_failed")
         assert document(answer)["report"]["counts"] == {"failed": 1, "renewed": 2}
         assert listed(answer)["fabrikam/plant-a"]["code"] == "azure_forbidden"
-        assert app.held("edge-01")
+        assert app.stored("edge-01")
 
     async def test_is_remembered_when_the_caller_may_renew_everything(self, app: RenewalApp) -> None:
         app.configure([rule("contoso/*"), rule("fabrikam/*")])
@@ -363,7 +363,7 @@ class TestSweep:
     async def test_renews_only_what_the_caller_may_renew(self, app: RenewalApp) -> None:
         app.configure([rule("contoso/edge-02"), rule("*/*", allow=("read", "issue"))])
         assert set(listed(await run())) == {"contoso/edge-02"}
-        assert (app.held("edge-01"), app.held("plant-a", "fabrikam")) == ("", "")
+        assert (app.stored("edge-01"), app.stored("plant-a", "fabrikam")) == ("", "")
 
     @pytest.mark.usefixtures("app")
     async def test_says_in_the_log_who_asked(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -398,7 +398,7 @@ class TestSweep:
         app.emulator.azure.faults.add(Fault(host="blob", method="PUT", status=403, times=None))
         answer = await run()
         assert (answer.status_code, document(answer)["code"]) == (502, "azure_forbidden")
-        assert app.held("edge-01")
+        assert app.stored("edge-01")
 
     async def test_leaves_lines_with_stable_names(
         self, app: RenewalApp, caplog: pytest.LogCaptureFixture
@@ -442,7 +442,7 @@ class TestSweep:
         }
         assert {row["correlationId"] for row in rows} == {summary["correlationId"]}
         for gateway in ("edge-01", "edge-02"):
-            assert app.held(gateway).rpartition("&")[2] not in caplog.text
+            assert app.stored(gateway).rpartition("&")[2] not in caplog.text
 
 
 class TestWhoMayCall:

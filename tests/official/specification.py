@@ -1,4 +1,4 @@
-"""Azure's published definitions and examples, and how an answer is held to them."""
+"""Azure's published definitions and examples, and how an answer is stored to them."""
 
 import json
 from functools import cache

@@ -80,25 +80,25 @@ class Judge:
         """The verdict on the whole simulation."""
         self._judge_issues()
         self._judge_claims()
-        for (ref, place), held in self._sky.places.items():
-            self._judge_row(f"{ref} -> {place}", profile_of(ref.gateway), held)
+        for (ref, place), stored in self._sky.places.items():
+            self._judge_row(f"{ref} -> {place}", profile_of(ref.gateway), stored)
         return self.verdict
 
-    def _judge_row(self, name: str, profile: Profile, held: SimulatedPlace) -> None:
-        self.verdict.renewals += len(held.stored)
-        for before, (at, _) in zip([None, *held.stored], held.stored, strict=False):
+    def _judge_row(self, name: str, profile: Profile, stored: SimulatedPlace) -> None:
+        self.verdict.renewals += len(stored.stored)
+        for before, (at, _) in zip([None, *stored.stored], stored.stored, strict=False):
             self._judge_reason(name, profile, before, at)
-        first = held.stored[0][0] if held.stored else self._sky.now
-        for at in self._paths(name, held, self._sweeps[0], first):
+        first = stored.stored[0][0] if stored.stored else self._sky.now
+        for at in self._paths(name, stored, self._sweeps[0], first):
             self._object(f"{name} had no token and was given none", at)
-        for token, end in _lives(held.stored, self._sky.now):
-            self._judge_life(name, held, profile, (token, end), restarting=False)
-        for token, end in _lives(held.ran, self._sky.now):
-            self._judge_life(name, held, profile, (token, end), restarting=True)
+        for token, end in _lives(stored.stored, self._sky.now):
+            self._judge_life(name, stored, profile, (token, end), restarting=False)
+        for token, end in _lives(stored.ran, self._sky.now):
+            self._judge_life(name, stored, profile, (token, end), restarting=True)
 
     def _judge_issues(self) -> None:
-        for (ref, _), held in self._sky.places.items():
-            self._needed.update((ref.gateway, at) for at, _ in held.stored)
+        for (ref, _), stored in self._sky.places.items():
+            self._needed.update((ref.gateway, at) for at, _ in stored.stored)
         for (gateway, now), count in self._sky.issued.items():
             if count > 1 or (gateway, now) not in self._needed:
                 self._object(f"{gateway} was issued {count} tokens for nothing", now)
@@ -109,8 +109,8 @@ class Judge:
     def _judge_claims(self) -> None:
         stored = {
             (f"{ref} -> {place}", at)
-            for (ref, place), held in self._sky.places.items()
-            for at, _ in held.stored
+            for (ref, place), stored in self._sky.places.items()
+            for at, _ in stored.stored
         }
         for (name, at), line in self._rows.items():
             if line.outcome == "renewed" and (name, at) not in stored:
@@ -138,7 +138,7 @@ class Judge:
     def _judge_life(
         self,
         name: str,
-        held: SimulatedPlace,
+        stored: SimulatedPlace,
         profile: Profile,
         life: tuple[str, datetime],
         *,
@@ -147,7 +147,7 @@ class Judge:
         token, end = life
         expiry = expiry_in(token)
         due = expiry - max(profile.window, 3 * HOUR)
-        paths = list(self._paths(name, held, due, min(end, expiry), restarting=restarting))
+        paths = list(self._paths(name, stored, due, min(end, expiry), restarting=restarting))
         if end < expiry:
             self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
         else:
@@ -158,17 +158,17 @@ class Judge:
             self._object(f"{name}: {what} {fate}, {len(paths)} sweeps could have replaced it", paths[0])
 
     def _paths(
-        self, name: str, held: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
+        self, name: str, stored: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
     ) -> Iterator[datetime]:
         """Sweeps in time at which nothing stood in the way of the row."""
         service, _, gateway = name.partition(" -> ")[0].partition("/")
         weather, named = self._sky.weather, self._sky.estate.named
         for at in self._sweeps[bisect_left(self._sweeps, begin) : bisect_left(self._sweeps, end)]:
-            slip = weather.slip(held.place, at)
+            slip = weather.slip(stored.place, at)
             if (
                 (gateway in named or weather.lists(service, at))
                 and weather.issues(gateway, at)
-                and weather.opens(held.place, at)
+                and weather.opens(stored.place, at)
                 and (slip is None or slip in HARMLESS)
                 and (not restarting or weather.restarts(at))
             ):

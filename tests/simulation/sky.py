@@ -19,7 +19,7 @@ from gateway_tokens.errors import (
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.renewal.parts import App
 from gateway_tokens.renewal.record import SweepRecord
-from gateway_tokens.stored import Held, Label
+from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.simulation.estate import Estate
@@ -39,22 +39,22 @@ class SimulatedPlace(MemoryDestination):
         self.stored: list[tuple[datetime, str]] = []
         self.ran: list[tuple[datetime, str]] = []
         self._slips: dict[datetime, Slip | None] = {}
-        self._before: Held | None = None
+        self._before: StoredToken | None = None
         self._after_write = False
 
-    async def read(self) -> Held | None:
+    async def read(self) -> StoredToken | None:
         self._open("reading")
         slip, self._after_write = self._slip() if self._after_write else None, False
         if slip is Slip.READ_BACK_FAILS:
             raise self._sky.failing(AzureUnavailable("reading back", _NOWHERE), slip)
-        held = await super().read()
+        stored = await super().read()
         if slip is Slip.READ_BACK_STALE:
             self._forgive(slip)
             return self._before
-        self._before = held
-        return held
+        self._before = stored
+        return stored
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         self._open("writing")
         slip = self._slip()
         if slip is Slip.NOT_WRITTEN:
@@ -65,7 +65,7 @@ class SimulatedPlace(MemoryDestination):
         if slip is Slip.LOST:
             self._forgive(slip)
             return
-        await super().write(token, label, held)
+        await super().write(token, ownership, stored)
         self.stored.append((self._sky.now, token.value.reveal()))
         if slip is Slip.WRITTEN_THEN_ERROR:
             raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)

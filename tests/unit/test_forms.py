@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.formats import SecretName, TokenFormat, default_secret_name, env_file, kubernetes_secret
-from gateway_tokens.stored import Label
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType
 from tests.unit.samples import NOW, SIGNATURE, token
 
-LABEL = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
 VALUE = f"GatewayKey edge-01&202603311155&{SIGNATURE}"
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -44,7 +44,7 @@ def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
 def test_a_manifest_carries_the_label_that_a_sweep_takes_for_its_own() -> None:
     metadata = json.loads(kubernetes_secret(token(), LABEL, SecretName()).reveal())["metadata"]
     assert metadata["annotations"]["gateway-tokens/gateway"] == "contoso-apim/edge-01"
-    assert Label.from_annotations(metadata["annotations"]) == LABEL
+    assert Ownership.from_annotations(metadata["annotations"]) == LABEL
 
 
 def test_a_manifest_takes_the_names_asked_for() -> None:

@@ -17,7 +17,7 @@ from gateway_tokens.errors import (
     TokenUnusable,
 )
 from gateway_tokens.issuing import Issued, TokenRequest, issue_checked, issue_for
-from gateway_tokens.stored import Label
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.unit.samples import NOW, SERVICE, document, estate, token
 
@@ -84,7 +84,9 @@ async def test_the_token_is_for_the_gateway_with_key_and_expiry_as_asked() -> No
     issued = await issue(request(key_type=KeyType.SECONDARY, expiry=NOW + DAY), azure)
     assert azure.asked == [(ServiceId.parse(SERVICE), "edge-01", KeyType.SECONDARY, NOW + DAY)]
     assert issued == Issued(
-        GatewayRef("contoso", "edge-01"), Label("contoso-apim/edge-01", KeyType.SECONDARY, NOW), issued.token
+        GatewayRef("contoso", "edge-01"),
+        Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW),
+        issued.token,
     )
     assert (issued.token.gateway_id, issued.token.expiry) == ("edge-01", NOW + DAY)
 
@@ -96,18 +98,18 @@ async def test_the_service_is_named_as_declared_and_the_gateway_as_azure_names_i
 
 async def test_what_is_not_asked_for_comes_from_the_gateways_rule() -> None:
     issued = await issue(request("edge-7"))
-    assert (issued.label.key_type, issued.token.expiry) == (KeyType.SECONDARY, NOW + 7 * DAY)
+    assert (issued.ownership.key_type, issued.token.expiry) == (KeyType.SECONDARY, NOW + 7 * DAY)
 
 
 async def test_what_is_asked_for_comes_before_the_gateways_rule() -> None:
     issued = await issue(request("edge-7", key_type=KeyType.PRIMARY, lifetime=HOUR))
-    assert (issued.label.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + HOUR)
+    assert (issued.ownership.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + HOUR)
 
 
 async def test_a_gateway_without_a_rule_gets_thirty_days_less_the_margin_with_the_primary_key() -> None:
     open_to_all = {"caller": {"appRole": "Issue"}, "gateways": ["*/*"], "allow": ["issue"]}
     issued = await issue_for(ISSUER, request(), estate({**document(), "access": [open_to_all]}), Azure(), NOW)
-    assert (issued.label.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + 30 * DAY - 5 * MINUTE)
+    assert (issued.ownership.key_type, issued.token.expiry) == (KeyType.PRIMARY, NOW + 30 * DAY - 5 * MINUTE)
 
 
 async def test_an_expiry_is_cut_to_the_minute() -> None:

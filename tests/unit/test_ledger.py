@@ -1,4 +1,4 @@
-"""The label beside a value: written and read back the same, and never taken from somebody else's tags."""
+"""The ownership beside a value: written and read back the same, and never taken from somebody else's tags."""
 
 from datetime import timedelta
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.stored import Label, token_in
+from gateway_tokens.stored import Ownership, token_in
 from gateway_tokens.tokens import KeyType
 from tests.unit.samples import NOW, SIGNATURE, token
 
-LABEL = Label("contoso-apim/edge-01", KeyType.SECONDARY, NOW)
+LABEL = Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW)
 TAGS = LABEL.tags(token())
 
 
@@ -31,12 +31,12 @@ def test_tags_hold_nothing_of_the_signature() -> None:
 
 @given(st.text(min_size=1), st.sampled_from(KeyType), st.integers(min_value=0, max_value=10**9))
 def test_a_label_that_was_written_is_read_back(owner: str, key_type: KeyType, seconds: int) -> None:
-    label = Label(owner, key_type, NOW + timedelta(seconds=seconds))
-    assert Label.from_tags(label.tags(token())) == label
+    ownership = Ownership(owner, key_type, NOW + timedelta(seconds=seconds))
+    assert Ownership.from_tags(ownership.tags(token())) == ownership
 
 
 def test_further_tags_do_not_matter() -> None:
-    assert Label.from_tags({**TAGS, "team": "platform"}) == LABEL
+    assert Ownership.from_tags({**TAGS, "team": "platform"}) == LABEL
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_further_tags_do_not_matter() -> None:
     ],
 )
 def test_tags_of_others_and_tags_that_make_no_sense_are_no_label(tags: dict[str, str] | None) -> None:
-    assert Label.from_tags(tags) is None
+    assert Ownership.from_tags(tags) is None
 
 
 @pytest.mark.parametrize("missing", ["managed-by", "gateway", "key-type", "issued-at"])
 def test_a_label_needs_all_that_it_is_made_of(missing: str) -> None:
-    assert Label.from_tags({name: value for name, value in TAGS.items() if name != missing}) is None
+    assert Ownership.from_tags({name: value for name, value in TAGS.items() if name != missing}) is None
 
 
 @pytest.mark.parametrize("not_needed", ["expiry", "fingerprint"])
 def test_what_the_token_itself_says_is_not_needed_to_read_a_label(not_needed: str) -> None:
-    assert Label.from_tags({name: value for name, value in TAGS.items() if name != not_needed}) == LABEL
+    assert Ownership.from_tags({name: value for name, value in TAGS.items() if name != not_needed}) == LABEL
 
 
 @pytest.mark.parametrize("prefix", ["", "GatewayKey "])

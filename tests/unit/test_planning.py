@@ -8,16 +8,16 @@ import pytest
 
 from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.renewal.checks import CHECKS, Action, Observed, Reason, decide, due_at
-from gateway_tokens.stored import Held, Label
+from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import KeyType
 from tests.renewal_estate import DAY, EDGE, HOUR, MINUTE, NOW, a_token
 
-OURS = Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW - 10 * DAY)
+OURS = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW - 10 * DAY)
 THEIRS = replace(OURS, owner="fabrikam-apim/edge-01")
 FAR = NOW + 29 * DAY
 
 
-def a_row(expiry: datetime = FAR, label: Label | None = OURS, **more: Any) -> Observed:  # noqa: ANN401 - Observed's
+def a_row(expiry: datetime = FAR, ownership: Ownership | None = OURS, **more: Any) -> Observed:  # noqa: ANN401 - Observed's
     """A row that holds this app's own token of that expiry; anything else by name."""
     usual: dict[str, Any] = {
         "ref": EDGE,
@@ -25,7 +25,7 @@ def a_row(expiry: datetime = FAR, label: Label | None = OURS, **more: Any) -> Ob
         "rule": GatewayRule(),
         "owner": "contoso-apim/edge-01",
         "adopt": False,
-        "held": Held(a_token(expiry), label),
+        "stored": StoredToken(a_token(expiry), ownership),
         "interval": HOUR,
     }
     return Observed(**{**usual, **more})
@@ -36,8 +36,8 @@ def why(row: Observed, now: datetime = NOW) -> tuple[Action, Reason]:
     return decision.action, decision.reason
 
 
-STRANGE = Held(None, OURS)
-ANOTHERS = Held(a_token(FAR, "edge-02"), OURS)
+STRANGE = StoredToken(None, OURS)
+ANOTHERS = StoredToken(a_token(FAR, "edge-02"), OURS)
 DUE = due_at("contoso/edge-01 -> place", GatewayRule(), FAR)
 
 
@@ -45,22 +45,26 @@ class TestEveryReason:
     @pytest.mark.parametrize(
         ("row", "action", "reason"),
         [
-            (a_row(held=None), Action.RENEW, Reason.NOT_STORED),
-            (a_row(label=None), Action.REFUSE, Reason.NOT_OWNED),
-            (a_row(held=Held(None, None)), Action.REFUSE, Reason.NOT_OWNED),
-            (a_row(label=THEIRS), Action.REFUSE, Reason.OWNED_BY_ANOTHER),
-            (a_row(label=None, adopt=True), Action.RENEW, Reason.ADOPTED),
-            (a_row(label=THEIRS, adopt=True), Action.RENEW, Reason.ADOPTED),
+            (a_row(stored=None), Action.RENEW, Reason.NOT_STORED),
+            (a_row(ownership=None), Action.REFUSE, Reason.NOT_OWNED),
+            (a_row(stored=StoredToken(None, None)), Action.REFUSE, Reason.NOT_OWNED),
+            (a_row(ownership=THEIRS), Action.REFUSE, Reason.OWNED_BY_ANOTHER),
+            (a_row(ownership=None, adopt=True), Action.RENEW, Reason.ADOPTED),
+            (a_row(ownership=THEIRS, adopt=True), Action.RENEW, Reason.ADOPTED),
             (a_row(adopt=True), Action.KEEP, Reason.FRESH),
-            (a_row(held=STRANGE), Action.RENEW, Reason.UNREADABLE),
-            (a_row(held=ANOTHERS), Action.RENEW, Reason.OTHER_GATEWAYS_TOKEN),
-            (a_row(held=Held(a_token(FAR, "EDGE-01"), OURS)), Action.KEEP, Reason.FRESH),
+            (a_row(stored=STRANGE), Action.RENEW, Reason.UNREADABLE),
+            (a_row(stored=ANOTHERS), Action.RENEW, Reason.OTHER_GATEWAYS_TOKEN),
+            (a_row(stored=StoredToken(a_token(FAR, "EDGE-01"), OURS)), Action.KEEP, Reason.FRESH),
             (a_row(NOW - DAY), Action.RENEW, Reason.EXPIRED),
             (a_row(rule=GatewayRule(key_type=KeyType.SECONDARY)), Action.RENEW, Reason.WRONG_KEY),
             (a_row(renew_by=FAR), Action.RENEW, Reason.FORCED),
             (a_row(NOW + HOUR), Action.RENEW, Reason.LITTLE_LEFT),
             (a_row(NOW + 8 * DAY), Action.RENEW, Reason.IN_RENEWAL_WINDOW),
-            (a_row(held=Held(a_token(FAR), OURS, restart_due=True)), Action.RESTART, Reason.NOT_RESTARTED),
+            (
+                a_row(stored=StoredToken(a_token(FAR), OURS, restart_due=True)),
+                Action.RESTART,
+                Reason.NOT_RESTARTED,
+            ),
             (a_row(picked_up=False), Action.RESTART, Reason.NOT_PICKED_UP),
             (a_row(), Action.KEEP, Reason.FRESH),
         ],
@@ -139,24 +143,24 @@ class TestPrecedence:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            ({"held": None, "adopt": True}, Reason.NOT_STORED),
-            ({"held": Held(None, None, restart_due=True)}, Reason.NOT_OWNED),
-            ({"held": Held(None, THEIRS, restart_due=True)}, Reason.OWNED_BY_ANOTHER),
-            ({"held": Held(None, THEIRS, restart_due=True), "adopt": True}, Reason.ADOPTED),
-            ({"held": Held(None, OURS, restart_due=True)}, Reason.UNREADABLE),
+            ({"stored": None, "adopt": True}, Reason.NOT_STORED),
+            ({"stored": StoredToken(None, None, restart_due=True)}, Reason.NOT_OWNED),
+            ({"stored": StoredToken(None, THEIRS, restart_due=True)}, Reason.OWNED_BY_ANOTHER),
+            ({"stored": StoredToken(None, THEIRS, restart_due=True), "adopt": True}, Reason.ADOPTED),
+            ({"stored": StoredToken(None, OURS, restart_due=True)}, Reason.UNREADABLE),
             (
-                {"held": Held(a_token(NOW - DAY, "edge-02"), OURS, restart_due=True)},
+                {"stored": StoredToken(a_token(NOW - DAY, "edge-02"), OURS, restart_due=True)},
                 Reason.OTHER_GATEWAYS_TOKEN,
             ),
-            ({"held": Held(a_token(NOW - DAY), OURS, restart_due=True)}, Reason.EXPIRED),
-            ({"held": Held(a_token(NOW + HOUR), OURS, restart_due=True)}, Reason.WRONG_KEY),
+            ({"stored": StoredToken(a_token(NOW - DAY), OURS, restart_due=True)}, Reason.EXPIRED),
+            ({"stored": StoredToken(a_token(NOW + HOUR), OURS, restart_due=True)}, Reason.WRONG_KEY),
             (
-                {"held": Held(a_token(NOW + HOUR), OURS, restart_due=True), "rule": GatewayRule()},
+                {"stored": StoredToken(a_token(NOW + HOUR), OURS, restart_due=True), "rule": GatewayRule()},
                 Reason.FORCED,
             ),
             (
                 {
-                    "held": Held(a_token(NOW + HOUR), OURS, restart_due=True),
+                    "stored": StoredToken(a_token(NOW + HOUR), OURS, restart_due=True),
                     "rule": GatewayRule(),
                     "renew_by": None,
                 },
@@ -164,18 +168,22 @@ class TestPrecedence:
             ),
             (
                 {
-                    "held": Held(a_token(NOW + DAY), OURS, restart_due=True),
+                    "stored": StoredToken(a_token(NOW + DAY), OURS, restart_due=True),
                     "rule": GatewayRule(),
                     "renew_by": None,
                 },
                 Reason.IN_RENEWAL_WINDOW,
             ),
             (
-                {"held": Held(a_token(FAR), OURS, restart_due=True), "rule": GatewayRule(), "renew_by": None},
+                {
+                    "stored": StoredToken(a_token(FAR), OURS, restart_due=True),
+                    "rule": GatewayRule(),
+                    "renew_by": None,
+                },
                 Reason.NOT_RESTARTED,
             ),
             (
-                {"held": Held(a_token(FAR), OURS), "rule": GatewayRule(), "renew_by": None},
+                {"stored": StoredToken(a_token(FAR), OURS), "rule": GatewayRule(), "renew_by": None},
                 Reason.NOT_PICKED_UP,
             ),
         ],

@@ -19,7 +19,7 @@ from gateway_tokens.errors import (
 from gateway_tokens.renewal.checks import Action, Reason
 from gateway_tokens.renewal.gateway import keep, look
 from gateway_tokens.renewal.report import Outcome, Row
-from gateway_tokens.stored import Held, Label
+from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
@@ -65,13 +65,13 @@ class Intruder(MemoryDestination):
         super().__init__("a")
         self.before, self.after, self.times = before, after, times
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         acts = self.times > 0
         self.times -= 1
         if acts and self.before:
-            theirs = Label(label.owner, label.key_type, NOW)
+            theirs = Ownership(ownership.owner, ownership.key_type, NOW)
             self.put(self.before.header_value().reveal(), theirs.tags(self.before))
-        await super().write(token, label, held)
+        await super().write(token, ownership, stored)
         if acts and self.after:
             self.put(self.after, self.tags)
 
@@ -90,8 +90,8 @@ class TestOneRow:
 
     async def test_the_label_tells_owner_key_and_since_when(self, estate: Estate) -> None:
         await kept(estate)
-        label = Label.from_tags(estate.places["a"].tags)
-        assert label == Label("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+        ownership = Ownership.from_tags(estate.places["a"].tags)
+        assert ownership == Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
     async def test_a_fresh_token_is_only_looked_at(self, estate: Estate) -> None:
         place = estate.deliver("a", FRESH)
@@ -132,9 +132,9 @@ class TestOneRow:
         adopting = type(unit)(unit.ref, unit.service, unit.rule.model_copy(update={"destinations": (spec,)}))
         (row,) = await keep(adopting, estate.terms())
         assert ended(row) == (Reason.ADOPTED, Outcome.RENEWED, "")
-        label = Label.from_tags(place.tags)
-        assert label is not None
-        assert label.owner == "contoso-apim/edge-01"
+        ownership = Ownership.from_tags(place.tags)
+        assert ownership is not None
+        assert ownership.owner == "contoso-apim/edge-01"
 
     @pytest.mark.parametrize("owner", ["", "other-apim/edge-01"])
     async def test_what_is_not_ours_is_refused_and_left_alone(self, estate: Estate, owner: str) -> None:
@@ -280,11 +280,11 @@ class TestNeighbours:
 
 
 class TestOthersAtWork:
-    def at(self, place: MemoryDestination, held: GatewayToken | None = DUE) -> Estate:
+    def at(self, place: MemoryDestination, stored: GatewayToken | None = DUE) -> Estate:
         estate = contoso("a")
         estate.places["a"] = place
-        if held:
-            estate.deliver("a", held)
+        if stored:
+            estate.deliver("a", stored)
         return estate
 
     async def test_a_token_that_another_run_wrote_meanwhile_is_left_as_it_is(self) -> None:
@@ -316,7 +316,9 @@ class TestOthersAtWork:
 
     async def test_a_write_that_the_place_takes_but_does_not_keep_does_not_count_as_delivered(self) -> None:
         class Deaf(MemoryDestination):
-            async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+            async def write(
+                self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None
+            ) -> None:
                 """Say nothing, and keep the old token."""
 
         row = await kept(self.at(Deaf("a")))
@@ -325,11 +327,13 @@ class TestOthersAtWork:
 
     async def test_what_is_lost_after_the_write_does_not_count_as_delivered(self) -> None:
         class Sieve(MemoryDestination):
-            async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
-                await super().write(token, label, held)
+            async def write(
+                self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None
+            ) -> None:
+                await super().write(token, ownership, stored)
                 self.value = None
 
-        row = await kept(self.at(Sieve("a"), held=None))
+        row = await kept(self.at(Sieve("a"), stored=None))
         assert (row.outcome, row.code) == (Outcome.FAILED, "not_verified")
 
 

@@ -12,7 +12,7 @@ from pydantic import StringConstraints
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations.base import TEMPLATE, StoredForm, filled_in
 from gateway_tokens.errors import AzureForbidden, DestinationBlocked, WriteConflict
-from gateway_tokens.stored import MANAGED_BY, Held, Label
+from gateway_tokens.stored import MANAGED_BY, Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 
 from .api import ClusterSettings, cluster_api
@@ -64,7 +64,7 @@ class KubernetesDestination:
             KubernetesWorkload(spec.restart, spec, ref, self._api, azure) if spec.restart else None
         )
 
-    async def read(self) -> Held | None:
+    async def read(self) -> StoredToken | None:
         """The key's value, and whether the workload still has to restart for it."""
         secret = await self._api.call(
             "GET",
@@ -77,25 +77,25 @@ class KubernetesDestination:
             return None
         self._check_usable(secret)
         token = StoredForm.HEADER.token_in(_decoded((secret.get("data") or {}).get(self._key)))
-        label = Label.from_annotations(secret["metadata"].get("annotations") or {})
-        due = token is not None and label is not None and await self._restart_due(token)
-        return Held(token, label, secret["metadata"].get("resourceVersion", ""), due)
+        ownership = Ownership.from_annotations(secret["metadata"].get("annotations") or {})
+        due = token is not None and ownership is not None and await self._restart_due(token)
+        return StoredToken(token, ownership, secret["metadata"].get("resourceVersion", ""), due)
 
-    async def write(self, token: GatewayToken, label: Label, held: Held | None) -> None:
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         """Create the Secret, or change the one key of the version that was read."""
-        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": label.annotations(token)}
+        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": ownership.annotations(token)}
         value = base64.b64encode(StoredForm.HEADER.of(token).reveal().encode()).decode()
-        if held is None:
+        if stored is None:
             metadata["name"] = self._name
             kind = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
             method, path, action = "POST", self._path, "create secrets"
         else:
-            metadata["resourceVersion"] = held.version
+            metadata["resourceVersion"] = stored.version
             kind = {}
             method, path, action = "PATCH", f"{self._path}/{self._name}", "patch secrets"
         body = {**kind, "metadata": metadata, "data": {self._key: value}}
         # Nothing found at a creation is the namespace's absence; at a change, somebody else's deletion.
-        expected = {_CONFLICT} if held is None else {_CONFLICT, _NOT_FOUND}
+        expected = {_CONFLICT} if stored is None else {_CONFLICT, _NOT_FOUND}
         done = await self._api.call(
             method, path, action=action, place=self.place, body=body, expected=expected
         )
