@@ -8,7 +8,7 @@ GatewayTokensError
 ├── AccessDenied                access_denied               no access rule allows this
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
-├── EventInvalid                event_invalid               a queue message is no event that we know how to read
+├── EventInvalid                event_invalid               a queue message that is not an event that we can read
 ├── SweepFailed                 sweep_failed                a sweep finished, and some of its rows failed
 ├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
@@ -133,13 +133,13 @@ class NotManaged(GatewayTokensError):
 
 
 class EventInvalid(GatewayTokensError):
-    """A queue message is no event that we know how to read; `reason` says in which way."""
+    """A queue message is not an event that we can read; `reason` says in which way."""
 
     code = "event_invalid"
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The queue message is no API Management event: {reason}.")
+        super().__init__(f"The queue message is not an API Management event: {reason}.")
 
 
 class SweepFailed(GatewayTokensError):
@@ -272,23 +272,23 @@ class SigningKeysUnavailable(AzureError):
 
 
 class DestinationError(GatewayTokensError):
-    """`place` does not hold what it should."""
+    """`location` does not hold what it should."""
 
     code = "destination_error"
 
-    def __init__(self, place: str, detail: str) -> None:
-        self.place = place
-        super().__init__(f"{place}: {detail}")
+    def __init__(self, location: str, detail: str) -> None:
+        self.location = location
+        super().__init__(f"{location}: {detail}")
 
 
 class NotOwned(DestinationError):
-    """What is at the place was not put there by this app for this gateway."""
+    """What is at the location was not put there by this app for this gateway."""
 
     code = "not_owned"
 
 
 class DestinationBlocked(DestinationError):
-    """The place exists but cannot be used: soft-deleted, disabled, of another kind, badly named."""
+    """The location exists but cannot be used: soft-deleted, disabled, of another kind, badly named."""
 
     code = "destination_blocked"
 

@@ -32,7 +32,7 @@ class Gateways(Protocol):
         """Every self-hosted gateway's name, page by page. Raises AzureError."""
 
 
-# What Azure says when the settings name a place that is not there, rather than the caller a gateway.
+# What Azure says when the settings name a subscription or group that does not exist, rather than the caller a gateway.
 _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
 
 
@@ -109,7 +109,7 @@ async def issue_checked(
 
 
 def gateway_missing(error: AzureNotFound, ref: GatewayRef) -> NotFound | AzureNotFound:
-    """Azure's 404 as what it means: no such gateway, unless the settings name a place that is not there."""
+    """Azure's 404 as what it means: no such gateway, unless the settings name a subscription or group that does not exist."""
     return error if error.facts.code in _SETTINGS_ARE_WRONG else NotFound(str(ref))
 
 

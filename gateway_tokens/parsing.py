@@ -61,7 +61,7 @@ Duration = Annotated[
 ]
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """A part of a JSON document: camelCase names, unknown names refused, never changed once read."""
 
     model_config = ConfigDict(
@@ -76,7 +76,7 @@ class Part(BaseModel):
     )
 
 
-_P = TypeVar("_P", bound=Part)
+_P = TypeVar("_P", bound=StrictModel)
 
 
 def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
@@ -109,7 +109,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def read_part(
+def read_model(
     kind: type[_P],
     document: object,
     *,
@@ -134,7 +134,7 @@ def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
     return [
         Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
         for found in every
-        # An array whose only entries are faulty counts as too short as well: that is no fault of its own.
+        # An array whose only entries are faulty counts as too short as well: that is not a fault of its own.
         if not (found["type"] == "too_short" and found["loc"] in holders)
     ]
 

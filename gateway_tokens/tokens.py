@@ -49,7 +49,7 @@ class KeyType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceId:
-    """An API Management service's place in Azure Resource Manager."""
+    """An API Management service in Azure Resource Manager, by its resource id."""
 
     subscription_id: str
     resource_group: str
@@ -93,7 +93,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself. Every call of this is a place to look at when a leak is feared."""
+        """The value itself. Every call of this is a line to read when a leak is feared."""
         return self._value
 
     @property
@@ -160,7 +160,7 @@ def _expiry(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:
-        raise ValueError("its expiry is no date") from None
+        raise ValueError("its expiry is not a date") from None
 
 
 def _checked(signature: str) -> str:

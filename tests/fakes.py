@@ -16,8 +16,8 @@ class MemoryDestination:
     with the fingerprint `running`.
     """
 
-    def __init__(self, place: str = "memory", *, restartable: bool = False) -> None:
-        self.place = place
+    def __init__(self, location: str = "memory", *, restartable: bool = False) -> None:
+        self.location = location
         self.restartable = restartable
         self.value: str | None = None
         self.tags: Mapping[str, str] | None = None
@@ -48,7 +48,7 @@ class MemoryDestination:
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         self._call("write")
         if (stored.version if stored else "") != (str(self._version) if self.value is not None else ""):
-            raise WriteConflict(self.place, "somebody wrote")
+            raise WriteConflict(self.location, "somebody wrote")
         self.put(token.header_value().reveal(), ownership.tags(token))
 
     async def restart(self, token: GatewayToken) -> None:

@@ -1,4 +1,4 @@
-"""An estate in memory for the tests of renewal: gateways, places, a sweep record and a clock that stands still."""
+"""An estate in memory for the tests of renewal: gateways, locations, a sweep record and a clock that stands still."""
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ CONTOSO = ServiceId("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-
 FABRIKAM = ServiceId("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim")
 EDGE = GatewayRef("contoso", "edge-01")
 OUTAGE = AzureUnavailable("Writing", AzureFacts(503, "ServiceUnavailable"))
-# Stands for a place in memory, whose name follows.
+# Stands for a location in memory, whose name follows.
 VAULT = "https://memory.example"
 PLACES = f"{VAULT}/secrets/"
 # What a token issued now for 30 days ends at: five minutes before Azure's limit.
@@ -47,7 +47,7 @@ def a_token(expiry: datetime, gateway: str = "edge-01", seed: str = "primary") -
 
 
 def kept(*names: str, **rule: object) -> dict[str, Any]:
-    """A rule that delivers to the places of these names."""
+    """A rule that delivers to the locations of these names."""
     names = names or ("{service}-{gateway}",)
     return {
         "destinations": [{"kind": "keyVault", "vault": VAULT, "secret": name} for name in names],
@@ -122,7 +122,7 @@ class MemorySweeps:
 
 
 class Estate:
-    """Everything in one place; `app` is what the use cases get. Places come to be when they are first opened."""
+    """Everything in one location; `app` is what the use cases get. Places come to be when they are first opened."""
 
     def __init__(
         self, services: Mapping[str, Any], gateways: Mapping[ServiceId, Sequence[str]], **more: object
@@ -137,7 +137,7 @@ class Estate:
         self.clock = StandingClock()
         self.gateways = FakeGateways(gateways)
         self.sweeps = MemorySweeps()
-        self.places: defaultdict[str, MemoryDestination] = defaultdict(MemoryDestination)
+        self.locations: defaultdict[str, MemoryDestination] = defaultdict(MemoryDestination)
         self.app = App(
             settings=read_settings(environ),
             clock=self.clock,
@@ -151,19 +151,19 @@ class Estate:
             signing_key=self._no_key,
         )
 
-    def place(self, name: str, *, restartable: bool = False) -> MemoryDestination:
-        """The place of that name."""
-        self.places[name].place = PLACES + name
-        self.places[name].restartable = restartable
-        return self.places[name]
+    def location(self, name: str, *, restartable: bool = False) -> MemoryDestination:
+        """The location of that name."""
+        self.locations[name].location = PLACES + name
+        self.locations[name].restartable = restartable
+        return self.locations[name]
 
     def deliver(
         self, name: str, token: GatewayToken, owner: str = "contoso-apim/edge-01"
     ) -> MemoryDestination:
-        """Put a token into a place as this app would have, for the gateway of a service that owns it."""
+        """Put a token into a location as this app would have, for the gateway of a service that owns it."""
         ownership = Ownership(owner, KeyType.PRIMARY, NOW)
-        self.place(name).put(token.header_value().reveal(), ownership.tags(token))
-        return self.places[name]
+        self.location(name).put(token.header_value().reveal(), ownership.tags(token))
+        return self.locations[name]
 
     def unit(self, gateway: str = "edge-01") -> Unit:
         """A gateway of contoso as a unit of work."""
@@ -177,9 +177,9 @@ class Estate:
         return Terms(self.clock, self.gateways, self._open, **made)
 
     def _open(self, spec: DestinationSettings, ref: GatewayRef) -> MemoryDestination:
-        name = spec.place(ref).removeprefix(PLACES)
-        self.places[name].place = PLACES + name
-        return self.places[name]
+        name = spec.location(ref).removeprefix(PLACES)
+        self.locations[name].location = PLACES + name
+        return self.locations[name]
 
     async def _signed_in(self) -> None:
         return None
@@ -205,7 +205,7 @@ class Only(Scope):
 
 
 def contoso(*names: str, **rule: object) -> Estate:
-    """An estate of one service with one gateway, delivered to these places or else to `contoso-edge-01`."""
+    """An estate of one service with one gateway, delivered to these locations or else to `contoso-edge-01`."""
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*names, **rule)}}
     return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
 

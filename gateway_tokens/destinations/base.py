@@ -50,14 +50,14 @@ class StoredForm(StrEnum):
 
 
 class Destination(Protocol):
-    """One place where a gateway reads its token.
+    """A location from which a gateway reads its token.
 
-    Every method raises AzureError when the place cannot be reached or refuses, and DestinationError when what is
+    Every method raises AzureError when the location cannot be reached or refuses, and DestinationError when what is
     there forbids the operation. None of them repeats what the client's own retry policy gave up.
     """
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where it is, for people: logs, reports, errors."""
 
     @property
@@ -71,11 +71,11 @@ class Destination(Protocol):
         """Replace what `stored` says was read (None: nothing was there) by the token and its ownership.
 
         The old value stays in place when this fails. Raises WriteConflict when somebody wrote in between, where the
-        place can tell.
+        location can tell.
         """
 
     async def restart(self, token: GatewayToken) -> None:
-        """Make the gateway pick the token up, waiting to a bound; nothing to do where the place cannot.
+        """Make the gateway pick the token up, waiting to a bound; nothing to do where the location cannot.
 
         Raises RestartFailed.
         """

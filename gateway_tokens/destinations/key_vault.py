@@ -33,7 +33,7 @@ class KeyVaultSecret(DestinationSettings):
     )
     form: StoredForm = StoredForm.HEADER
 
-    def place(self, ref: GatewayRef) -> str:
+    def location(self, ref: GatewayRef) -> str:
         """The secret's address."""
         return f"{self.vault.rstrip('/').lower()}/secrets/{filled_in(self.secret, ref).lower()}"
 
@@ -61,7 +61,7 @@ class KeyVaultDestination:
     restarts = False
 
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
-        self.place = spec.place(ref)
+        self.location = spec.location(ref)
         self._spec, self._azure = spec, azure
         self._name = filled_in(spec.secret, ref)
 
@@ -74,14 +74,14 @@ class KeyVaultDestination:
         return StoredToken(token, ownership, version=found.properties.version or "")
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
-        """Add a version. Key Vault cannot guard a write, so the latest version is looked at just before."""
+        """Add a version. Key Vault cannot guard a write, so the latest version is read just before."""
         found = await self._latest()
         if ((found and found.properties.version) or "") != (stored.version if stored else ""):
-            raise WriteConflict(self.place, "somebody added a version. The next sweep looks at it.")
+            raise WriteConflict(self.location, "somebody added a version. The next sweep reads it.")
         tags = {**((found and found.properties.tags) or {}), **ownership.tags(token)}
         if len(tags) > _MOST_TAGS:
             raise DestinationBlocked(
-                self.place, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
+                self.location, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
             )
         async with self._speaking("Writing", "setSecret"):
             await self._azure.secret_client(self._spec.vault).set_secret(
@@ -106,7 +106,9 @@ class KeyVaultDestination:
     @asynccontextmanager
     async def _speaking(self, doing: str, action: str) -> AsyncIterator[None]:
         """Around every call: the vault's refusals in this app's words."""
-        async with operation(f"{doing} {self.place}", action=f"{_ACTIONS}/{action}/action", scope=self.place):
+        async with operation(
+            f"{doing} {self.location}", action=f"{_ACTIONS}/{action}/action", scope=self.location
+        ):
             try:
                 yield
             except HttpResponseError as error:
@@ -114,4 +116,4 @@ class KeyVaultDestination:
                 detail = _BLOCKED.get(str(inner.get("code", "")))
                 if detail is None:
                     raise
-                raise DestinationBlocked(self.place, detail) from None
+                raise DestinationBlocked(self.location, detail) from None

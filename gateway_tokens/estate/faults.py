@@ -7,13 +7,13 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from gateway_tokens.errors import Fault, SettingsInvalid
-from gateway_tokens.parsing import read_json, read_part, shown_name
+from gateway_tokens.parsing import read_json, read_model, shown_name
 from gateway_tokens.tokens import GatewayRef
 
 from .schema import DestinationSettings, Estate, declared_names, overlap, specificity
 
 _ROOT = "GATEWAY_TOKENS"
-# Stand-ins that no real name contains, so that a template's place shows whether it depends on the name.
+# Stand-ins that no real name contains, so that a template's location shows whether it depends on the name.
 _ANY = GatewayRef("\x01", "\x02")
 
 
@@ -39,7 +39,7 @@ def read_estate(text: str) -> Estate:
 
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
-    return read_part(
+    return read_model(
         Estate, document, context={"services": declared_names(document)}, tags=DestinationSettings.kinds
     )
 
@@ -94,11 +94,11 @@ def _rows(estate: Estate) -> Iterator[_Row]:
         for pattern, rule in service.gateways.items():
             for index, destination in enumerate(rule.destinations if rule.renew else ()):
                 path = f"services.{name}.gateways.{pattern}.destinations[{index}]"
-                yield _Row(path, name, pattern, destination.place(_ANY))
+                yield _Row(path, name, pattern, destination.location(_ANY))
 
 
 def _between_rows(estate: Estate) -> Iterator[Fault]:
-    """Rows that could write the same place, and names that differ in case only."""
+    """Rows that could write the same location, and names that differ in case only."""
     for one, other in combinations(estate.services, 2):
         if one.casefold() == other.casefold():
             yield Fault("services", f"'{one}' and '{other}' differ in case only")
@@ -106,11 +106,11 @@ def _between_rows(estate: Estate) -> Iterator[Fault]:
     for row in rows:
         if "*" in row.pattern and _ANY.gateway not in row.template:
             yield Fault(
-                row.path, f"every gateway of '{row.pattern}' would write the same place: add {{gateway}}"
+                row.path, f"every gateway of '{row.pattern}' would write the same location: add {{gateway}}"
             )
     for row, later in combinations(rows, 2):
         if row.template == later.template and _can_meet(row, later):
-            yield Fault(later.path, f"can write the same place as {row.path}: set them apart")
+            yield Fault(later.path, f"can write the same location as {row.path}: set them apart")
 
 
 def _can_meet(one: _Row, other: _Row) -> bool:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from gateway_tokens.parsing import Duration, Part
+from gateway_tokens.parsing import Duration, StrictModel
 from gateway_tokens.tokens import MAX_LIFETIME, MIN_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
 
 
@@ -111,7 +111,7 @@ def _still_supported(destination: object) -> object:
     return destination
 
 
-class DestinationSettings(Part):
+class DestinationSettings(StrictModel):
     """What the settings say of one destination. Each kind is a subclass with a literal `kind` of its own.
 
     The kinds are those of `gateway_tokens.destinations`, which must be imported before a document is read. Templates
@@ -140,12 +140,12 @@ class DestinationSettings(Part):
         kind = Field(discriminator="kind")
         return handler.generate_schema(Annotated[union, kind, BeforeValidator(_still_supported)])
 
-    def place(self, ref: GatewayRef) -> str:
+    def location(self, ref: GatewayRef) -> str:
         """Where a gateway's row writes: two rows must not share it."""
         raise NotImplementedError
 
 
-class GatewayRule(Part):
+class GatewayRule(StrictModel):
     """How the gateways that a pattern names are kept."""
 
     renew: bool = Field(default=True, description="False leaves these gateways alone.")
@@ -182,7 +182,7 @@ class GatewayRule(Part):
         return self
 
 
-class Service(Part):
+class Service(StrictModel):
     """One API Management service and its self-hosted gateways."""
 
     resource_id: Annotated[str, AfterValidator(_an_apim_service)] = Field(
@@ -210,7 +210,7 @@ class Service(Part):
         return self.gateways[max(fitting, key=specificity)] if fitting else None
 
 
-class CallerMatch(Part):
+class CallerMatch(StrictModel):
     """Who a rule is about: every trait named must hold."""
 
     app_role: str | None = Field(default=None, min_length=1, description="An app role in the caller's token.")
@@ -231,7 +231,7 @@ class CallerMatch(Part):
         return self
 
 
-class AccessRule(Part):
+class AccessRule(StrictModel):
     """What some caller may do with some gateways."""
 
     caller: CallerMatch
@@ -242,7 +242,7 @@ class AccessRule(Part):
     )
 
 
-class Estate(Part):
+class Estate(StrictModel):
     """The whole document."""
 
     schema_address: str | None = Field(default=None, alias="$schema", description="For editors; not used.")

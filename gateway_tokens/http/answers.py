@@ -1,4 +1,4 @@
-"""How answers look: JSON, RFC 9457 problem documents, `no-store`, a correlation id. Errors get their status here."""
+"""The form of answers: JSON, RFC 9457 problem documents, `no-store`, a correlation id. Errors get their status here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.AzureUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.IdentityUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.SigningKeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    # Azure, or a place in it, is not as it should be: the caller's request was fine.
+    # Azure, or a location, is not as it should be: the caller's request was fine.
     errors.GatewayTokensError: HTTPStatus.BAD_GATEWAY,
 }
 # Seconds within which every caller has an answer.

@@ -1,4 +1,4 @@
-"""The routes on renewal: what is stored, what is due, renew now; and how rows and reports look in answers."""
+"""The routes on renewal: what is stored, what is due, renew now; and the form of rows and reports in answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def shown_row(row: Row, now: datetime) -> dict[str, Any]:
     """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
     expiry = row.new_expiry or row.expiry
     return {
-        "destination": row.place,
+        "destination": row.location,
         "action": row.action,
         "reason": row.reason,
         "message": row.message,
@@ -160,7 +160,7 @@ async def _renewed(app: App, asked: GatewayRef, caller: str) -> SweepReport:
 
 
 async def _unit(app: App, asked: GatewayRef) -> Unit:
-    """The gateway under the name that Azure gives it, since places are named after it and may heed case."""
+    """The gateway under the name that Azure gives it, since locations are named after it and may heed case."""
     found = app.settings.estate.service(asked.service)
     if found is None:
         raise NotFound(str(asked))

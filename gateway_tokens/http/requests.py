@@ -15,7 +15,7 @@ from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_call
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
 from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.issuing import TokenRequest
-from gateway_tokens.parsing import Duration, Part, read_json, read_part, shown_name
+from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
 from gateway_tokens.renewal.parts import App
 from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault
 
@@ -66,7 +66,7 @@ def _timestamp(value: object) -> datetime:
         # Azure's own example has seven digits of a second; Python reads six.
         return datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]", r"\1", value)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("is no date and time") from None
+        raise ValueError("is not a date and time") from None
 
 
 def _sound_lifetime(value: timedelta) -> timedelta:
@@ -75,7 +75,7 @@ def _sound_lifetime(value: timedelta) -> timedelta:
     return value
 
 
-class TokenRequestBody(Part):
+class TokenRequestBody(StrictModel):
     """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry."""
 
     key_type: KeyType | None = None
@@ -151,7 +151,7 @@ def _read_form(route: Mapping[str, str], query: Mapping[str, str]) -> tuple[Toke
 
 
 def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> list[Fault]:
-    """Parameters that are not known, with the place for those that belong elsewhere; values that do not match."""
+    """Parameters that are not known, with where they belong, if elsewhere; values that do not match."""
     unknown = [
         Fault(shown_name(name) or "query", elsewhere.get(name, "unknown query parameter"))
         for name in query
@@ -171,7 +171,7 @@ def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault
     document, faults = read_json(body, "body") if body.strip() else ({}, [])
     if faults:
         return nothing, faults
-    asked, faults = read_part(TokenRequestBody, document)
+    asked, faults = read_model(TokenRequestBody, document)
     if asked is None:
         return nothing, faults
     wrong = expiry_fault(asked.expiry, now) if asked.expiry else ""

@@ -29,7 +29,7 @@ class TokenApi:
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Issue a token. Every token issued and every one refused leaves a line in the log."""
+        """Issue a token. Every token issued and every one refused is written to the log."""
         app = self._open_app()
         try:
             caller = await caller_of(app, request)

@@ -85,7 +85,7 @@ async def _act(app: App, unit: Unit, event: GatewayEvent, record: SweepRecord) -
                 service=unit.ref.service,
                 gateway=unit.ref.gateway,
                 instance=event.instance,
-                destination=row.place,
+                destination=row.location,
                 outcome=row.outcome or "",
             )
 

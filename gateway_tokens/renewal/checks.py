@@ -60,7 +60,7 @@ class Observed:
     """One row as it was found: a gateway's token at one destination."""
 
     ref: GatewayRef
-    row: str  # names gateway and place, stable over runs
+    row: str  # names gateway and location, stable over runs
     rule: GatewayRule
     owner: str  # what this app's ownership says when the row is its own
     adopt: bool
@@ -204,7 +204,7 @@ def _renew(reason: Reason, message: str) -> Decision:
     return Decision(Action.RENEW, reason, message)
 
 
-# In this order. Whether a place may be written to comes before whether it should be.
+# In this order. Whether a location may be written to comes before whether it should be.
 CHECKS: tuple[Callable[[Observed, datetime], Decision | None], ...] = (
     _not_stored,
     _not_owned,

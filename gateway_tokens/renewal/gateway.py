@@ -69,7 +69,7 @@ class Delivery:
         token: Callable[[], Awaitable[GatewayToken]],
     ) -> None:
         self._unit, self._spec, self._terms, self._token = unit, spec, terms, token
-        self._place = spec.place(unit.ref)
+        self._place = spec.location(unit.ref)
         self._name = row_name(unit.ref, self._place)
         self._trouble = terms.troubles.get(self._name)
 
@@ -77,7 +77,7 @@ class Delivery:
         """The row as it is."""
         try:
             stored = await self._open().read()
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one place does
+        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one location does
             row = self._unseen()
             seen = self._failed(row, error)
             return replace(seen, failures=row.failures, last_failure=row.last_failure)

@@ -27,7 +27,7 @@ class Blob(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is remembered of a failing row, because the failing place may not be able to."""
+    """What is remembered of a failing row, because the failing location may not be able to."""
 
     failures: int
     last_failure: datetime

@@ -41,7 +41,7 @@ class Row:
     """One gateway's token at one destination, after a look or a sweep."""
 
     ref: GatewayRef
-    place: str
+    location: str
     action: Action | None
     reason: Reason
     message: str
@@ -51,7 +51,7 @@ class Row:
     due: datetime | None = None  # when the token now there is to be renewed
     at_risk_from: datetime | None = None
     key_type: KeyType | None = None
-    issued_at: datetime | None = None  # as the place's own ownership says
+    issued_at: datetime | None = None  # as the location's own ownership says
     last_outcome: str = ""  # of the last run that did not end well, if that was the last one
     failures: int = 0  # in a row, this one included
     last_failure: datetime | None = None
@@ -61,7 +61,7 @@ class Row:
     @property
     def name(self) -> str:
         """Stable over runs: what the sweep record is kept by."""
-        return row_name(self.ref, self.place)
+        return row_name(self.ref, self.location)
 
     def at_risk(self, now: datetime) -> bool:
         """Whether the gateway could be left without a token: past its window and failing, or close to its end."""
@@ -74,9 +74,9 @@ class Row:
         return failing or self.at_risk_from <= now
 
 
-def row_name(ref: GatewayRef, place: str) -> str:
-    """The name of a row: its gateway, whose case Azure ignores, and its place."""
-    return f"{str(ref).casefold()} -> {place}"
+def row_name(ref: GatewayRef, location: str) -> str:
+    """The name of a row: its gateway, whose case Azure ignores, and its location."""
+    return f"{str(ref).casefold()} -> {location}"
 
 
 def failure_of(error: Exception) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def log_row(row: Row, now: datetime) -> None:
         logging.ERROR if row.outcome in NEW_FAILURE else logging.INFO,
         service=row.ref.service,
         gateway=row.ref.gateway,
-        destination=row.place,
+        destination=row.location,
         reason=row.reason,
         outcome=row.outcome or "",
         keyType=row.key_type or "",

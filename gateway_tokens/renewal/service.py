@@ -117,8 +117,8 @@ _NEVER_SEEN = "the settings name this gateway, but the service has none of that 
 
 
 def _gone(unit: Unit, said: str = _NEVER_SEEN) -> Row:
-    place = unit.rule.destinations[0].place(unit.ref)
-    return Row(unit.ref, place, None, Reason.GATEWAY_GONE, said, Outcome.GONE)
+    location = unit.rule.destinations[0].location(unit.ref)
+    return Row(unit.ref, location, None, Reason.GATEWAY_GONE, said, Outcome.GONE)
 
 
 def _not_listed(

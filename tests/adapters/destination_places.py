@@ -1,4 +1,4 @@
-"""One place of each kind for the contract suite, with the means to disturb it from outside."""
+"""One location of each kind for the contract suite, with the means to disturb it from outside."""
 
 import hashlib
 import hmac
@@ -55,7 +55,7 @@ class SteppingTime:
 
 @dataclass
 class Surroundings:
-    """What a place may be made of."""
+    """What a location may be made of."""
 
     emulator: Emulator
     cluster: Cluster
@@ -90,7 +90,7 @@ class Place:
     """A destination and what an outsider can see of it and do to it.
 
     `forbid` and `cut_off` make every later call fail; `refusal` and `outage` are the errors that these become.
-    Within `failing_writes` the place can be read, but a write breaks off.
+    Within `failing_writes` the location can be read, but a write breaks off.
     """
 
     destination: Destination

@@ -14,115 +14,115 @@ STRANGE = "not a token at all"
 
 
 @pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, around: Surroundings) -> Place:
+def location(request: pytest.FixtureRequest, around: Surroundings) -> Place:
     return PLACES[request.param](around)
 
 
 class TestEveryDestination:
-    async def test_reads_nothing_while_nothing_is_there(self, place: Place) -> None:
-        assert await place.destination.read() is None
+    async def test_reads_nothing_while_nothing_is_there(self, location: Place) -> None:
+        assert await location.destination.read() is None
 
-    async def test_holds_the_token_and_its_label_once_written(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        stored = await place.destination.read()
+    async def test_holds_the_token_and_its_label_once_written(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        stored = await location.destination.read()
         assert stored is not None
         assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
-    async def test_stores_the_value_as_the_gateway_reads_it(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        assert place.stored() == f"GatewayKey {TOKEN.value.reveal()}"
+    async def test_stores_the_value_as_the_gateway_reads_it(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
 
-    async def test_a_second_write_replaces_the_first(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        await place.destination.write(NEWER, LABEL, await place.destination.read())
-        stored = await place.destination.read()
+    async def test_a_second_write_replaces_the_first(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.write(NEWER, LABEL, await location.destination.read())
+        stored = await location.destination.read()
         assert stored is not None
         assert stored.token == NEWER
 
-    async def test_what_nobody_changed_reads_the_same_twice(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        assert await place.destination.read() == await place.destination.read()
+    async def test_what_nobody_changed_reads_the_same_twice(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        assert await location.destination.read() == await location.destination.read()
 
-    async def test_somebody_elses_value_has_no_label(self, place: Place) -> None:
-        place.put(TOKEN.header_value().reveal())
-        stored = await place.destination.read()
+    async def test_somebody_elses_value_has_no_label(self, location: Place) -> None:
+        location.put(TOKEN.header_value().reveal())
+        stored = await location.destination.read()
         assert stored is not None
         assert (stored.token, stored.ownership, stored.restart_due) == (TOKEN, None, False)
 
-    async def test_a_value_that_is_no_token_is_there_but_holds_none(self, place: Place) -> None:
-        place.put(STRANGE)
-        stored = await place.destination.read()
+    async def test_a_value_that_is_no_token_is_there_but_holds_none(self, location: Place) -> None:
+        location.put(STRANGE)
+        stored = await location.destination.read()
         assert stored is not None
         assert stored.token is None
 
-    async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, place: Place) -> None:
-        place.put(STRANGE)
-        await place.destination.write(TOKEN, LABEL, await place.destination.read())
-        stored = await place.destination.read()
+    async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, location: Place) -> None:
+        location.put(STRANGE)
+        await location.destination.write(TOKEN, LABEL, await location.destination.read())
+        stored = await location.destination.read()
         assert stored is not None
         assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
-    async def test_a_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        stored = await place.destination.read()
-        place.put(STRANGE)
+    async def test_a_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        stored = await location.destination.read()
+        location.put(STRANGE)
         with pytest.raises(WriteConflict, match="somebody"):
-            await place.destination.write(NEWER, LABEL, stored)
-        assert place.stored() == STRANGE
+            await location.destination.write(NEWER, LABEL, stored)
+        assert location.stored() == STRANGE
 
-    async def test_a_first_write_in_between_is_a_conflict_and_stays(self, place: Place) -> None:
-        place.put(STRANGE)
+    async def test_a_first_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
+        location.put(STRANGE)
         with pytest.raises(WriteConflict, match="somebody"):
-            await place.destination.write(TOKEN, LABEL, None)
-        assert place.stored() == STRANGE
+            await location.destination.write(TOKEN, LABEL, None)
+        assert location.stored() == STRANGE
 
-    async def test_a_refusal_says_what_is_lacking(self, place: Place) -> None:
-        place.forbid()
-        with pytest.raises(place.refusal, match=place.said_when_forbidden):
-            await place.destination.read()
+    async def test_a_refusal_says_what_is_lacking(self, location: Place) -> None:
+        location.forbid()
+        with pytest.raises(location.refusal, match=location.said_when_forbidden):
+            await location.destination.read()
 
-    async def test_a_place_out_of_reach_says_so(self, place: Place) -> None:
-        place.cut_off()
-        with pytest.raises(place.outage):
-            await place.destination.read()
+    async def test_a_place_out_of_reach_says_so(self, location: Place) -> None:
+        location.cut_off()
+        with pytest.raises(location.outage):
+            await location.destination.read()
 
     async def test_a_refused_write_raises_and_keeps_the_token_out_of_errors_and_logs(
-        self, place: Place, caplog: pytest.LogCaptureFixture
+        self, location: Place, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        place.forbid()
+        location.forbid()
         with pytest.raises(GatewayTokensError) as caught:
-            await place.destination.write(TOKEN, LABEL, None)
+            await location.destination.write(TOKEN, LABEL, None)
         said = f"{caught.value} {caught.value!r} {caught.getrepr()} {caplog.text}"
         assert TOKEN.value.reveal().rpartition("&")[2] not in said
 
     async def test_a_delivery_leaves_no_token_in_the_logs(
-        self, place: Place, caplog: pytest.LogCaptureFixture
+        self, location: Place, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        await place.destination.write(TOKEN, LABEL, None)
-        await place.destination.read()
-        await place.destination.restart(TOKEN)
+        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.read()
+        await location.destination.restart(TOKEN)
         signature = TOKEN.value.reveal().rpartition("&")[2]
         in_base64 = b64encode(TOKEN.header_value().reveal().encode()).decode()
         assert not [secret for secret in (signature, in_base64) if secret in caplog.text]
 
-    async def test_a_failed_write_leaves_the_old_value(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        before = await place.destination.read()
-        with place.failing_writes():
+    async def test_a_failed_write_leaves_the_old_value(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        before = await location.destination.read()
+        with location.failing_writes():
             with pytest.raises(GatewayTokensError):
-                await place.destination.write(NEWER, LABEL, before)
-            assert await place.destination.read() == before
+                await location.destination.write(NEWER, LABEL, before)
+            assert await location.destination.read() == before
 
-    async def test_names_itself_without_naming_the_token(self, place: Place) -> None:
-        await place.destination.write(TOKEN, LABEL, None)
-        assert place.destination.place
-        assert TOKEN.gateway_id + "&" not in place.destination.place
+    async def test_names_itself_without_naming_the_token(self, location: Place) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        assert location.destination.location
+        assert TOKEN.gateway_id + "&" not in location.destination.location
 
-    async def test_keeps_when_and_with_which_key_the_token_was_issued(self, place: Place) -> None:
+    async def test_keeps_when_and_with_which_key_the_token_was_issued(self, location: Place) -> None:
         later = LABEL.__class__(LABEL.owner, LABEL.key_type, LABEL.issued_at + timedelta(days=1))
-        await place.destination.write(TOKEN, later, None)
-        stored = await place.destination.read()
+        await location.destination.write(TOKEN, later, None)
+        stored = await location.destination.read()
         assert stored is not None
         assert stored.ownership == later

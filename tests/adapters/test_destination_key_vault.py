@@ -114,7 +114,7 @@ async def test_a_missing_permission_is_named_with_its_secret(
     with pytest.raises(AzureForbidden) as caught:
         await destination.write(TOKEN, LABEL, None)
     assert caught.value.action == f"Microsoft.KeyVault/vaults/secrets/{lacking}/action"
-    assert caught.value.scope == destination.place
+    assert caught.value.scope == destination.location
 
 
 async def test_a_vaults_firewall_is_no_missing_role(around: Surroundings) -> None:

@@ -153,7 +153,7 @@ class TestSecret:
         around.emulator.azure.granted = {"get secrets", "create secrets"}
         with pytest.raises(AzureForbidden) as caught:
             await destination.write(NEWER, LABEL, stored)
-        assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.place)
+        assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
 
     async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:
         said = '{"kind": "Status", "reason": "BadRequest", "message": "near: GatewayKey edge&secret", "code": 400}'

@@ -97,7 +97,7 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
 class Example(NamedTuple):
     """An example in the document, and the schema that it is an example of."""
 
-    place: str
+    location: str
     schema: dict[str, Any]
     value: object
 
@@ -181,7 +181,7 @@ def test_no_schema_has_a_default_and_every_body_has_a_named_schema() -> None:
     assert all(set(body) == {"schema", "example"} and set(body["schema"]) == {"$ref"} for body in media)
 
 
-@pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.place)
+@pytest.mark.parametrize("example", list(examples()), ids=lambda example: example.location)
 def test_every_example_fits_its_schema(example: Example) -> None:
     schema = {**example.schema, "components": DOCUMENT["components"]}
     Draft202012Validator(closed(schema)).validate(example.value)

@@ -156,7 +156,7 @@ class TestTheQueue:
             result = await worker.invoke_queue("take_event", '{"hello": 1}', dequeue_count)
         assert not result.ok
         assert result.exception_text == (
-            "EventInvalid: The queue message is no API Management event: it has no type."
+            "EventInvalid: The queue message is not an API Management event: it has no type."
         )
         (line,) = lines(caplog, "event.rejected")
         assert (line["reason"], line["dequeueCount"]) == ("it has no type", dequeue_count)

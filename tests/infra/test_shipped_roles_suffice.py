@@ -41,10 +41,10 @@ IN_CLUSTER = {"get secrets", "create secrets", "patch secrets", "get deployments
 SERVICE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.ApiManagement/service/contoso-apim"
 
 
-def document(places: Places) -> str:
+def document(locations: Places) -> str:
     azure = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers"
     destinations = [
-        {"kind": "keyVault", "vault": places.emulator.vault_url("contoso")},
+        {"kind": "keyVault", "vault": locations.emulator.vault_url("contoso")},
         {
             "kind": "kubernetes",
             "cluster": f"{azure}/Microsoft.ContainerService/managedClusters/edge",
@@ -57,7 +57,7 @@ def document(places: Places) -> str:
 
 
 @pytest.fixture
-async def places() -> AsyncIterator[Places]:
+async def locations() -> AsyncIterator[Places]:
     """An API Management service, a vault and a cluster, all of them refusing what is not granted."""
     async with surroundings_of() as made:
         made.emulator.azure.clock = lambda: NOW
@@ -67,11 +67,11 @@ async def places() -> AsyncIterator[Places]:
         yield made
 
 
-def world_of(places: Places) -> App:
+def world_of(locations: Places) -> App:
     settings = read_settings(
         {
-            **places.emulator.settings(),
-            "GATEWAY_TOKENS": document(places),
+            **locations.emulator.settings(),
+            "GATEWAY_TOKENS": document(locations),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
             "ALLOW_FUNCTION_KEYS": "true",
         }
@@ -80,14 +80,14 @@ def world_of(places: Places) -> App:
     return App(
         settings=settings,
         clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)),
-        gateways=ArmGateways(places.azure, places.azure.budget),
-        callers_gateways=ArmGateways(places.azure, callers),
+        gateways=ArmGateways(locations.azure, locations.azure.budget),
+        callers_gateways=ArmGateways(locations.azure, callers),
         callers_budget=callers,
-        destination=lambda spec, ref: open_destination(spec, ref, places.azure),
-        sweeps=SweepStore(ReportBlob(places.azure, f"{settings.state_container_url}/sweep-record.json")),
+        destination=lambda spec, ref: open_destination(spec, ref, locations.azure),
+        sweeps=SweepStore(ReportBlob(locations.azure, f"{settings.state_container_url}/sweep-record.json")),
         interval=timedelta(hours=1),
-        identity_works=places.azure.identity_works,
-        signing_key=lambda address, key_id: places.azure.signing_keys(address).key(key_id),
+        identity_works=locations.azure.identity_works,
+        signing_key=lambda address, key_id: locations.azure.signing_keys(address).key(key_id),
     )
 
 
@@ -106,10 +106,10 @@ async def everything_the_app_does(app: App) -> list[Row]:
     return rows
 
 
-async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(places: Places) -> None:
-    rows = await everything_the_app_does(world_of(places))
+async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(locations: Places) -> None:
+    rows = await everything_the_app_does(world_of(locations))
 
-    assert {(row.place.split("/")[-2], row.outcome) for row in rows} == {
+    assert {(row.location.split("/")[-2], row.outcome) for row in rows} == {
         ("secrets", "renewed"),
         ("secrets", "restarted"),
         ("secrets", "not_picked_up"),
@@ -118,13 +118,13 @@ async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(places: Places
 
 
 @pytest.mark.parametrize("action", SHIPPED)
-async def test_without_any_one_action_the_failure_names_it(places: Places, action: str) -> None:
-    assert places.emulator.azure.granted is not None
-    places.emulator.azure.granted.remove(action)
+async def test_without_any_one_action_the_failure_names_it(locations: Places, action: str) -> None:
+    assert locations.emulator.azure.granted is not None
+    locations.emulator.azure.granted.remove(action)
 
     errors: list[str] = []
     try:
-        errors += [row.error for row in await everything_the_app_does(world_of(places))]
+        errors += [row.error for row in await everything_the_app_does(world_of(locations))]
     except (AzureError, SweepFailed) as error:
         errors.append(str(error))
 
@@ -132,11 +132,13 @@ async def test_without_any_one_action_the_failure_names_it(places: Places, actio
 
 
 @pytest.mark.parametrize("verb", sorted(IN_CLUSTER))
-async def test_without_any_one_right_in_the_cluster_the_failure_names_it(places: Places, verb: str) -> None:
-    assert places.emulator.azure.granted is not None
-    places.emulator.azure.granted.remove(verb)
+async def test_without_any_one_right_in_the_cluster_the_failure_names_it(
+    locations: Places, verb: str
+) -> None:
+    assert locations.emulator.azure.granted is not None
+    locations.emulator.azure.granted.remove(verb)
 
-    rows = await everything_the_app_does(world_of(places))
+    rows = await everything_the_app_does(world_of(locations))
 
     assert any(f"'{verb}'" in row.error for row in rows)
-    assert not [row for row in rows if row.error and "managedclusters" not in row.place]
+    assert not [row for row in rows if row.error and "managedclusters" not in row.location]

@@ -1,7 +1,7 @@
 """Judges a simulation by what was stored where and when, knowing nothing of how the app plans.
 
 A *path* for a row is a sweep that ran at which ARM knew the gateway (listed it, or the settings name it) and issued, and
-the place could be read and written (and its workload restarted, where it has one) without a slip that outlasts a second
+the location could be read and written (and its workload restarted, where it has one) without a slip that outlasts a second
 look. What must hold:
 
 - A row without a token gets one by its first path.
@@ -80,8 +80,8 @@ class Judge:
         """The verdict on the whole simulation."""
         self._judge_issues()
         self._judge_claims()
-        for (ref, place), stored in self._sky.places.items():
-            self._judge_row(f"{ref} -> {place}", profile_of(ref.gateway), stored)
+        for (ref, location), stored in self._sky.locations.items():
+            self._judge_row(f"{ref} -> {location}", profile_of(ref.gateway), stored)
         return self.verdict
 
     def _judge_row(self, name: str, profile: Profile, stored: SimulatedPlace) -> None:
@@ -97,7 +97,7 @@ class Judge:
             self._judge_life(name, stored, profile, (token, end), restarting=True)
 
     def _judge_issues(self) -> None:
-        for (ref, _), stored in self._sky.places.items():
+        for (ref, _), stored in self._sky.locations.items():
             self._needed.update((ref.gateway, at) for at, _ in stored.stored)
         for (gateway, now), count in self._sky.issued.items():
             if count > 1 or (gateway, now) not in self._needed:
@@ -108,15 +108,15 @@ class Judge:
 
     def _judge_claims(self) -> None:
         stored = {
-            (f"{ref} -> {place}", at)
-            for (ref, place), stored in self._sky.places.items()
+            (f"{ref} -> {location}", at)
+            for (ref, location), stored in self._sky.locations.items()
             for at, _ in stored.stored
         }
         for (name, at), line in self._rows.items():
             if line.outcome == "renewed" and (name, at) not in stored:
                 self._object(f"{name} is said to be renewed, and nothing was stored", at)
         for gateway in {name for names in self._sky.estate.gateways.values() for name in names}:
-            if gateway not in {ref.gateway for ref, _ in self._sky.places}:
+            if gateway not in {ref.gateway for ref, _ in self._sky.locations}:
                 self._object(f"{gateway} was never looked at", self._sky.now)
 
     def _judge_reason(self, name: str, profile: Profile, before: _Known | None, at: datetime) -> None:
@@ -164,11 +164,11 @@ class Judge:
         service, _, gateway = name.partition(" -> ")[0].partition("/")
         weather, named = self._sky.weather, self._sky.estate.named
         for at in self._sweeps[bisect_left(self._sweeps, begin) : bisect_left(self._sweeps, end)]:
-            slip = weather.slip(stored.place, at)
+            slip = weather.slip(stored.location, at)
             if (
                 (gateway in named or weather.lists(service, at))
                 and weather.issues(gateway, at)
-                and weather.opens(stored.place, at)
+                and weather.opens(stored.location, at)
                 and (slip is None or slip in HARMLESS)
                 and (not restarting or weather.restarts(at))
             ):

@@ -46,7 +46,7 @@ async def simulate(*, days: int, gateways: int, seed: int) -> Simulated:
         judge.hear(log.lines)
         reasons.update(line.reason for line in log.lines if line.outcome == "renewed")
     sky.now = BEGIN + timedelta(days=days)
-    return Simulated(judge.judge(), sky.faults, reasons, sweeps, 24 * days - sweeps, len(sky.places))
+    return Simulated(judge.judge(), sky.faults, reasons, sweeps, 24 * days - sweeps, len(sky.locations))
 
 
 class _Log(logging.Handler):

@@ -33,8 +33,8 @@ _BEHIND, _LONGEST = timedelta(minutes=3), timedelta(days=30)
 class SimulatedPlace(MemoryDestination):
     """A destination under the weather. `stored` and `running` tell what was there since when."""
 
-    def __init__(self, place: str, sky: "Sky", *, restartable: bool) -> None:
-        super().__init__(place, restartable=restartable)
+    def __init__(self, location: str, sky: "Sky", *, restartable: bool) -> None:
+        super().__init__(location, restartable=restartable)
         self._sky = sky
         self.stored: list[tuple[datetime, str]] = []
         self.ran: list[tuple[datetime, str]] = []
@@ -61,7 +61,7 @@ class SimulatedPlace(MemoryDestination):
             raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
         if slip is Slip.CONFLICT:
             self._forgive(slip)
-            raise WriteConflict(self.place, "simulated")
+            raise WriteConflict(self.location, "simulated")
         if slip is Slip.LOST:
             self._forgive(slip)
             return
@@ -73,14 +73,14 @@ class SimulatedPlace(MemoryDestination):
 
     async def restart(self, token: GatewayToken) -> None:
         if self.restartable and not self._sky.weather.restarts(self._sky.now):
-            raise self._sky.failing(RestartFailed(self.place, "simulated"), "restart fails")
+            raise self._sky.failing(RestartFailed(self.location, "simulated"), "restart fails")
         await super().restart(token)
         self.ran.append((self._sky.now, token.value.reveal()))
 
     def _open(self, doing: str) -> None:
-        if not self._sky.weather.opens(self.place, self._sky.now):
-            error = AzureForbidden(doing, AzureFacts(403), "secrets", self.place)
-            raise self._sky.failing(error, "place forbidden")
+        if not self._sky.weather.opens(self.location, self._sky.now):
+            error = AzureForbidden(doing, AzureFacts(403), "secrets", self.location)
+            raise self._sky.failing(error, "location forbidden")
 
     def _forgive(self, slip: Slip) -> None:
         """These happen once in a sweep: its second look must do."""
@@ -89,7 +89,7 @@ class SimulatedPlace(MemoryDestination):
 
     def _slip(self) -> Slip | None:
         now = self._sky.now
-        return self._slips.setdefault(now, self._sky.weather.slip(self.place, now))
+        return self._slips.setdefault(now, self._sky.weather.slip(self.location, now))
 
 
 class Sky:
@@ -99,7 +99,7 @@ class Sky:
         self.estate, self.weather, self.now = estate, weather, now
         self.faults: Counter[str] = Counter()
         self.issued: Counter[tuple[str, datetime]] = Counter()
-        self.places: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
+        self.locations: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
         self._gateways = {name: Gateway(name) for names in estate.gateways.values() for name in names}
         self._record = SweepRecord().as_json()
 
@@ -166,7 +166,9 @@ class Sky:
         self._record = change(SweepRecord.from_json(self._record)).as_json()
 
     def _destination(self, spec: DestinationSettings, ref: GatewayRef) -> SimulatedPlace:
-        place = spec.place(ref)
-        if (ref, place) not in self.places:
-            self.places[ref, place] = SimulatedPlace(place, self, restartable=spec.kind == "kubernetes")
-        return self.places[ref, place]
+        location = spec.location(ref)
+        if (ref, location) not in self.locations:
+            self.locations[ref, location] = SimulatedPlace(
+                location, self, restartable=spec.kind == "kubernetes"
+            )
+        return self.locations[ref, location]

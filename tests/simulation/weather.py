@@ -37,8 +37,8 @@ _KINDS = (
     _Kind("arm", 8, 1, 6),
     _Kind("throttled", 6, 1, 8),  # every other token refused with 429
     *(_Kind(f"list/svc{number}", 12, 1, 30) for number in range(4)),
-    *(_Kind(place, 15, 2, 72) for place in ("north", "south", "cluster")),  # forbidden
-    *(_Kind(place, 5, 1, 3) for place in ("north", "south", "cluster")),
+    *(_Kind(location, 15, 2, 72) for location in ("north", "south", "cluster")),  # forbidden
+    *(_Kind(location, 5, 1, 3) for location in ("north", "south", "cluster")),
     _Kind("restart", 8, 1, 48),
     _Kind("missed", 25, 2, 36),  # the app does not run at all
 )
@@ -83,19 +83,19 @@ class Weather:
         """Whether ARM issues a gateway's token."""
         return "arm" not in self.active(now) and not self.throttles(gateway, now)
 
-    def opens(self, place: str, now: datetime) -> bool:
-        """Whether a place can be reached and lets the app in."""
-        return place.removeprefix("https://").partition(".")[0] not in self.active(now)
+    def opens(self, location: str, now: datetime) -> bool:
+        """Whether a location can be reached and lets the app in."""
+        return location.removeprefix("https://").partition(".")[0] not in self.active(now)
 
     def restarts(self, now: datetime) -> bool:
         """Whether workloads restart."""
         return "restart" not in self.active(now)
 
-    def slip(self, place: str, now: datetime) -> Slip | None:
-        """What goes wrong with a place's write in this run, if anything."""
-        if not self.chance(_SLIP, "slip", place, now):
+    def slip(self, location: str, now: datetime) -> Slip | None:
+        """What goes wrong with a location's write in this run, if anything."""
+        if not self.chance(_SLIP, "slip", location, now):
             return None
-        return self._dice("which", place, now).choice(list(Slip))
+        return self._dice("which", location, now).choice(list(Slip))
 
     def record(self, now: datetime) -> str:
         """What happens to the sweep record: `unreadable`, `lost`, `not saved`, or nothing."""

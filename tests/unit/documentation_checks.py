@@ -19,9 +19,9 @@ from tests.unit.documentation_reading import ROOT, anchors, codes, difference, l
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gateway_tokens.parsing import Part
+    from gateway_tokens.parsing import StrictModel
 
-_PARTS: dict[str, type[Part]] = {
+_PARTS: dict[str, type[StrictModel]] = {
     "The whole document": settings.Estate,
     "A service": settings.Service,
     "A gateway rule": settings.GatewayRule,
@@ -57,11 +57,11 @@ def that_document_fields_are_explained(documents: Mapping[str, str]) -> list[str
     return wrong + difference("settings.md, layouts", said, true)
 
 
-def _fields(part: type[Part]) -> set[str]:
+def _fields(part: type[StrictModel]) -> set[str]:
     return {field.alias or name for name, field in part.model_fields.items()}
 
 
-def _common(part: type[Part]) -> set[str]:
+def _common(part: type[StrictModel]) -> set[str]:
     return _OF_EVERY_DESTINATION & _fields(part) if "adopt" in part.model_fields else set()
 
 
@@ -130,9 +130,9 @@ def that_links_lead_somewhere(documents: Mapping[str, str]) -> list[str]:
             if "://" in link or (not target and not anchor):
                 continue
             file = ((ROOT / path).parent / target).resolve() if target else ROOT / path
-            place = file.relative_to(ROOT).as_posix()
-            known = file.exists() or place in documents
-            if not known or (anchor and place in documents and anchor not in anchors(documents[place])):
+            location = file.relative_to(ROOT).as_posix()
+            known = file.exists() or location in documents
+            if not known or (anchor and location in documents and anchor not in anchors(documents[location])):
                 wrong.append(f"{path}: {link} leads nowhere")
     return wrong
 

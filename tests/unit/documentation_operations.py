@@ -176,10 +176,10 @@ def that_recipes_fit_what_the_app_writes(documents: Mapping[str, str]) -> list[s
     wrong = []
     for title, text in sections(documents["docs/recipes.md"]).items():
         for destination in recipes.destinations(text):
-            place, workload = recipes.written(destination)
+            location, workload = recipes.written(destination)
             if workload and workload not in recipes.workloads(text):
                 wrong.append(f"recipes.md, {title}: no workload is called {workload}")
-            wrong += [f"recipes.md, {title}: {said}" for said in _unread(place, text)]
+            wrong += [f"recipes.md, {title}: {said}" for said in _unread(location, text)]
     return wrong
 
 
@@ -189,11 +189,11 @@ def that_the_docker_recipe_shows_the_line_of_the_env_file(documents: Mapping[str
     return [] if line.startswith(begins) else ["recipes.md, Docker: the file has another line"]
 
 
-def _unread(place: recipes.Place, text: str) -> list[str]:
-    if place.kind == "vault" and "az keyvault secret show" in text:
+def _unread(location: recipes.Place, text: str) -> list[str]:
+    if location.kind == "vault" and "az keyvault secret show" in text:
         vault, name = re.findall(r"--vault-name (\S+) --name (\S+)", text)[0]
-        place, read = recipes.Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}"), {place}
+        location, read = recipes.Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}"), {location}
     else:
-        place = recipes.carried(text).get(place, place)
+        location = recipes.carried(text).get(location, location)
         read = recipes.read_by_gateways(text)
-    return [] if read == {place} else [f"it reads {sorted(read)} where {place} is written"]
+    return [] if read == {location} else [f"it reads {sorted(read)} where {location} is written"]

@@ -28,7 +28,7 @@ _SERVICE = (
 
 
 class Place(NamedTuple):
-    """A value's place: a Secret and its key, a secret in a vault."""
+    """A value's location: a Secret and its key, a secret in a vault."""
 
     kind: str
     name: str
@@ -61,7 +61,7 @@ def written(destination: DestinationSettings) -> tuple[Place, str]:
             workload = destination.restart and filled_in(destination.restart.name, REF).lower()
             return Place("secret", name, destination.layout.key), workload or ""
         case KeyVaultSecret():
-            return Place("vault", destination.place(REF)), ""
+            return Place("vault", destination.location(REF)), ""
         case _:
             raise TypeError(destination.kind)
 
@@ -83,7 +83,7 @@ def workloads(text: str) -> set[str]:
 
 
 def carried(text: str) -> dict[Place, Place]:
-    """What a recipe's files copy: the new place by the place that it is copied from."""
+    """What a recipe's files copy: the new location by the location that it is copied from."""
     found: dict[Place, Place] = {}
     vaults = [spec["provider"]["azurekv"]["vaultUrl"] for spec in _specs(text, "SecretStore")]
     for spec in _specs(text, "ExternalSecret"):
@@ -105,7 +105,7 @@ def carried(text: str) -> dict[Place, Place]:
 
 def read_by_gateways(text: str) -> set[Place]:
     """Where the gateways of a recipe read their token."""
-    return {place for one in manifests(text) for place in _read_by(one)}
+    return {location for one in manifests(text) for location in _read_by(one)}
 
 
 def _read_by(manifest: dict[str, Any]) -> Iterator[Place]:

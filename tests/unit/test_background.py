@@ -31,11 +31,11 @@ class TestTheTimer:
     async def test_returns_nothing_when_all_went_well(self) -> None:
         estate = contoso()
         await background(estate).sweep()
-        assert estate.places["contoso-edge-01"].value
+        assert estate.locations["contoso-edge-01"].value
 
     async def test_turns_red_with_the_counts_after_the_record_is_saved(self) -> None:
         estate = contoso("a", "b", "c")
-        estate.place("b").failing = {"write": OUTAGE}
+        estate.location("b").failing = {"write": OUTAGE}
         with pytest.raises(SweepFailed, match="1 of 3 rows failed") as caught:
             await background(estate).sweep()
         assert (caught.value.failed, caught.value.total) == (1, 3)
@@ -80,7 +80,7 @@ class TestTheQueue:
         estate = contoso()
         body = json.dumps(an_event()).encode()
         await background(estate).take(base64.b64encode(body) if encoded else body, 1)
-        assert estate.places["contoso-edge-01"].value
+        assert estate.locations["contoso-edge-01"].value
 
     async def test_takes_every_event_of_a_message(self, caplog: pytest.LogCaptureFixture) -> None:
         body = json.dumps([an_event("lab-01"), an_event(), an_event("lab-02")]).encode()
@@ -125,6 +125,6 @@ class TestTheQueue:
 
     async def test_does_not_repeat_a_message_because_a_row_failed(self) -> None:
         estate = contoso()
-        estate.place("contoso-edge-01").failing = {"write": OUTAGE}
+        estate.location("contoso-edge-01").failing = {"write": OUTAGE}
         await background(estate).take(json.dumps(an_event()).encode(), 1)
         assert len(estate.sweeps.record.troubles) == 1

@@ -8,29 +8,29 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from gateway_tokens.errors import Fault
-from gateway_tokens.parsing import Duration, Part, duration_text, read_json, read_part
+from gateway_tokens.parsing import Duration, StrictModel, duration_text, read_json, read_model
 
 
-class Leaf(Part):
+class Leaf(StrictModel):
     some_name: str = "x"
     flag: bool = False
     wait: Duration = timedelta(days=1)
 
 
-class Tree(Part):
+class Tree(StrictModel):
     leaf: Leaf
     leaves: tuple[Leaf, ...] = ()
     named: dict[str, Leaf] = Field(default_factory=dict)
 
 
 def wait_of(text: object) -> timedelta:
-    part, faults = read_part(Leaf, {"wait": text})
+    part, faults = read_model(Leaf, {"wait": text})
     assert part is not None, faults
     return part.wait
 
 
 def faults_in(document: object) -> list[tuple[str, str]]:
-    part, faults = read_part(Tree, document)
+    part, faults = read_model(Tree, document)
     assert (part is None) is bool(faults)
     return [(fault.path, fault.message) for fault in faults]
 
@@ -91,7 +91,7 @@ def test_a_duration_is_weeks_days_hours_minutes_and_seconds(text: str, value: ti
     ],
 )
 def test_anything_else_is_no_duration(text: object) -> None:
-    part, faults = read_part(Leaf, {"wait": text})
+    part, faults = read_model(Leaf, {"wait": text})
     assert part is None
     assert [fault.path for fault in faults] == ["wait"]
     assert faults[0].message.startswith("must be an ISO 8601 duration")
@@ -159,7 +159,7 @@ def test_a_name_in_two_objects_is_given_once_in_each() -> None:
 def test_no_depth_of_nesting_is_more_than_a_fault(depth: int, opening: str, closing: str) -> None:
     document, faults = read_json(opening * depth + "1" + closing * depth, "body")
     if not faults:
-        part, faults = read_part(Tree, document)
+        part, faults = read_model(Tree, document)
         assert part is None
     assert faults
 
@@ -200,7 +200,7 @@ def test_what_only_python_reads_as_json_is_a_fault(odd: object) -> None:
 
 
 def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
-    _, faults = read_part(
+    _, faults = read_model(
         Tree, {"leaf": {}, "leaves": [{"flag": 1}], "named": {"flag": {"flag": 1}}}, tags=("flag",)
     )
     assert [fault.path for fault in faults] == ["leaves[0]", "named.flag.flag"]
@@ -209,7 +209,7 @@ def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
 @pytest.mark.parametrize("name", ["someName", "flag", "wait"])
 @pytest.mark.parametrize("value", [["tok-3n"], {"a": "tok-3n"}, 73_073_073])
 def test_a_fault_does_not_repeat_the_value(name: str, value: object) -> None:
-    part, faults = read_part(Leaf, {name: value})
+    part, faults = read_model(Leaf, {name: value})
     assert part is None
     assert not any(secret in str(fault) for fault in faults for secret in ("tok-3n", "73073073", "73_073"))
 

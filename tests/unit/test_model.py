@@ -165,10 +165,10 @@ def test_the_header_value_has_the_prefix_once() -> None:
         (f"edge-01&2026033111550&{SIGNATURE}", "not yyyyMMddHHmm"),
         (f"edge-01&2026-03-31T1&{SIGNATURE}", "not yyyyMMddHHmm"),
         (f"edge-01&２02603311155&{SIGNATURE}", "not yyyyMMddHHmm"),  # noqa: RUF001 - a wide digit is no digit here
-        (f"edge-01&202602290000&{SIGNATURE}", "no date"),
-        (f"edge-01&202603312400&{SIGNATURE}", "no date"),
-        (f"edge-01&202603311160&{SIGNATURE}", "no date"),
-        (f"edge-01&000003311155&{SIGNATURE}", "no date"),
+        (f"edge-01&202602290000&{SIGNATURE}", "not a date"),
+        (f"edge-01&202603312400&{SIGNATURE}", "not a date"),
+        (f"edge-01&202603311160&{SIGNATURE}", "not a date"),
+        (f"edge-01&000003311155&{SIGNATURE}", "not a date"),
         ("edge-01&202603311155&" + "*" * 88, "not base64"),
         (f"edge-01&202603311155&{SIGNATURE[:-1]}", "not base64"),
         (f"edge-01&202603311155&{SIGNATURE[:40]}\n{SIGNATURE[40:]}", "not base64"),
@@ -203,7 +203,7 @@ def test_a_refusal_never_quotes_the_text(text: str) -> None:
 
 
 def test_a_refusal_chains_no_cause_that_quotes_the_text() -> None:
-    with pytest.raises(ValueError, match="no date") as refused:
+    with pytest.raises(ValueError, match="not a date") as refused:
         GatewayToken.parse(f"edge-01&202699991155&{SIGNATURE}")
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__

@@ -21,7 +21,7 @@ def a_row(expiry: datetime = FAR, ownership: Ownership | None = OURS, **more: An
     """A row that holds this app's own token of that expiry; anything else by name."""
     usual: dict[str, Any] = {
         "ref": EDGE,
-        "row": "contoso/edge-01 -> place",
+        "row": "contoso/edge-01 -> location",
         "rule": GatewayRule(),
         "owner": "contoso-apim/edge-01",
         "adopt": False,
@@ -38,7 +38,7 @@ def why(row: Observed, now: datetime = NOW) -> tuple[Action, Reason]:
 
 STRANGE = StoredToken(None, OURS)
 ANOTHERS = StoredToken(a_token(FAR, "edge-02"), OURS)
-DUE = due_at("contoso/edge-01 -> place", GatewayRule(), FAR)
+DUE = due_at("contoso/edge-01 -> location", GatewayRule(), FAR)
 
 
 class TestEveryReason:

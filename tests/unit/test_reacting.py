@@ -56,7 +56,7 @@ class TestAnOldLedger:
         estate.deliver(PLACE, a_token(NOW + 20 * DAY))
         await react(estate, replace(event, expiry=NOW + 20 * DAY))
         assert estate.gateways.issued
-        assert estate.places[PLACE].value == a_token(IN_30_DAYS).header_value().reveal()
+        assert estate.locations[PLACE].value == a_token(IN_30_DAYS).header_value().reveal()
 
     async def test_is_renewed_with_a_line_that_says_an_event_asked(
         self, caplog: pytest.LogCaptureFixture
@@ -100,11 +100,11 @@ class TestANewerLedger:
         self, kind: EventKind, caplog: pytest.LogCaptureFixture
     ) -> None:
         estate = contoso()
-        place = estate.deliver(PLACE, NEWER)
-        place.restartable, place.running = True, NEWER.fingerprint
+        location = estate.deliver(PLACE, NEWER)
+        location.restartable, location.running = True, NEWER.fingerprint
         with caplog.at_level(logging.INFO):
             await react(estate, an_event(kind))
-        assert (place.calls, estate.gateways.issued) == (["read", "restart"], [])
+        assert (location.calls, estate.gateways.issued) == (["read", "restart"], [])
         (line,) = lines(caplog, "gateway.not_picked_up")
         assert line == {
             "event": "gateway.not_picked_up",
@@ -126,8 +126,8 @@ class TestANewerLedger:
 
     async def test_is_reported_where_the_restart_fails(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()
-        place = estate.deliver(PLACE, NEWER)
-        place.restartable, place.failing = True, {"restart": OUTAGE}
+        location = estate.deliver(PLACE, NEWER)
+        location.restartable, location.failing = True, {"restart": OUTAGE}
         with caplog.at_level(logging.INFO):
             await react(estate)
         assert lines(caplog, "gateway.not_picked_up")[0]["outcome"] == "not_restarted"
@@ -223,26 +223,26 @@ class TestGatewaysThatComeAndGo:
     async def test_a_created_one_gets_its_token(self) -> None:
         estate = contoso()
         await react(estate, an_event(EventKind.CREATED, instance=""))
-        assert estate.places[PLACE].value == a_token(IN_30_DAYS).header_value().reveal()
+        assert estate.locations[PLACE].value == a_token(IN_30_DAYS).header_value().reveal()
 
     async def test_a_created_one_that_has_a_fresh_token_keeps_it(self) -> None:
         estate = contoso()
-        place = estate.deliver(PLACE, NEWER)
+        location = estate.deliver(PLACE, NEWER)
         await react(estate, an_event(EventKind.CREATED, instance=""))
-        assert place.calls == ["read"]
+        assert location.calls == ["read"]
 
     async def test_a_deleted_one_is_forgotten_and_its_secret_left_where_it_is(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         estate = contoso()
-        place = estate.deliver(PLACE, NEWER)
+        location = estate.deliver(PLACE, NEWER)
         others = {"contoso/edge-010 -> x": a_trouble()}
         troubles = {"contoso/edge-01 -> a": a_trouble(), "contoso/edge-01 -> b": a_trouble(), **others}
         estate.sweeps.record = SweepRecord(troubles=troubles)
         with caplog.at_level(logging.INFO):
             await react(estate, an_event(EventKind.DELETED, gateway="Edge-01", instance=""))
         assert estate.sweeps.record.troubles == others
-        assert (place.calls, place.value) == ([], NEWER.header_value().reveal())
+        assert (location.calls, location.value) == ([], NEWER.header_value().reveal())
         assert lines(caplog, "gateway.retired")[0]["level"] == "WARNING"
 
     async def test_a_sweep_is_not_counted_as_complete_by_a_reaction(self) -> None:
@@ -276,8 +276,8 @@ class TestWhichGateways:
         }
         estate = Estate(services, {CONTOSO: ("edge-01",)})
         await react(estate)
-        assert set(estate.places) == {PLACE, "alias-edge-01"}
-        assert all(place.value for place in estate.places.values())
+        assert set(estate.locations) == {PLACE, "alias-edge-01"}
+        assert all(location.value for location in estate.locations.values())
 
 
 class TestTheRecord:
@@ -292,4 +292,4 @@ class TestTheRecord:
         estate.sweeps.failing = {"update": OUTAGE}
         with pytest.raises(AzureUnavailable):
             await react(estate)
-        assert estate.places[PLACE].value
+        assert estate.locations[PLACE].value

@@ -45,7 +45,7 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @pytest.fixture
 def estate() -> Estate:
-    """One gateway, one place."""
+    """One gateway, one location."""
     return contoso("a")
 
 
@@ -59,7 +59,7 @@ def ended(row: Row) -> tuple[Reason, Outcome | None, str]:
 
 
 class Intruder(MemoryDestination):
-    """A place at which somebody else acts just before each of the next `times` writes, or just after."""
+    """A location at which somebody else acts just before each of the next `times` writes, or just after."""
 
     def __init__(self, before: GatewayToken | None = None, after: str = "", times: int = 1) -> None:
         super().__init__("a")
@@ -80,8 +80,8 @@ class TestOneRow:
     async def test_a_first_token_is_issued_delivered_and_read_back(self, estate: Estate) -> None:
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_STORED, Outcome.RENEWED, "")
-        assert estate.places["a"].value == NEW.header_value().reveal()
-        assert estate.places["a"].calls == ["read", "write", "read"]
+        assert estate.locations["a"].value == NEW.header_value().reveal()
+        assert estate.locations["a"].calls == ["read", "write", "read"]
 
     async def test_a_token_is_asked_for_with_the_rules_key_and_lifetime(self) -> None:
         estate = contoso("a", lifetime="P7D", keyType="secondary")
@@ -90,62 +90,62 @@ class TestOneRow:
 
     async def test_the_label_tells_owner_key_and_since_when(self, estate: Estate) -> None:
         await kept(estate)
-        ownership = Ownership.from_tags(estate.places["a"].tags)
+        ownership = Ownership.from_tags(estate.locations["a"].tags)
         assert ownership == Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
 
     async def test_a_fresh_token_is_only_looked_at(self, estate: Estate) -> None:
-        place = estate.deliver("a", FRESH)
+        location = estate.deliver("a", FRESH)
         assert ended(await kept(estate)) == (Reason.FRESH, Outcome.FRESH, "")
-        assert (place.calls, estate.gateways.issued) == (["read"], [])
+        assert (location.calls, estate.gateways.issued) == (["read"], [])
 
     async def test_a_due_token_is_replaced(self, estate: Estate) -> None:
-        place = estate.deliver("a", DUE)
+        location = estate.deliver("a", DUE)
         assert ended(await kept(estate)) == (Reason.IN_RENEWAL_WINDOW, Outcome.RENEWED, "")
-        assert place.value == NEW.header_value().reveal()
+        assert location.value == NEW.header_value().reveal()
 
     async def test_the_row_tells_both_expiries_and_when_the_new_one_is_due_and_at_risk(
         self, estate: Estate
     ) -> None:
         estate.deliver("a", DUE)
         row = await kept(estate)
-        assert (row.ref, row.place, row.key_type) == (EDGE, f"{PLACES}a", KeyType.PRIMARY)
+        assert (row.ref, row.location, row.key_type) == (EDGE, f"{PLACES}a", KeyType.PRIMARY)
         assert (row.expiry, row.new_expiry) == (DUE.expiry, IN_30_DAYS)
         assert row.at_risk_from == IN_30_DAYS - 5 * DAY
         assert row.due is not None
         assert IN_30_DAYS - 11 * DAY <= row.due <= IN_30_DAYS - 10 * DAY
 
     async def test_what_was_asked_for_is_renewed_though_fresh(self, estate: Estate) -> None:
-        place = estate.deliver("a", FRESH)
+        location = estate.deliver("a", FRESH)
         assert ended(await kept(estate, renew_by=FOREVER)) == (Reason.FORCED, Outcome.RENEWED, "")
-        assert place.value == NEW.header_value().reveal()
+        assert location.value == NEW.header_value().reveal()
 
     async def test_the_very_same_token_is_not_written_again(self, estate: Estate) -> None:
-        place = estate.deliver("a", NEW)
+        location = estate.deliver("a", NEW)
         row = await kept(estate, renew_by=FOREVER)
         assert ended(row) == (Reason.FORCED, Outcome.FRESH, "")
-        assert place.calls == ["read"]
+        assert location.calls == ["read"]
 
     async def test_the_same_token_is_written_where_only_the_label_is_wrong(self) -> None:
-        place = (estate := contoso()).deliver("contoso-edge-01", NEW, owner="other-apim/edge-01")
+        location = (estate := contoso()).deliver("contoso-edge-01", NEW, owner="other-apim/edge-01")
         spec = estate.unit().rule.destinations[0].model_copy(update={"adopt": True})
         unit = estate.unit()
         adopting = type(unit)(unit.ref, unit.service, unit.rule.model_copy(update={"destinations": (spec,)}))
         (row,) = await keep(adopting, estate.terms())
         assert ended(row) == (Reason.ADOPTED, Outcome.RENEWED, "")
-        ownership = Ownership.from_tags(place.tags)
+        ownership = Ownership.from_tags(location.tags)
         assert ownership is not None
         assert ownership.owner == "contoso-apim/edge-01"
 
     @pytest.mark.parametrize("owner", ["", "other-apim/edge-01"])
     async def test_what_is_not_ours_is_refused_and_left_alone(self, estate: Estate, owner: str) -> None:
-        place = estate.deliver("a", DUE, owner) if owner else estate.place("a")
+        location = estate.deliver("a", DUE, owner) if owner else estate.location("a")
         if not owner:
-            place.put("somebody's")
-        before = place.value
+            location.put("somebody's")
+        before = location.value
         row = await kept(estate)
         assert (row.outcome, row.code, row.action) == (Outcome.FAILED, "not_owned", Action.REFUSE)
         assert "adopt: true" in row.error
-        assert (place.value, place.calls, estate.gateways.issued) == (before, ["read"], [])
+        assert (location.value, location.calls, estate.gateways.issued) == (before, ["read"], [])
 
     async def test_the_owner_is_the_service_in_azure_not_its_alias(self) -> None:
         estate = contoso("a")
@@ -155,28 +155,28 @@ class TestOneRow:
 
 class TestFailures:
     async def test_a_place_that_cannot_be_read_is_not_planned(self, estate: Estate) -> None:
-        estate.place("a").failing = {"read": OUTAGE}
+        estate.location("a").failing = {"read": OUTAGE}
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_OBSERVED, Outcome.FAILED, "azure_unavailable")
         assert (row.action, row.failures, row.last_failure, row.error) == (None, 1, NOW, str(OUTAGE))
         assert estate.gateways.issued == []
 
     async def test_a_failed_write_leaves_the_old_value(self, estate: Estate) -> None:
-        place = estate.deliver("a", DUE)
-        place.failing = {"write": OUTAGE}
+        location = estate.deliver("a", DUE)
+        location.failing = {"write": OUTAGE}
         row = await kept(estate)
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "azure_unavailable")
         assert (row.expiry, row.new_expiry) == (DUE.expiry, None)
-        assert place.value == DUE.header_value().reveal()
+        assert location.value == DUE.header_value().reveal()
 
     @pytest.mark.parametrize("answer", [a_token(IN_30_DAYS, "edge-02"), a_token(IN_30_DAYS - MINUTE)])
     async def test_a_token_that_was_not_asked_for_is_not_delivered(
         self, estate: Estate, answer: GatewayToken
     ) -> None:
-        place = estate.deliver("a", DUE)
+        location = estate.deliver("a", DUE)
         estate.gateways.answer = answer
         assert ended(await kept(estate)) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "token_unusable")
-        assert (place.value, place.calls) == (DUE.header_value().reveal(), ["read"])
+        assert (location.value, location.calls) == (DUE.header_value().reveal(), ["read"])
 
     @pytest.mark.parametrize(
         ("refusal", "code"),
@@ -190,9 +190,9 @@ class TestFailures:
         self, estate: Estate, refusal: Exception, code: str
     ) -> None:
         estate.gateways.refused = {"edge-01": refusal}
-        place = estate.deliver("a", DUE)
+        location = estate.deliver("a", DUE)
         row = await kept(estate)
-        assert (row.outcome, row.code, place.calls) == (Outcome.FAILED, code, ["read"])
+        assert (row.outcome, row.code, location.calls) == (Outcome.FAILED, code, ["read"])
 
     async def test_an_unexpected_error_is_told_without_its_text(
         self, estate: Estate, caplog: pytest.LogCaptureFixture
@@ -204,16 +204,16 @@ class TestFailures:
         assert f"unexpected failure at {PLACES}a" in caplog.text
 
     async def test_failures_are_counted_on(self, estate: Estate) -> None:
-        estate.place("a").failing = {"read": OUTAGE}
+        estate.location("a").failing = {"read": OUTAGE}
         troubles = {"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(4, NOW - DAY)}
         row = await kept(estate, troubles=troubles)
         assert (row.failures, row.last_failure) == (5, NOW)
 
     async def test_a_row_that_failed_before_is_tried_again(self, estate: Estate) -> None:
-        place = estate.deliver("a", DUE)
+        location = estate.deliver("a", DUE)
         row = await kept(estate, troubles={f"contoso/edge-01 -> {PLACES}a": a_trouble(26, NOW - MINUTE)})
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.RENEWED, "")
-        assert "write" in place.calls
+        assert "write" in location.calls
 
     @pytest.mark.parametrize("token", [DUE, FRESH])
     async def test_a_row_that_is_well_again_has_nothing_left_of_its_failures(
@@ -234,7 +234,7 @@ class TestNeighbours:
         estate.deliver("b", FRESH)
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.RENEWED, Outcome.FRESH, Outcome.RENEWED]
-        assert estate.places["a"].value == estate.places["c"].value == NEW.header_value().reveal()
+        assert estate.locations["a"].value == estate.locations["c"].value == NEW.header_value().reveal()
         assert len(estate.gateways.issued) == 1
 
     async def test_the_one_token_leaves_one_line_that_says_for_whom(
@@ -258,7 +258,7 @@ class TestNeighbours:
     @pytest.mark.parametrize("method", ["read", "write"])
     async def test_one_failing_place_leaves_its_neighbours_alone(self, method: str) -> None:
         estate = contoso("a", "b", "c")
-        estate.place("b").failing = {method: OUTAGE}
+        estate.location("b").failing = {method: OUTAGE}
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.RENEWED, Outcome.FAILED, Outcome.RENEWED]
 
@@ -272,17 +272,17 @@ class TestNeighbours:
 
     async def test_the_next_run_retries_only_what_failed(self) -> None:
         estate = contoso("a", "b")
-        estate.place("b").failing = {"write": OUTAGE}
+        estate.location("b").failing = {"write": OUTAGE}
         await keep(estate.unit(), estate.terms())
-        estate.places["b"].failing = {}
+        estate.locations["b"].failing = {}
         rows = await keep(estate.unit(), estate.terms())
         assert [row.outcome for row in rows] == [Outcome.FRESH, Outcome.RENEWED]
 
 
 class TestOthersAtWork:
-    def at(self, place: MemoryDestination, stored: GatewayToken | None = DUE) -> Estate:
+    def at(self, location: MemoryDestination, stored: GatewayToken | None = DUE) -> Estate:
         estate = contoso("a")
-        estate.places["a"] = place
+        estate.locations["a"] = location
         if stored:
             estate.deliver("a", stored)
         return estate
@@ -290,7 +290,7 @@ class TestOthersAtWork:
     async def test_a_token_that_another_run_wrote_meanwhile_is_left_as_it_is(self) -> None:
         estate = self.at(Intruder(before=FRESH))
         assert ended(await kept(estate)) == (Reason.FRESH, Outcome.FRESH, "")
-        assert estate.places["a"].value == FRESH.header_value().reveal()
+        assert estate.locations["a"].value == FRESH.header_value().reveal()
 
     async def test_a_useless_value_written_meanwhile_is_replaced_at_the_second_look(self) -> None:
         estate = self.at(Intruder(before=GONE_BY))
@@ -302,12 +302,12 @@ class TestOthersAtWork:
         row = await kept(estate)
         assert ended(row) == (Reason.IN_RENEWAL_WINDOW, Outcome.FAILED, "write_conflict")
         assert (row.expiry, row.failures) == (DUE.expiry, 1)
-        assert estate.places["a"].value == DUE.header_value().reveal()
+        assert estate.locations["a"].value == DUE.header_value().reveal()
 
     async def test_a_value_that_reads_back_differently_once_is_written_again(self) -> None:
         estate = self.at(Intruder(after="scribble"))
         assert ended(await kept(estate)) == (Reason.UNREADABLE, Outcome.RENEWED, "")
-        assert estate.places["a"].value == NEW.header_value().reveal()
+        assert estate.locations["a"].value == NEW.header_value().reveal()
 
     async def test_a_value_that_never_reads_back_does_not_count_as_delivered(self) -> None:
         estate = self.at(Intruder(after="scribble", times=9))
@@ -339,15 +339,15 @@ class TestOthersAtWork:
 
 class TestRestarts:
     async def test_a_new_token_is_followed_by_a_restart(self, estate: Estate) -> None:
-        place = estate.place("a", restartable=True)
+        location = estate.location("a", restartable=True)
         assert ended(await kept(estate)) == (Reason.NOT_STORED, Outcome.RENEWED, "")
-        assert (place.calls[-1], place.running) == ("restart", NEW.fingerprint)
+        assert (location.calls[-1], location.running) == ("restart", NEW.fingerprint)
 
     async def test_a_token_that_did_not_change_restarts_nothing(self, estate: Estate) -> None:
-        place = estate.deliver("a", NEW)
-        place.restartable, place.running = True, NEW.fingerprint
+        location = estate.deliver("a", NEW)
+        location.restartable, location.running = True, NEW.fingerprint
         await kept(estate, renew_by=FOREVER)
-        assert "restart" not in place.calls
+        assert "restart" not in location.calls
 
     @pytest.mark.parametrize(
         ("failure", "code"),
@@ -362,23 +362,23 @@ class TestRestarts:
         failure: GatewayTokensError,
         code: str,
     ) -> None:
-        place = estate.place("a", restartable=True)
-        place.failing = {"restart": failure}
+        location = estate.location("a", restartable=True)
+        location.failing = {"restart": failure}
         row = await kept(estate)
         assert ended(row) == (Reason.NOT_STORED, Outcome.NOT_RESTARTED, code)
         assert (row.new_expiry, row.failures, row.error) == (IN_30_DAYS, 1, str(failure))
 
     async def test_the_next_run_restarts_what_was_not_and_issues_nothing(self, estate: Estate) -> None:
-        place = estate.deliver("a", FRESH)
-        place.restartable = True
+        location = estate.deliver("a", FRESH)
+        location.restartable = True
         assert ended(await kept(estate)) == (Reason.NOT_RESTARTED, Outcome.RESTARTED, "")
-        assert (place.running, estate.gateways.issued) == (FRESH.fingerprint, [])
+        assert (location.running, estate.gateways.issued) == (FRESH.fingerprint, [])
 
     async def test_a_token_that_was_not_picked_up_is_restarted_into(self, estate: Estate) -> None:
-        place = estate.deliver("a", FRESH)
-        place.restartable, place.running = True, FRESH.fingerprint
+        location = estate.deliver("a", FRESH)
+        location.restartable, location.running = True, FRESH.fingerprint
         assert ended(await kept(estate, picked_up=False)) == (Reason.NOT_PICKED_UP, Outcome.RESTARTED, "")
-        assert place.calls == ["read", "restart"]
+        assert location.calls == ["read", "restart"]
 
     async def test_a_token_that_was_not_picked_up_is_reported_where_nothing_can_be_restarted(
         self, estate: Estate
@@ -399,12 +399,12 @@ class TestLook:
             (Action.RESTART, Reason.NOT_RESTARTED, None),
             (Action.RENEW, Reason.NOT_STORED, None),
         ]
-        assert {call for place in estate.places.values() for call in place.calls} == {"read"}
+        assert {call for location in estate.locations.values() for call in location.calls} == {"read"}
         assert estate.gateways.issued == []
 
     async def test_a_place_that_cannot_be_read_is_a_row_and_no_further_failure(self) -> None:
         estate = contoso("a", "b")
-        estate.place("a").failing = {"read": OUTAGE}
+        estate.location("a").failing = {"read": OUTAGE}
         troubles = {"contoso/edge-01 -> https://memory.example/secrets/a": a_trouble(2, NOW - HOUR)}
         failed, other = await look(estate.unit(), estate.terms(troubles=troubles))
         assert ended(failed) == (Reason.NOT_OBSERVED, Outcome.FAILED, "azure_unavailable")

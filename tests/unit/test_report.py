@@ -28,7 +28,7 @@ def a_row(outcome: Outcome | None = Outcome.FRESH, **more: Any) -> Row:  # noqa:
     """A row whose token is due in ten days and at risk in fifteen, unless told otherwise."""
     usual: dict[str, Any] = {
         "ref": EDGE,
-        "place": "place",
+        "location": "location",
         "action": None,
         "reason": Reason.FRESH,
         "message": "",
@@ -116,7 +116,7 @@ class TestSweepReport:
         assert report.troubles == {row.name: Trouble(2, NOW - MINUTE, outcome, "azure_error", at_risk=True)}
 
     def test_knows_which_old_troubles_are_settled(self) -> None:
-        well, failing, never = (a_row(place=place) for place in ("well", "failing", "never"))
+        well, failing, never = (a_row(location=location) for location in ("well", "failing", "never"))
         report = SweepReport(NOW, known=frozenset({well.name, failing.name, "unseen"}))
         for row in (well, replace(failing, outcome=Outcome.FAILED), never):
             report.add(row, NOW)
@@ -170,7 +170,7 @@ class TestSweepRecord:
         NOW,
         {"fresh": 3, "failed": 1},
         NOW + DAY,
-        {"contoso/edge-01 -> place": a_trouble(3, at_risk=True)},
+        {"contoso/edge-01 -> location": a_trouble(3, at_risk=True)},
         {"contoso/edge-02": NOW - DAY},
     )
 

@@ -363,7 +363,7 @@ def test_an_expiry_is_a_date_and_time_with_its_zone(expiry: object) -> None:
     ],
 )
 def test_an_expiry_that_no_calendar_has_is_refused(expiry: str) -> None:
-    assert faults_of({"expiry": expiry}) == [("expiry", "is no date and time")]
+    assert faults_of({"expiry": expiry}) == [("expiry", "is not a date and time")]
 
 
 @pytest.mark.parametrize("end", ["\n", " "])

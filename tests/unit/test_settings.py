@@ -144,7 +144,7 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("destination", "place"),
+    ("destination", "location"),
     [
         (
             KeyVaultSecret(kind="keyVault", vault="https://A.vault.azure.net/"),
@@ -163,9 +163,9 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
     ],
 )
 def test_a_destinations_place_is_where_it_writes(
-    destination: KeyVaultSecret | KubernetesSecret, place: str
+    destination: KeyVaultSecret | KubernetesSecret, location: str
 ) -> None:
-    assert destination.place(EDGE) == place
+    assert destination.location(EDGE) == location
 
 
 def test_a_template_is_filled_in_wherever_its_placeholders_stand() -> None:

@@ -347,7 +347,7 @@ def at(service: str, pattern: str, index: int = 0) -> str:
 
 
 def met(later: str, earlier: str) -> list[tuple[str, str]]:
-    return [(later, f"can write the same place as {earlier}: set them apart")]
+    return [(later, f"can write the same location as {earlier}: set them apart")]
 
 
 def test_one_gateway_that_writes_a_place_twice_is_a_fault() -> None:
@@ -421,7 +421,7 @@ def test_gateways_that_are_left_alone_write_nowhere() -> None:
 @pytest.mark.parametrize("secret", ["fixed", "{service}"])
 def test_a_pattern_whose_gateways_would_all_write_one_place_is_a_fault(secret: str) -> None:
     assert faults_of(document(any_gateway=vault(secret))) == [
-        (at("contoso", "*"), "every gateway of '*' would write the same place: add {gateway}")
+        (at("contoso", "*"), "every gateway of '*' would write the same location: add {gateway}")
     ]
 
 

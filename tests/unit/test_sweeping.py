@@ -73,7 +73,7 @@ class TestWhichGateways:
         }
         estate = two_services(rules, ("edge-01", "edge-02", "lab-01"))
         await sweep(estate.app)
-        assert set(estate.places) == {"edge-edge-01", "own", "all-lab-01", "fabrikam-plant-a"}
+        assert set(estate.locations) == {"edge-edge-01", "own", "all-lab-01", "fabrikam-plant-a"}
         assert {gateway: expiry for gateway, _, expiry in estate.gateways.issued} == {
             "edge-01": IN_30_DAYS,
             "edge-02": NOW + 7 * DAY,
@@ -139,7 +139,7 @@ class TestWhichGateways:
         (row,) = (row for row in report.rows if row.outcome is Outcome.GONE)
         assert (row.ref, row.reason) == (GatewayRef("contoso", "edge-01"), Reason.GATEWAY_GONE)
         assert (report.failed, report.at_risk) == (0, 0)
-        assert "contoso-edge-01" not in estate.places
+        assert "contoso-edge-01" not in estate.locations
         (line,) = (line for line in lines(caplog, "sweep.row") if line["outcome"] == "gone")
         assert (line["gateway"], line["level"]) == ("edge-01", "INFO")
 
@@ -161,7 +161,7 @@ class TestAServiceThatCannotBeListed:
         estate.gateways.unlisted = {CONTOSO: error}
         report = await sweep(estate.app)
         row = next(row for row in report.rows if row.reason is Reason.NOT_LISTED)
-        assert (str(row.ref), row.outcome, row.code, row.place) == (
+        assert (str(row.ref), row.outcome, row.code, row.location) == (
             "contoso/*",
             Outcome.FAILED,
             code,
@@ -244,7 +244,7 @@ class TestWhatIsRemembered:
 
     async def test_a_trouble_and_how_often_in_a_row(self) -> None:
         estate = contoso()
-        estate.place("contoso-edge-01").failing = {"write": OUTAGE}
+        estate.location("contoso-edge-01").failing = {"write": OUTAGE}
         for hours in range(3):
             estate.clock.now = NOW + hours * HOUR
             await sweep(estate.app)
@@ -307,7 +307,7 @@ class TestWhatIsRemembered:
         estate.sweeps.failing = {"update": OUTAGE}
         with caplog.at_level(logging.INFO), pytest.raises(AzureUnavailable):
             await sweep(estate.app)
-        assert all(place.value for place in estate.places.values())
+        assert all(location.value for location in estate.locations.values())
         assert len(lines(caplog, "sweep.completed")) == 1
 
 
@@ -336,7 +336,7 @@ class TestLines:
 
     async def test_a_failed_row_is_an_error_with_its_code(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()
-        estate.place("contoso-edge-01").failing = {"write": OUTAGE}
+        estate.location("contoso-edge-01").failing = {"write": OUTAGE}
         with caplog.at_level(logging.INFO):
             await sweep(estate.app)
         (line,) = lines(caplog, "sweep.row")
@@ -371,7 +371,7 @@ class TestLines:
 
     async def test_a_sweep_has_stable_names(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = two_services()
-        estate.place("fabrikam-plant-a").failing = {"write": OUTAGE}
+        estate.location("fabrikam-plant-a").failing = {"write": OUTAGE}
         estate.deliver("contoso-edge-01", a_token(NOW + 20 * DAY))
         with caplog.at_level(logging.INFO):
             await sweep(estate.app)
@@ -410,7 +410,7 @@ class TestPlan:
             "contoso/edge-09": Reason.GATEWAY_GONE,
             "fabrikam/plant-a": Reason.NOT_STORED,
         }
-        assert {call for place in estate.places.values() for call in place.calls} == {"read"}
+        assert {call for location in estate.locations.values() for call in location.calls} == {"read"}
         assert (estate.gateways.issued, estate.sweeps.record) == ([], SweepRecord())
 
     async def test_shows_only_what_is_permitted(self) -> None:

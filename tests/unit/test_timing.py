@@ -13,7 +13,7 @@ from tests.renewal_estate import DAY, HOUR, MINUTE, NOW
 
 EXPIRY = NOW + 30 * DAY
 RULE = GatewayRule()
-NAMES = [f"contoso/edge-{number:04} -> /places/{number}" for number in range(1000)]
+NAMES = [f"contoso/edge-{number:04} -> /locations/{number}" for number in range(1000)]
 
 
 @st.composite

@@ -41,7 +41,7 @@ class KubernetesSecret(ClusterSettings):
     layout: Layout = Layout.HELM
     restart: Workload | None = None
 
-    def place(self, ref: GatewayRef) -> str:
+    def location(self, ref: GatewayRef) -> str:
         """Cluster, namespace and Secret."""
         where = (self.server or self.cluster or "").rstrip("/").lower()
         return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
@@ -55,7 +55,7 @@ class KubernetesDestination:
     """One key of one Secret. A Secret keeps no old values."""
 
     def __init__(self, spec: KubernetesSecret, ref: GatewayRef, azure: AzureAccess) -> None:
-        self.place = spec.place(ref)
+        self.location = spec.location(ref)
         self.restarts = spec.restart is not None
         self._key, self._name = spec.layout.key, filled_in(spec.secret, ref).lower()
         self._api = cluster_api(spec, azure)
@@ -70,7 +70,7 @@ class KubernetesDestination:
             "GET",
             f"{self._path}/{self._name}",
             action="get secrets",
-            place=self.place,
+            location=self.location,
             expected={_NOT_FOUND},
         )
         if secret is None:
@@ -97,10 +97,10 @@ class KubernetesDestination:
         # Nothing found at a creation is the namespace's absence; at a change, somebody else's deletion.
         expected = {_CONFLICT} if stored is None else {_CONFLICT, _NOT_FOUND}
         done = await self._api.call(
-            method, path, action=action, place=self.place, body=body, expected=expected
+            method, path, action=action, location=self.location, body=body, expected=expected
         )
         if done is None:
-            raise WriteConflict(self.place, "somebody changed the Secret. The next sweep looks at it.")
+            raise WriteConflict(self.location, "somebody changed the Secret. The next sweep reads it.")
 
     async def restart(self, token: GatewayToken) -> None:
         """Restart the workload's pods and wait for them. Raises RestartFailed."""
@@ -119,9 +119,11 @@ class KubernetesDestination:
     def _check_usable(self, secret: dict[str, Any]) -> None:
         kind = secret.get("type") or "Opaque"
         if kind != "Opaque":
-            raise DestinationBlocked(self.place, f"is a Secret of type {kind}. Name another in the settings.")
+            raise DestinationBlocked(
+                self.location, f"is a Secret of type {kind}. Name another in the settings."
+            )
         if secret.get("immutable"):
-            raise DestinationBlocked(self.place, "is immutable. Delete it; the next sweep makes it anew.")
+            raise DestinationBlocked(self.location, "is immutable. Delete it; the next sweep makes it anew.")
 
 
 def _decoded(data: str | None) -> str | None:

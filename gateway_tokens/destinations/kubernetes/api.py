@@ -22,7 +22,7 @@ from gateway_tokens.azure.errors import object_in, operation
 from gateway_tokens.destinations.base import HttpsAddress
 from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.parsing import Part
+from gateway_tokens.parsing import StrictModel
 from gateway_tokens.tokens import Secret
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _CLUSTER_ID = (
 KubernetesNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
-class ServiceAccountToken(Part):
+class ServiceAccountToken(StrictModel):
     """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
 
     vault: HttpsAddress
@@ -106,7 +106,7 @@ async def address_of(azure: AzureAccess, cluster: str) -> Address:
 
 
 def _read_kubeconfig(encoded: str) -> Address:
-    """Only the cluster part is looked at: a kubeconfig may also hold a user's credentials."""
+    """Only the cluster part is read: a kubeconfig may also hold a user's credentials."""
     import yaml
 
     try:
@@ -148,13 +148,13 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         return await self.next.send(request)
 
     async def _read(self) -> Secret:
-        place = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
+        location = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
         action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
-        async with operation(f"Reading {place}", action=action, scope=place):
+        async with operation(f"Reading {location}", action=action, scope=location):
             found = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
         token = (found.value or "").strip()
         if not token or not token.isascii() or not token.isprintable():
-            raise DestinationBlocked(place, "it holds no service account token.")
+            raise DestinationBlocked(location, "it holds no service account token.")
         return Secret(token)
 
 
@@ -190,7 +190,7 @@ class ClusterApi:
         path: str,
         *,
         action: str,
-        place: str,
+        location: str,
         body: dict[str, Any] | None = None,
         expected: Collection[int] = (),
     ) -> dict[str, Any] | None:
@@ -199,13 +199,13 @@ class ClusterApi:
         `action` is what the cluster's RBAC must allow, such as `get secrets`. Raises AzureError, and
         DestinationBlocked when the server does not accept the sign-in.
         """
-        async with operation(f"{method} {place}", action=action, scope=place):
+        async with operation(f"{method} {location}", action=action, scope=location):
             response = await self._send(method, path, body)
             if response.status_code in expected:
                 return None
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 raise DestinationBlocked(
-                    place, "the cluster does not accept the app's sign-in. See the row's `signIn`."
+                    location, "the cluster does not accept the app's sign-in. See the row's `signIn`."
                 )
             if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 raise HttpResponseError(response=response, error_format=_Status)
@@ -243,7 +243,7 @@ class ClusterApi:
             return self._azure.pipeline(address.server, ca=authority, authentication_policy=self._policy)
         except (ssl.SSLError, ValueError):
             raise DestinationBlocked(
-                address.server, "its certificate authority is no certificate in PEM. See the settings."
+                address.server, "its certificate authority is not a certificate in PEM. See the settings."
             ) from None
 
     async def _address(self) -> Address:

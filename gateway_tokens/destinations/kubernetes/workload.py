@@ -11,14 +11,14 @@ from pydantic import Field, StringConstraints
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations.base import TEMPLATE, filled_in
 from gateway_tokens.errors import RestartFailed
-from gateway_tokens.parsing import Duration, Part
+from gateway_tokens.parsing import Duration, StrictModel
 from gateway_tokens.stored import MANAGED_BY
 from gateway_tokens.tokens import GatewayRef
 
 from .api import ClusterApi, ClusterSettings
 
 
-class Workload(Part):
+class Workload(StrictModel):
     """The Deployment or StatefulSet that reads the Secret, restarted after each change."""
 
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
@@ -72,7 +72,7 @@ def _stuck(spec: dict[str, Any], status: dict[str, Any]) -> str:
         return "its update strategy has a partition, which holds pods back: remove it"
     reasons = {condition.get("reason") for condition in status.get("conditions") or []}
     if "ProgressDeadlineExceeded" in reasons:
-        return "it exceeded its progress deadline: look at its pods"
+        return "it exceeded its progress deadline: check its pods"
     return ""
 
 
@@ -81,7 +81,7 @@ _NOT_FOUND = 404
 
 
 class KubernetesWorkload:
-    """One workload. The token it was last restarted for stands on its pod template."""
+    """One workload. Its pod template carries the fingerprint of the token it was last restarted for."""
 
     def __init__(
         self, restart: Workload, spec: ClusterSettings, ref: GatewayRef, api: ClusterApi, azure: AzureAccess
@@ -128,7 +128,7 @@ class KubernetesWorkload:
         self, method: str, action: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any] | None:
         return await self._api.call(
-            method, self._path, action=action, place=self._place, body=body, expected={_NOT_FOUND}
+            method, self._path, action=action, location=self._place, body=body, expected={_NOT_FOUND}
         )
 
     def _failed(self, seen: Rollout | None) -> RestartFailed:
@@ -137,5 +137,5 @@ class KubernetesWorkload:
         elif seen.stuck:
             why = f"does not restart ({seen.counts}): {seen.stuck}."
         else:
-            why = f"did not restart within {self._timeout:.0f} s ({seen.counts}). Look at its pods."
+            why = f"did not restart within {self._timeout:.0f} s ({seen.counts}). Check its pods."
         return RestartFailed(self._place, f"{self._name} {why} The Secret holds the new token.")
