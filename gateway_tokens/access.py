@@ -92,12 +92,12 @@ def _is(caller: Caller, wanted: CallerMatch) -> bool:
         _same(wanted.client_id, caller.client_id) if wanted.client_id else None,
         caller.function_key if wanted.function_key else None,
     ]
-    asked = [test for test in tests if test is not None]
-    return bool(asked) and all(asked)
+    named = [test for test in tests if test is not None]
+    return bool(named) and all(named)
 
 
-def _same(one: str, other: str) -> bool:
-    return one.casefold() == other.casefold()
+def _same(name: str, other: str) -> bool:
+    return name.casefold() == other.casefold()
 
 
 LEEWAY = 60  # seconds by which the clocks of Entra and of this app may differ

@@ -198,9 +198,9 @@ class AzureError(GatewayTokensError):
 
     def __init__(self, operation: str, facts: AzureFacts, advice: str = "") -> None:
         self.operation, self.facts = operation, facts
-        said = " ".join(str(part) for part in (facts.status or "no answer", facts.code) if part)
+        answer = " ".join(str(part) for part in (facts.status or "no answer", facts.code) if part)
         tail = f" (request id {facts.request_id})" if facts.request_id else ""
-        super().__init__(f"{operation} failed: {said}. {advice or self.advice}{tail}")
+        super().__init__(f"{operation} failed: {answer}. {advice or self.advice}{tail}")
 
 
 # The role that grants an action: custom ones are defined in infra/, under these names with a suffix.

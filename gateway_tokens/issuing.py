@@ -38,13 +38,13 @@ _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token asked for; None leaves the choice to the gateway's rule, and as `form` means JSON."""
+    """A token asked for; None leaves the choice to the gateway's rule, and as `format` means JSON."""
 
     ref: GatewayRef
     key_type: KeyType | None
     expiry: datetime | None
     lifetime: timedelta | None
-    form: TokenFormat | None = None
+    format: TokenFormat | None = None
     secret: SecretName = field(default_factory=SecretName)
 
 
@@ -79,18 +79,15 @@ async def issue_for(
     without access; then NotFound, AzureError, TokenUnusable.
     """
     ceiling = Scope(estate.access, caller, Permission.ISSUE).require(request.ref)
-    found = estate.service(request.ref.service)
-    if found is None:
-        raise NotFound(str(request.ref))
-    name, service = found
+    name, service = estate.find(request.ref.service, request.ref.gateway)
     rule = service.rule_for(request.ref.gateway)
     expiry = _expiry(request, rule.lifetime if rule else MAX_LIFETIME, ceiling, now)
     key_type = request.key_type or (rule.key_type if rule else KeyType.PRIMARY)
     try:
-        token = await issue_checked(gateways, service.id, request.ref.gateway, key_type, expiry)
+        token = await issue_checked(gateways, service.resource_id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:
         raise gateway_missing(error, request.ref) from None
-    ownership = Ownership(owner_of(service.id, token.gateway_id), key_type, now)
+    ownership = Ownership(owner_of(service.resource_id, token.gateway_id), key_type, now)
     return Issued(GatewayRef(name, token.gateway_id), ownership, token)
 
 
@@ -118,8 +115,7 @@ def _expiry(request: TokenRequest, usual: timedelta, ceiling: timedelta, now: da
     if request.expiry is None and request.lifetime is None:
         return expiry_after(min(usual, ceiling), now)
     expiry = to_the_minute(request.expiry) if request.expiry else expiry_after(request.lifetime or usual, now)
-    asked = request.lifetime or expiry - now
-    if asked > ceiling:
+    if (request.lifetime or expiry - now) > ceiling:
         detail = f"Your access to '{request.ref}' is limited to tokens of {duration_text(ceiling)}; ask for a shorter lifetime."
         raise AccessDenied(Permission.ISSUE, str(request.ref), detail)
     return expiry

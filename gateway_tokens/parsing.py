@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from .errors import Fault
@@ -16,8 +24,7 @@ from .errors import Fault
 # Years and months have no fixed length, so they are not among the units.
 DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
 _LONGEST_NAME = 100
-_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
-_SAID_BETTER = {
+_MESSAGES = {
     "extra_forbidden": "unknown field",
     "missing": "required",
     "value_error": "",
@@ -32,17 +39,12 @@ _SAID_BETTER = {
 }
 
 
-def _duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
-    if not found:
+def _without_years(value: object) -> object:
+    if not isinstance(value, timedelta) and not (isinstance(value, str) and re.fullmatch(DURATION, value)):
         raise ValueError(
             "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
         )
-    week, day, _, hour, minute, second = found.groups()
-    amounts = zip(_UNITS, (week, day, hour, minute, second), strict=True)
-    return timedelta(**{unit: int(amount[:-1]) for unit, amount in amounts if amount})
+    return value
 
 
 def duration_text(value: timedelta) -> str:
@@ -53,7 +55,8 @@ def duration_text(value: timedelta) -> str:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(_duration),
+    Field(strict=False),
+    BeforeValidator(_without_years),
     PlainSerializer(duration_text),
     WithJsonSchema(
         {"type": "string", "format": "duration", "pattern": DURATION, "examples": ["P30D", "PT12H"]}
@@ -127,15 +130,15 @@ def read_model(
         return None, _faults_of(error, tags)
 
 
-def _faults_of(error: ValidationError, tags: Iterable[str]) -> list[Fault]:
+def _faults_of(invalid: ValidationError, tags: Iterable[str]) -> list[Fault]:
     hidden = set(tags)
-    every = error.errors(include_url=False, include_context=False, include_input=False)
-    holders = {found["loc"][:-1] for found in every}
+    every = invalid.errors(include_url=False, include_context=False, include_input=False)
+    holders = {error["loc"][:-1] for error in every}
     return [
-        Fault(_path(found["loc"], hidden) or "(document)", _message(found["type"], found["msg"]))
-        for found in every
+        Fault(_path(error["loc"], hidden) or "(document)", _message(error["type"], error["msg"]))
+        for error in every
         # An array whose only entries are faulty counts as too short as well: that is not a fault of its own.
-        if not (found["type"] == "too_short" and found["loc"] in holders)
+        if not (error["type"] == "too_short" and error["loc"] in holders)
     ]
 
 
@@ -153,9 +156,9 @@ def shown_name(part: str) -> str:
     return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 
-def _message(kind: str, said: str) -> str:
+def _message(kind: str, message: str) -> str:
     if kind == "value_error":
-        return said.removeprefix("Value error, ")
+        return message.removeprefix("Value error, ")
     if kind == "union_tag_invalid":  # pydantic's own words quote the value
-        return f"kind must be one of {said.rpartition(': ')[2]}"
-    return _SAID_BETTER.get(kind) or said[0].lower() + said[1:]
+        return f"kind must be one of {message.rpartition(': ')[2]}"
+    return _MESSAGES.get(kind) or message[0].lower() + message[1:]

@@ -58,13 +58,13 @@ class ServiceId:
     @classmethod
     def parse(cls, resource_id: str) -> ServiceId:
         """Read a full resource id. Raises ValueError when it names anything but an APIM service."""
-        found = _RESOURCE_ID.fullmatch(resource_id)
-        if not found:
+        match = _RESOURCE_ID.fullmatch(resource_id)
+        if not match:
             raise ValueError(
                 "must be /subscriptions/{id}/resourceGroups/{group}/providers/"
                 "Microsoft.ApiManagement/service/{name}"
             )
-        return cls(found["subscription"].lower(), found["group"], found["name"])
+        return cls(match["subscription"].lower(), match["group"], match["name"])
 
     def __str__(self) -> str:
         return (
@@ -73,12 +73,18 @@ class ServiceId:
         )
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GatewayRef:
-    """A gateway as callers and the settings name it: `service/gateway`."""
+    """A gateway as callers and the settings name it: `service/gateway`. Compares without case, as Azure does."""
 
     service: str
     gateway: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GatewayRef) and str(self).casefold() == str(other).casefold()
+
+    def __hash__(self) -> int:
+        return hash(str(self).casefold())
 
     def __str__(self) -> str:
         return f"{self.service}/{self.gateway}"

@@ -55,10 +55,10 @@ class AzureAccess:
     def shared(self, key: tuple[object, ...], make: Callable[[], _T]) -> _T:
         """What `make` makes, made once and closed with the app's clients."""
         if key not in self._made:
-            self._made[key] = made = make()
-            self._open.push_async_callback(made.close)  # type: ignore[attr-defined] # every client has it
-        kept: _T = self._made[key]
-        return kept
+            self._made[key] = make()
+            self._open.push_async_callback(self._made[key].close)
+        client: _T = self._made[key]
+        return client
 
     @property
     def credential(self) -> AsyncTokenCredential:

@@ -104,18 +104,18 @@ def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
 
 
 def facts_of(error: azure.HttpResponseError) -> AzureFacts:
-    """What Azure said, in the parts that may be passed on; texts are cut to a sensible length."""
-    said: Any = error.error if error.error is not None else None
+    """What Azure answer, in the parts that may be passed on; texts are cut to a sensible length."""
+    answer: Any = error.error if error.error is not None else None
     response: Any = error.response
     headers = response.headers if response is not None else {}
     details = [
         Fault(str(detail.target or "request"), f"{detail.code}: {detail.message}"[:_LONGEST_TEXT])
-        for detail in (getattr(said, "details", None) or [])
+        for detail in (getattr(answer, "details", None) or [])
     ]
     return AzureFacts(
         status=error.status_code or 0,
-        code=str(getattr(said, "code", None) or ""),
-        message=str(getattr(said, "message", None) or "")[:_LONGEST_TEXT],
+        code=str(getattr(answer, "code", None) or ""),
+        message=str(getattr(answer, "message", None) or "")[:_LONGEST_TEXT],
         details=tuple(details),
         request_id=headers.get("x-ms-correlation-request-id") or headers.get("x-ms-request-id") or "",
         retry_after=_seconds(headers.get("retry-after")),

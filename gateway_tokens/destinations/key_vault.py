@@ -67,18 +67,18 @@ class KeyVaultDestination:
 
     async def read(self) -> StoredToken | None:
         """The latest version."""
-        found = await self._latest()
-        if found is None:
+        latest = await self._latest()
+        if latest is None:
             return None
-        token, ownership = self._spec.form.token_in(found.value), Ownership.from_tags(found.properties.tags)
-        return StoredToken(token, ownership, version=found.properties.version or "")
+        token, ownership = self._spec.form.token_in(latest.value), Ownership.from_tags(latest.properties.tags)
+        return StoredToken(token, ownership, version=latest.properties.version or "")
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         """Add a version. Key Vault cannot guard a write, so the latest version is read just before."""
-        found = await self._latest()
-        if ((found and found.properties.version) or "") != (stored.version if stored else ""):
+        latest = await self._latest()
+        if ((latest and latest.properties.version) or "") != (stored.version if stored else ""):
             raise WriteConflict(self.location, "somebody added a version. The next sweep reads it.")
-        tags = {**((found and found.properties.tags) or {}), **ownership.tags(token)}
+        tags = {**((latest and latest.properties.tags) or {}), **ownership.tags(token)}
         if len(tags) > _MOST_TAGS:
             raise DestinationBlocked(
                 self.location, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."

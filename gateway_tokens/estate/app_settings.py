@@ -137,8 +137,8 @@ def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Itera
         if rule.renew and rule.destinations
     ]
     if lifetimes and FEW_SWEEPS * interval >= min(lifetimes):
-        said = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
-        yield Fault("RENEWAL_SCHEDULE", said)
+        message = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
+        yield Fault("RENEWAL_SCHEDULE", message)
 
 
 def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
@@ -148,8 +148,10 @@ def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
     if not re.fullmatch("[0-9]{1,2}", hours) or not 1 <= int(hours) <= LONGEST_ALERT_HOURS:
         yield Fault("NO_RUN_AFTER_HOURS", f"must be a whole number of hours from 1 to {LONGEST_ALERT_HOURS}")
     elif interval > timedelta(hours=int(hours)):
-        said = f"pauses for {interval}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
-        yield Fault("RENEWAL_SCHEDULE", f"{said}. Raise noRunAfterHours in the deployment, or run more often")
+        message = f"pauses for {interval}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
+        yield Fault(
+            "RENEWAL_SCHEDULE", f"{message}. Raise noRunAfterHours in the deployment, or run more often"
+        )
 
 
 def rules_that_match_nobody(

@@ -29,8 +29,8 @@ def read_estate(text: str) -> Estate:
     document, faults = read_json(text, _ROOT)
     if not isinstance(document, dict):
         raise SettingsInvalid(faults or [Fault(_ROOT, "must be an object")])
-    estate, found = _validated(document)
-    faults += [*found, *_ties(document)]
+    estate, invalid = _validated(document)
+    faults += [*invalid, *_ties(document)]
     sound = estate or _validated(_without_faulty_rules(document))[0]
     faults += list(_between_rows(sound)) if sound else []
     if faults or estate is None:
@@ -71,8 +71,8 @@ def _ties(document: dict[str, Any]) -> Iterator[Fault]:
     for name, _, rules in _pattern_rules(document):
         for one, other in _tying(rules):
             both = f"'{shown_name(one)}' and '{shown_name(other)}'"
-            said = f"{both} match the same names equally well: make one more literal"
-            yield Fault(f"services.{shown_name(name)}.gateways", said)
+            message = f"{both} match the same names equally well: make one more literal"
+            yield Fault(f"services.{shown_name(name)}.gateways", message)
 
 
 def _tying(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -55,8 +55,8 @@ class _Field(NamedTuple):
 
     def _fault(self, text: str) -> ValueError:
         allowed = f"{self.least} to {self.most}{' or a name' if self.names else ''}"
-        said = f"{self.name} '{shown_name(text)}' is not a value, list, range or step of {allowed}"
-        return ValueError(f"{said}: write for example {self.example}")
+        message = f"{self.name} '{shown_name(text)}' is not a value, list, range or step of {allowed}"
+        return ValueError(f"{message}: write for example {self.example}")
 
 
 _FIELDS = (

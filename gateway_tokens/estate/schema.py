@@ -13,11 +13,14 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     JsonValue,
+    PlainValidator,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 
+from gateway_tokens.errors import NotFound
 from gateway_tokens.parsing import Duration, StrictModel
 from gateway_tokens.tokens import MAX_LIFETIME, MIN_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
 
@@ -63,15 +66,16 @@ MIN_MANAGED_LIFETIME = timedelta(days=1)
 _NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 
 
-def _an_apim_service(resource_id: str) -> str:
-    ServiceId.parse(resource_id)
-    return resource_id
+def _service_id(resource_id: object) -> ServiceId:
+    if not isinstance(resource_id, str):
+        raise ValueError("must be a string")  # noqa: TRY004 - pydantic reports a ValueError as a fault
+    return ServiceId.parse(resource_id)
 
 
-def _within(least: timedelta, most: timedelta, said: str) -> AfterValidator:
+def _within(least: timedelta, most: timedelta, message: str) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
         if not least <= value <= most:
-            raise ValueError(said)
+            raise ValueError(message)
         return value
 
     return AfterValidator(check)
@@ -185,8 +189,8 @@ class GatewayRule(StrictModel):
 class Service(StrictModel):
     """One API Management service and its self-hosted gateways."""
 
-    resource_id: Annotated[str, AfterValidator(_an_apim_service)] = Field(
-        description="The service's full resource id in Azure."
+    resource_id: Annotated[ServiceId, PlainValidator(_service_id), WithJsonSchema({"type": "string"})] = (
+        Field(description="The service's full resource id in Azure.")
     )
     gateways: dict[GatewayPattern, GatewayRule] = Field(
         default_factory=dict,
@@ -198,11 +202,6 @@ class Service(StrictModel):
     def delivers(self) -> bool:
         """Whether any of its rules delivers anything."""
         return any(rule.renew and rule.destinations for rule in self.gateways.values())
-
-    @property
-    def id(self) -> ServiceId:
-        """The resource id, taken apart."""
-        return ServiceId.parse(self.resource_id)
 
     def rule_for(self, gateway: str) -> GatewayRule | None:
         """The rule of the most literal pattern that matches the name."""
@@ -256,14 +255,12 @@ class Estate(StrictModel):
         """Whether any token is delivered anywhere, so that there is something to sweep."""
         return any(service.delivers for service in self.services.values())
 
-    def service(self, name: str) -> tuple[str, Service] | None:
-        """The service of that name, ignoring case, with its name as declared."""
-        return next(((n, s) for n, s in self.services.items() if n.casefold() == name.casefold()), None)
-
-    def rule_for(self, ref: GatewayRef) -> GatewayRule | None:
-        """How a gateway is kept, or None when no pattern names it."""
-        found = self.service(ref.service)
-        return found[1].rule_for(ref.gateway) if found else None
+    def find(self, service: str, gateway: str = "") -> tuple[str, Service]:
+        """The service of that name in any case, with its name as declared. Raises NotFound, which names the gateway too."""
+        for name, declared in self.services.items():
+            if name.casefold() == service.casefold():
+                return name, declared
+        raise NotFound(f"{service}/{gateway}" if gateway else service)
 
 
 def declared_names(document: object) -> list[str]:

@@ -51,13 +51,13 @@ def answered(
 
     @wraps(method)
     async def answer(self: _T, request: func.HttpRequest) -> func.HttpResponse:
-        asked = correlation.set(_correlation_id(request.headers))
+        before = correlation.set(_correlation_id(request.headers))
         try:
             response = await _answer(method(self, request))
             response.headers[_CORRELATION_HEADER] = correlation.get()
             return response
         finally:
-            correlation.reset(asked)
+            correlation.reset(before)
 
     return answer
 
@@ -124,11 +124,11 @@ def problem(error: errors.GatewayTokensError, **members: object) -> func.HttpRes
 def _azure(error: errors.AzureError) -> dict[str, Any]:
     """Azure's own words: message and details only where the request was found invalid and they help to mend it."""
     facts = error.facts
-    said: dict[str, Any] = {"status": facts.status, "code": facts.code, "requestId": facts.request_id}
+    shown: dict[str, Any] = {"status": facts.status, "code": facts.code, "requestId": facts.request_id}
     if isinstance(error, errors.AzureRejected):
-        said["message"] = facts.message
-        said["details"] = [{"path": detail.path, "message": detail.message} for detail in facts.details]
-    return said
+        shown["message"] = facts.message
+        shown["details"] = [{"path": detail.path, "message": detail.message} for detail in facts.details]
+    return shown
 
 
 def _problem_document(

@@ -20,7 +20,7 @@ from .requests import query_of, require_no_query
 
 
 class HealthApi:
-    """The route `health` over a app that is put together on first use; `open_app` raises SettingsInvalid."""
+    """The route `health` over an app that is put together on first use; `open_app` raises SettingsInvalid."""
 
     def __init__(self, open_app: Callable[[], App]) -> None:
         self._open_app = open_app

@@ -80,7 +80,7 @@ _ANSWER_WITHIN = 45.0
 
 
 class RenewalApi:
-    """Routes over a app that is put together on first use; `open_app` raises SettingsInvalid."""
+    """Routes over an app that is put together on first use; `open_app` raises SettingsInvalid."""
 
     def __init__(self, open_app: Callable[[], App], answer_within: float = _ANSWER_WITHIN) -> None:
         self._open_app = open_app
@@ -95,11 +95,10 @@ class RenewalApi:
         wanted = read_service(request.route_params, query_of(request))
         scope = Scope(app.settings.estate.access, caller, Permission.READ)
         scope.require_some(wanted)
-        found = app.settings.estate.service(wanted)
-        if found is None:
-            raise NotFound(wanted)
-        name, service = found
-        refs = [GatewayRef(name, gateway) async for gateway in app.callers_gateways.names(service.id)]
+        name, service = app.settings.estate.find(wanted)
+        refs = [
+            GatewayRef(name, gateway) async for gateway in app.callers_gateways.names(service.resource_id)
+        ]
         seen = [ref for ref in refs if scope.covers(ref)]
         shown = await _looked_at(app, seen)
         gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
@@ -161,12 +160,9 @@ async def _renewed(app: App, asked: GatewayRef, caller: str) -> SweepReport:
 
 async def _unit(app: App, asked: GatewayRef) -> Unit:
     """The gateway under the name that Azure gives it, since locations are named after it and may heed case."""
-    found = app.settings.estate.service(asked.service)
-    if found is None:
-        raise NotFound(str(asked))
-    name, service = found
-    async for gateway in app.callers_gateways.names(service.id):
-        if gateway.casefold() == asked.gateway.casefold():
+    name, service = app.settings.estate.find(asked.service, asked.gateway)
+    async for gateway in app.callers_gateways.names(service.resource_id):
+        if GatewayRef(name, gateway) == asked:
             unit = unit_of(name, service, gateway)
             if unit is None:
                 raise NotManaged(str(asked))
@@ -186,7 +182,9 @@ async def _scope(app: App, request: func.HttpRequest, permission: Permission) ->
 async def _spend(app: App, scope: Scope) -> None:
     """Take a turn for each service that will be listed. Raises TooManyRequests."""
     services = app.settings.estate.services.items()
-    listed = Counter(service.id.subscription_id for name, service in services if scope.covers_some(name))
+    listed = Counter(
+        service.resource_id.subscription_id for name, service in services if scope.covers_some(name)
+    )
     for subscription_id, count in listed.items():
         await app.callers_budget.spend(subscription_id, Cost.READ, count)
 

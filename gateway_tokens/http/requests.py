@@ -63,8 +63,7 @@ def _timestamp(value: object) -> datetime:
     if not (isinstance(value, str) and re.match(_TIMESTAMP, value)):
         raise ValueError("must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ")
     try:
-        # Azure's own example has seven digits of a second; Python reads six.
-        return datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]", r"\1", value)).astimezone(UTC)
+        return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("is not a date and time") from None
 
@@ -93,14 +92,14 @@ def read_token_request(
     route: Mapping[str, str], query: Mapping[str, str], body: bytes, now: datetime
 ) -> TokenRequest:
     """The request as values. Raises RequestInvalid with every fault; the body may be empty."""
-    asked, body_faults = _read_body(body, now)
-    form, form_faults = _read_form(route, query)
-    _refuse([*_name_faults(route, "service", "gatewayId"), *form_faults, *body_faults])
+    fields, body_faults = _read_body(body, now)
+    token_format, format_faults = _read_format(route, query)
+    _refuse([*_name_faults(route, "service", "gatewayId"), *format_faults, *body_faults])
     secret = SecretName(
         query.get("secretName", ""), query.get("secretKey", SecretName().key), query.get("namespace", "")
     )
     ref = GatewayRef(route["service"], route["gatewayId"])
-    return TokenRequest(ref, asked.key_type, asked.expiry, asked.lifetime, form, secret)
+    return TokenRequest(ref, fields.key_type, fields.expiry, fields.lifetime, token_format, secret)
 
 
 def read_gateway(route: Mapping[str, str], query: Mapping[str, str]) -> GatewayRef:
@@ -139,15 +138,17 @@ def _fits(pattern: str, text: str, most: int) -> bool:
     return len(text) <= most and re.fullmatch(pattern, text) is not None
 
 
-def _read_form(route: Mapping[str, str], query: Mapping[str, str]) -> tuple[TokenFormat | None, list[Fault]]:
-    """The form that the path names, and every fault of it and of the query."""
+def _read_format(
+    route: Mapping[str, str], query: Mapping[str, str]
+) -> tuple[TokenFormat | None, list[Fault]]:
+    """The format that the path names, and every fault of it and of the query."""
     name = route.get("format")
     if name is None:
         return None, _query_faults(query, "api-version", **_ELSEWHERE)
-    form = next((form for form in TokenFormat if form == name), None)
-    faults = [] if form else [Fault("format", f"must be one of {', '.join(TokenFormat)}")]
-    known = SECRET_NAMES if form in {None, TokenFormat.KUBERNETES} else ()
-    return form, [*faults, *_query_faults(query, *known, **_ELSEWHERE)]
+    token_format = next((known for known in TokenFormat if known == name), None)
+    faults = [] if token_format else [Fault("format", f"must be one of {', '.join(TokenFormat)}")]
+    known = SECRET_NAMES if token_format in {None, TokenFormat.KUBERNETES} else ()
+    return token_format, [*faults, *_query_faults(query, *known, **_ELSEWHERE)]
 
 
 def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> list[Fault]:
@@ -171,8 +172,8 @@ def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault
     document, faults = read_json(body, "body") if body.strip() else ({}, [])
     if faults:
         return nothing, faults
-    asked, faults = read_model(TokenRequestBody, document)
-    if asked is None:
+    fields, faults = read_model(TokenRequestBody, document)
+    if fields is None:
         return nothing, faults
-    wrong = expiry_fault(asked.expiry, now) if asked.expiry else ""
-    return asked, [Fault("expiry", wrong)] if wrong else []
+    wrong = expiry_fault(fields.expiry, now) if fields.expiry else ""
+    return fields, [Fault("expiry", wrong)] if wrong else []

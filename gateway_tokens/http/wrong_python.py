@@ -36,7 +36,7 @@ def _built_for() -> list[str]:
     spec = find_spec(_COMPILED)
     folders = (spec and spec.submodule_search_locations) or ()
     names = sorted(file.name for folder in folders for file in Path(folder).iterdir())
-    return [f"3.{found[1]}" for name in names if (found := re.search(r"\.cpython-3(\d+)", name))]
+    return [f"3.{match[1]}" for name in names if (match := re.search(r"\.cpython-3(\d+)", name))]
 
 
 class WrongPythonApi:

@@ -43,7 +43,7 @@ class Reactions:
         units = [
             unit_of(name, service, event.gateway)
             for name, service in app.settings.estate.services.items()
-            if str(service.id).casefold() == str(event.service).casefold()
+            if str(service.resource_id).casefold() == str(event.service).casefold()
         ]
         managed = [unit for unit in units if unit is not None]
         if not managed:
@@ -109,7 +109,7 @@ MOST_DEQUEUES = 5
 
 
 class Background:
-    """Work over a app that is put together on first use; `open_app` raises SettingsInvalid."""
+    """Work over an app that is put together on first use; `open_app` raises SettingsInvalid."""
 
     def __init__(self, open_app: Callable[[], App]) -> None:
         self._open_app = open_app

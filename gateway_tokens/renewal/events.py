@@ -132,7 +132,7 @@ def _expiry(kind: EventKind, token: Mapping[str, Any], time: datetime) -> dateti
 
 def _moment(text: object) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", str(text)))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return None
     # Of the first and the last year, a zone or a week more would be beyond what can be told.

@@ -43,7 +43,9 @@ def log_row(row: Row, now: datetime) -> None:
 
 def log_subscriptions(estate: Estate, report: SweepReport) -> None:
     """One line for each subscription of the estate that a complete sweep has been through: an alert misses it."""
-    for subscription_id in sorted({service.id.subscription_id for service in estate.services.values()}):
+    for subscription_id in sorted(
+        {service.resource_id.subscription_id for service in estate.services.values()}
+    ):
         log_line("sweep.subscription", subscription=subscription_id, rows=report.total, failed=report.failed)
 
 

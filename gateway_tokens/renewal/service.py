@@ -60,7 +60,7 @@ def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
     rule = service.rule_for(gateway)
     if rule is None or not rule.renew or not rule.destinations:
         return None
-    return Unit(GatewayRef(name, gateway), service.id, rule)
+    return Unit(GatewayRef(name, gateway), service.resource_id, rule)
 
 
 async def _search_service(
@@ -74,7 +74,7 @@ async def _search_service(
 ) -> None:
     listed: set[str] = set()
     try:
-        async for gateway in app.gateways.names(service.id):
+        async for gateway in app.gateways.names(service.resource_id):
             listed.add(gateway.casefold())
             unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
             if unit is not None and (scope is None or scope.covers(unit.ref)):
@@ -125,7 +125,7 @@ def _not_listed(
     name: str, service: Service, error: Exception, app: App, troubles: Mapping[str, Trouble]
 ) -> Row:
     said = "the service's gateways could not be listed"
-    row = Row(GatewayRef(name, "*"), str(service.id), None, Reason.NOT_LISTED, said, Outcome.FAILED)
+    row = Row(GatewayRef(name, "*"), str(service.resource_id), None, Reason.NOT_LISTED, said, Outcome.FAILED)
     before = troubles.get(row.name)
     code, detail = failure_of(error)
     failures = (before.failures if before else 0) + 1

@@ -490,7 +490,9 @@ class TestTheCallersShareOfAzuresBudget:
         self, app: RenewalApp, call: Route, cost: Cost
     ) -> None:
         served = gateway_app.current()
-        subscriptions = {service.id.subscription_id for service in served.settings.estate.services.values()}
+        subscriptions = {
+            service.resource_id.subscription_id for service in served.settings.estate.services.values()
+        }
         bucket_and_queue = 75  # 50 reads and 25 who wait for one; 40 writes and 10 who wait
         others = [
             asyncio.create_task(served.callers_budget.spend(subscription, cost))

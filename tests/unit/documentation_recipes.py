@@ -49,7 +49,11 @@ def whole_document(part: dict[str, Any]) -> dict[str, Any]:
 def destinations(text: str) -> Iterator[DestinationSettings]:
     """The destinations of a recipe's settings snippets."""
     for snippet in snippets(text, "json"):
-        rule = read_estate(json.dumps(whole_document(json.loads(snippet)))).rule_for(REF)
+        rule = (
+            read_estate(json.dumps(whole_document(json.loads(snippet))))
+            .find(REF.service)[1]
+            .rule_for(REF.gateway)
+        )
         yield from rule.destinations if rule else ()
 
 

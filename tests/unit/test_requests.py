@@ -158,7 +158,7 @@ def test_a_refused_name_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("form", TokenFormat)
 def test_each_form_may_be_asked_for(form: TokenFormat) -> None:
-    assert read(route=in_form(form)).form is form
+    assert read(route=in_form(form)).format is form
 
 
 @pytest.mark.parametrize("form", ["", "json", "envfile", "yaml", "envFile "])
@@ -185,7 +185,7 @@ def test_a_field_of_the_body_is_refused_in_the_query(name: str) -> None:
 
 
 def test_the_version_that_azures_own_operation_demands_is_taken_with_it_only() -> None:
-    assert read(query={"api-version": "2024-05-01"}).form is None
+    assert read(query={"api-version": "2024-05-01"}).format is None
     for form in TokenFormat:
         assert paths_of(query={"api-version": "2024-05-01"}, route=in_form(form)) == ["api-version"]
 

@@ -8,6 +8,7 @@ import pytest
 from gateway_tokens.destinations.base import StoredForm, filled_in
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
+from gateway_tokens.errors import NotFound
 from gateway_tokens.estate.schema import declared_names
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, SUBSCRIPTION, VAULT, document, estate
@@ -20,10 +21,10 @@ CLUSTER = (
 
 def test_the_designs_example_reads() -> None:
     read = estate(DESIGN_EXAMPLE)
-    found = read.service("contoso")
+    found = read.find("contoso")
     assert found is not None
     name, service = found
-    assert (name, str(service.id)) == ("contoso", SERVICE)
+    assert (name, str(service.resource_id)) == ("contoso", SERVICE)
     every, edge, lab = (service.gateways[pattern] for pattern in ("*", "edge-01", "lab-*"))
     assert (every.lifetime, every.window, every.key_type) == (
         timedelta(days=30),
@@ -42,7 +43,7 @@ def test_the_smallest_document_has_no_services_and_no_access() -> None:
 
 
 def test_a_rule_that_says_nothing_keeps_gateways_the_usual_way() -> None:
-    rule = estate(document(any_gateway={})).rule_for(EDGE)
+    rule = estate(document(any_gateway={})).find("contoso")[1].rule_for(EDGE.gateway)
     assert rule is not None
     assert (rule.renew, rule.lifetime, rule.key_type, rule.destinations) == (
         True,
@@ -62,7 +63,7 @@ def test_the_window_follows_the_lifetime_and_the_margin_follows_the_window() -> 
     windows = {
         name: (found.window, found.margin)
         for name in "abc"
-        if (found := rule.rule_for(GatewayRef("contoso", name))) is not None
+        if (found := rule.find("contoso")[1].rule_for(name)) is not None
     }
     day = timedelta(days=1)
     assert windows == {"a": (3 * day, 1.5 * day), "b": (4 * day, 2 * day), "c": (4 * day, day)}
@@ -83,25 +84,25 @@ def test_the_most_literal_matching_pattern_wins(gateway: str, pattern: str) -> N
     names = ["*", "edge-*", "edge-eu-*", "edge-01"]
     days = {name: f"P{index + 2}D" for index, name in enumerate(names)}
     read = estate(document(**{name: {"lifetime": days[name]} for name in names}))
-    rule = read.rule_for(GatewayRef("contoso", gateway))
+    rule = read.find("contoso")[1].rule_for(gateway)
     assert rule is not None
     assert rule.lifetime == timedelta(days=names.index(pattern) + 2)
 
 
-@pytest.mark.parametrize("ref", [GatewayRef("contoso", "lab-1"), GatewayRef("fabrikam", "edge-1")])
-def test_a_gateway_that_no_pattern_names_has_no_rule(ref: GatewayRef) -> None:
-    assert estate(document(**{"edge-*": {}})).rule_for(ref) is None
+def test_a_gateway_that_no_pattern_names_has_no_rule() -> None:
+    assert estate(document(**{"edge-*": {}})).find("contoso")[1].rule_for("lab-1") is None
 
 
 def test_a_service_is_found_whatever_the_case_under_its_declared_name() -> None:
-    found = estate(document()).service("CONTOSO")
+    found = estate(document()).find("CONTOSO")
     assert found is not None
     assert found[0] == "contoso"
 
 
 @pytest.mark.parametrize("name", ["contos", "contoso2", "", "*"])
 def test_an_undeclared_service_is_not_found(name: str) -> None:
-    assert estate(document()).service(name) is None
+    with pytest.raises(NotFound):
+        estate(document()).find(name)
 
 
 def test_the_document_may_name_its_schema_for_editors() -> None:
@@ -123,16 +124,20 @@ def test_services_are_declared_by_name_even_in_a_faulty_document(broken: object,
 
 
 def test_each_kind_of_destination_reads_with_its_defaults() -> None:
-    rule = estate(
-        document(
-            any_gateway={
-                "destinations": [
-                    {"kind": "keyVault", "vault": VAULT},
-                    {"kind": "kubernetes", "cluster": CLUSTER, "restart": {"name": "{gateway}"}},
-                ]
-            }
+    rule = (
+        estate(
+            document(
+                any_gateway={
+                    "destinations": [
+                        {"kind": "keyVault", "vault": VAULT},
+                        {"kind": "kubernetes", "cluster": CLUSTER, "restart": {"name": "{gateway}"}},
+                    ]
+                }
+            )
         )
-    ).rule_for(EDGE)
+        .find("contoso")[1]
+        .rule_for(EDGE.gateway)
+    )
     assert rule is not None
     vault, kubernetes = rule.destinations
     assert isinstance(vault, KeyVaultSecret)

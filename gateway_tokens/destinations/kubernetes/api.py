@@ -151,8 +151,8 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         location = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
         action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
         async with operation(f"Reading {location}", action=action, scope=location):
-            found = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
-        token = (found.value or "").strip()
+            answer = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
+        token = (answer.value or "").strip()
         if not token or not token.isascii() or not token.isprintable():
             raise DestinationBlocked(location, "it holds no service account token.")
         return Secret(token)
@@ -249,9 +249,9 @@ class ClusterApi:
     async def _address(self) -> Address:
         if self._spec.cluster is None:
             return Address(self._spec.server or "", self._spec.certificate_authority)
-        found = await address_of(self._azure, self._spec.cluster)
-        return found._replace(
-            certificate_authority=self._spec.certificate_authority or found.certificate_authority
+        answer = await address_of(self._azure, self._spec.cluster)
+        return answer._replace(
+            certificate_authority=self._spec.certificate_authority or answer.certificate_authority
         )
 
 

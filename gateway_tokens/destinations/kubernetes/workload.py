@@ -115,8 +115,8 @@ class KubernetesWorkload:
             await self._azure.sleep(_BETWEEN_LOOKS)
 
     async def _look(self, fingerprint: str) -> Rollout | None:
-        found = await self._call("GET", f"get {self._resource}")
-        return rollout_of(found, fingerprint) if found else None
+        workload = await self._call("GET", f"get {self._resource}")
+        return rollout_of(workload, fingerprint) if workload else None
 
     async def _begin(self, fingerprint: str) -> None:
         annotations = {FINGERPRINT: fingerprint}
