@@ -6,10 +6,13 @@ Importing this file reads one setting that cannot fail (ALLOW_FUNCTION_KEYS) and
 host without any function, and every cold start pays for every import.
 """
 
+from typing import List  # noqa: UP035 - the worker does not know `list[str]`
+
 import azure.functions as func
 
 from gateway_tokens import app as gateway_tokens
 
+Messages = func.Out[List[str]]  # noqa: UP006 - the same
 app = func.FunctionApp(
     http_auth_level=func.AuthLevel.FUNCTION if gateway_tokens.key_needed() else func.AuthLevel.ANONYMOUS
 )
@@ -45,23 +48,37 @@ async def plan_renewals(req: func.HttpRequest) -> func.HttpResponse:
     return await gateway_tokens.renewals().plan(req)
 
 
+@app.route("renewals/{run}", methods=["GET"])
+async def show_run(req: func.HttpRequest) -> func.HttpResponse:
+    """Show where a run is."""
+    return await gateway_tokens.renewals().show_run(req)
+
+
 @app.route("renewals", methods=["POST"])
-async def run_renewals(req: func.HttpRequest) -> func.HttpResponse:
-    """Run the sweep now."""
-    return await gateway_tokens.renewals().sweep(req)
+@app.queue_output("messages", "%RENEWALS_QUEUE%", "AzureWebJobsStorage")
+async def run_renewals(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Ask for a run now, as the timer does."""
+    return await gateway_tokens.renewals().run(req, messages)
 
 
 @app.timer_trigger("timer", "%RENEWAL_SCHEDULE%", run_on_startup=False, use_monitor=True)
-async def renew_on_schedule(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
-    """Renew every token that is due. The host does not repeat a failed run: the next one finds what is left."""
-    await gateway_tokens.background().sweep()
+@app.queue_output("messages", "%RENEWALS_QUEUE%", "AzureWebJobsStorage")
+async def renew_on_schedule(timer: func.TimerRequest, messages: Messages) -> None:  # noqa: ARG001 - the binding's name
+    """Ask for a run: one message per subscription."""
+    messages.set(gateway_tokens.queues().due())
 
 
-# The queue's own retries end in `gateway-events-poison` (maxDequeueCount in host.json).
-@app.queue_trigger("message", "gateway-events", "AzureWebJobsStorage")
+# A failing message comes back up to `maxDequeueCount` times (host.json) and ends in the queue's poison queue.
+@app.queue_trigger("message", "%RENEWALS_QUEUE%", "AzureWebJobsStorage")
+async def reconcile_subscription(message: func.QueueMessage) -> None:
+    """Renew every token of a subscription's services that is due. A run that ended has succeeded, failed rows included."""
+    await gateway_tokens.queues().reconcile(message.get_body(), message.dequeue_count or 1)
+
+
+@app.queue_trigger("message", "%EVENTS_QUEUE%", "AzureWebJobsStorage")
 async def take_event(message: func.QueueMessage) -> None:
     """Act on an event that API Management raised about a gateway or its token."""
-    await gateway_tokens.background().take(message.get_body(), message.dequeue_count or 1)
+    await gateway_tokens.queues().take(message.get_body(), message.dequeue_count or 1)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

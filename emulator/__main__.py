@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from emulator import sample
-from emulator.demonstration import KEY, access_token, issue_one, sweep_all
+from emulator.demonstration import KEY, access_token, issue_one, renew_all
 from emulator.host import Host
 from emulator.server import Emulator
 
@@ -27,12 +27,12 @@ async def main(given: argparse.Namespace) -> int:
         sample.populate(emulator, given.gateways)
         emulator.azure.latency = given.latency
         print(f"Azure is emulated on {emulator.arm_url}.\n")
-        async with _serving(emulator, given.port, function_keys=False) as url:
+        async with _serving(emulator, given.port, function_keys=False) as (_, url):
             bearer = {"Authorization": f"Bearer {await access_token(emulator)}"}
             worked = await issue_one(url, "1. Issue a token to an application that signs in", bearer)
-        async with _serving(emulator, given.port, function_keys=True) as url:
+        async with _serving(emulator, given.port, function_keys=True) as (host, url):
             worked &= await issue_one(url, "2. Issue a token for a function key, where they are allowed", KEY)
-            worked = worked and await sweep_all(url)
+            worked = worked and await renew_all(host, url)
             if given.once or not worked:
                 print(_IN_ORDER if worked else "Something went wrong: see above.")
                 return 0 if worked else 1
@@ -42,7 +42,7 @@ async def main(given: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def _serving(emulator: Emulator, port: int, *, function_keys: bool) -> AsyncIterator[str]:
+async def _serving(emulator: Emulator, port: int, *, function_keys: bool) -> AsyncIterator[tuple[Host, str]]:
     """The function app at its address, in one of the modes; each loads it anew, as a changed setting does in Azure."""
     settings = sample.app_settings(emulator, function_keys=function_keys)
     os.environ.update(settings)
@@ -51,7 +51,7 @@ async def _serving(emulator: Emulator, port: int, *, function_keys: bool) -> Asy
         url = await host.start(port)
         if function_keys:
             print(f"{write_local_settings(ROOT / 'local.settings.json', settings)}\n")
-        yield url
+        yield host, url
     finally:
         await host.stop()
         await _close_app()

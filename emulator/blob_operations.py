@@ -3,6 +3,7 @@
 import re
 from datetime import UTC
 from email.utils import format_datetime
+from xml.sax.saxutils import escape
 
 from aiohttp import web
 
@@ -24,6 +25,7 @@ def routes() -> list[Route]:
         Route("GET", path, _get, f"{BLOBS}/read"),
         Route("HEAD", path, _get, f"{BLOBS}/read"),
         Route("DELETE", path, _delete, f"{BLOBS}/delete"),
+        Route("GET", "/{account}/{container}", _list, f"{BLOBS}/read"),
     ]
 
 
@@ -64,6 +66,25 @@ async def _get(azure: Azure, request: web.Request) -> web.Response:
     if end is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(blob.content)}"
     return web.Response(status=200 if end is None else 206, body=blob.content[start:end], headers=headers)
+
+
+async def _list(azure: Azure, request: web.Request) -> web.Response:
+    if request.query.get("comp") != "list" or request.query.get("restype") != "container":
+        raise RefusedError(400, "InvalidQueryParameterValue", "Only the listing of a container is emulated.")
+    blobs = azure.blobs.containers[_container(azure, request)]
+    entries = "".join(_entry(name, blob) for name, blob in sorted(blobs.items()))
+    return web.Response(
+        text=f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>{entries}</Blobs><NextMarker /></EnumerationResults>',
+        content_type="application/xml",
+    )
+
+
+def _entry(name: str, blob: Blob) -> str:
+    marks = _marks(blob)
+    times = f"<Creation-Time>{marks['x-ms-creation-time']}</Creation-Time><Last-Modified>{marks['Last-Modified']}</Last-Modified>"
+    metadata = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in blob.metadata.items())
+    properties = f"{times}<Etag>{escape(blob.etag)}</Etag><BlobType>BlockBlob</BlobType>"
+    return f"<Blob><Name>{escape(name)}</Name><Properties>{properties}</Properties><Metadata>{metadata}</Metadata></Blob>"
 
 
 async def _delete(azure: Azure, request: web.Request) -> web.Response:
@@ -113,4 +134,5 @@ def _range(request: web.Request, size: int) -> tuple[int, int | None]:
 
 def _marks(blob: Blob) -> dict[str, str]:
     modified = format_datetime(blob.modified.astimezone(UTC), usegmt=True)
-    return {"ETag": blob.etag, "Last-Modified": modified, "x-ms-creation-time": modified}
+    created = format_datetime(blob.created.astimezone(UTC), usegmt=True)
+    return {"ETag": blob.etag, "Last-Modified": modified, "x-ms-creation-time": created}

@@ -13,6 +13,7 @@ class Blob:
     content: bytes = field(repr=False)
     etag: str
     modified: datetime
+    created: datetime
     content_type: str = "application/octet-stream"
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -36,6 +37,8 @@ class BlobAccount:
         metadata: dict[str, str] | None = None,
     ) -> Blob:
         """Write a blob; `KeyError` if the container does not exist."""
-        blob = Blob(content, f'"0x{next(self._writes):X}"', now, content_type, metadata or {})
+        before = self.containers[container].get(name)
+        etag, created = f'"0x{next(self._writes):X}"', before.created if before else now
+        blob = Blob(content, etag, now, created, content_type, metadata or {})
         self.containers[container][name] = blob
         return blob

@@ -55,8 +55,15 @@ class Objects:
             self._advance(key, found)
         return deepcopy(found)
 
-    def put(self, resource: str, namespace: str, name: str, manifest: Manifest) -> Manifest:
-        """Store an object as the API does, under a new resourceVersion."""
+    def put(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        manifest: Manifest,
+        managed: tuple[str, str] | None = None,
+    ) -> Manifest:
+        """Store an object as the API does, under a new resourceVersion; `managed` is a field manager and the time."""
         key = (resource, namespace, name)
         before = self._manifests.get(key, {})
         metadata = {**manifest.get("metadata", {}), "name": name, "namespace": namespace}
@@ -65,6 +72,12 @@ class Objects:
         if stored.get("spec") != before.get("spec"):
             metadata["generation"] = before.get("metadata", {}).get("generation", 0) + 1
             self._left[key] = self.looks_to_roll
+        if managed and stored != {**before, "metadata": metadata}:
+            others = [e for e in metadata.get("managedFields", []) if e["manager"] != managed[0]]
+            metadata["managedFields"] = [
+                *others,
+                {"manager": managed[0], "operation": "Update", "time": managed[1]},
+            ]
         stored["metadata"] = metadata
         self._manifests[key] = stored
         return deepcopy(stored)
@@ -111,7 +124,13 @@ class Objects:
         if left == 0 and not held_back and key[2] not in self.stuck:
             self._finish(workload)
         elif status["observedGeneration"] < workload["metadata"]["generation"]:
-            status |= {"observedGeneration": workload["metadata"]["generation"], "updatedReplicas": 0}
+            # One pod more than wanted, which never becomes ready: the old ones serve on.
+            pods = spec["replicas"]
+            status |= {
+                "observedGeneration": workload["metadata"]["generation"],
+                "updatedReplicas": min(1, pods),
+                "replicas": pods + min(1, pods),
+            }
 
     @staticmethod
     def _finish(workload: Manifest) -> None:

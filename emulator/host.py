@@ -1,5 +1,6 @@
 """A stand-in for the Azure Functions host: serves an unmodified function app on a machine without Core Tools."""
 
+import asyncio
 import os
 import sys
 import uuid
@@ -31,6 +32,9 @@ class Host:
         self._app_root = app_root
         self._settings = settings
         self._server = server
+        self._under_way: set[asyncio.Task[bool]] = set()
+        self._free = asyncio.Semaphore(settings.batch_size + settings.new_batch_threshold)
+        server.enqueue = self.send
 
     @classmethod
     async def load(
@@ -70,12 +74,28 @@ class Host:
 
     async def stop(self) -> None:
         """Stops serving, waits for what runs and takes the app's directory off `sys.path`. Once only."""
+        await self.idle()
         await self._server.stop()
         sys.path.remove(str(self._app_root))
 
     async def fire(self, name: str, *, past_due: bool = False) -> None:
         """Runs this timer function to its end. Raises what it raises, and LookupError for any other name."""
-        await invoke(self._function(name, TIMER), timer_request(past_due=past_due))
+        await invoke(self._function(name, TIMER), timer_request(past_due=past_due), self.send)
+
+    def send(self, queue: str, body: str) -> None:
+        """Put a message into a queue; a function that listens takes it in its own time, few at once."""
+        task = asyncio.create_task(self._deliver(queue, body))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def idle(self) -> None:
+        """Return when every queue is empty."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _deliver(self, queue: str, body: str) -> bool:
+        async with self._free:
+            return await self.enqueue(queue, body)
 
     async def enqueue(self, target: str, body: str | bytes) -> bool:
         """Gives the message to a queue function, named by itself or its queue; returns whether it was taken.
@@ -86,7 +106,7 @@ class Host:
         function = self._function(target, QUEUE)
         message_id = str(uuid.uuid4())
         for attempt in range(1, self._settings.max_dequeue_count + 1):
-            if await _taken(function, body, message_id, attempt):
+            if await self._taken(function, body, message_id, attempt):
                 return True
         self.poison[function.trigger["queueName"]].append(body.encode() if isinstance(body, str) else body)
         return False
@@ -97,10 +117,11 @@ class Host:
                 return function
         raise LookupError(f"The app has no {kind} '{name}'.")
 
-
-async def _taken(function: HostedFunction, body: str | bytes, message_id: str, attempt: int) -> bool:
-    try:
-        await invoke(function, queue_message(body, message_id, attempt))
-    except Exception:  # noqa: BLE001 - whatever a function raises brings the message back; `invoke` logged it
-        return False
-    return True
+    async def _taken(
+        self, function: HostedFunction, body: str | bytes, message_id: str, attempt: int
+    ) -> bool:
+        try:
+            await invoke(function, queue_message(body, message_id, attempt), self.send)
+        except Exception:  # noqa: BLE001 - whatever a function raises brings the message back; `invoke` logged it
+            return False
+        return True

@@ -30,6 +30,8 @@ class HostSettings:
 
     route_prefix: str
     max_dequeue_count: int
+    batch_size: int
+    new_batch_threshold: int
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class HostedFunction:
 
     name: str
     trigger: Mapping[str, Any]
+    outputs: Mapping[str, str]  # parameter by queue
     call: Callable[..., Any]
     directory: Path
 
@@ -55,9 +58,13 @@ class HostedFunction:
 def read_host_settings(app_root: Path) -> HostSettings:
     """host.json with the host's own defaults where it is silent."""
     extensions = json.loads((app_root / "host.json").read_text("utf-8")).get("extensions", {})
+    queues = extensions.get("queues", {})
+    batch = queues.get("batchSize", 16)
     return HostSettings(
         route_prefix=extensions.get("http", {}).get("routePrefix", "api").strip("/"),
-        max_dequeue_count=extensions.get("queues", {}).get("maxDequeueCount", 5),
+        max_dequeue_count=queues.get("maxDequeueCount", 5),
+        batch_size=batch,
+        new_batch_threshold=queues.get("newBatchThreshold", batch // 2),
     )
 
 
@@ -94,11 +101,16 @@ def _hosted(fn: Function, app_root: Path, environ: Mapping[str, str]) -> HostedF
     name, trigger = str(fn.get_function_name()), fn.get_trigger()
     if trigger is None:
         raise AppError(f"Function '{name}' has no trigger.")
-    known = {HTTP, TIMER, QUEUE, "http"}
+    known = {HTTP, TIMER, QUEUE, "http", "queue"}
     if unknown := {str(binding.type) for binding in fn.get_bindings()} - known:
         raise AppError(f"Function '{name}': this host does not know {', '.join(sorted(unknown))}.")
     resolved = {key: _resolved(name, value, environ) for key, value in trigger.get_dict_repr().items()}
-    return HostedFunction(name, resolved, fn.get_user_function(), app_root)
+    outputs = {
+        str(_resolved(name, binding.get_dict_repr()["queueName"], environ)): str(binding.name)
+        for binding in fn.get_bindings()
+        if str(binding.type) == "queue"
+    }
+    return HostedFunction(name, resolved, outputs, fn.get_user_function(), app_root)
 
 
 def _resolved(name: str, value: object, environ: Mapping[str, str]) -> object:

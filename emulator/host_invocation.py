@@ -5,6 +5,7 @@ import inspect
 import logging
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -57,14 +58,42 @@ class InvocationContext(func.Context):
         return SimpleNamespace(retry_count=0, max_retry_count=0, exception=None)
 
 
-async def invoke(function: HostedFunction, argument: object) -> object:
+class Out(func.Out[Any]):
+    """What a function writes to a queue."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def set(self, value: Any) -> None:  # noqa: ANN401 - the base class says so
+        """Keep the value until the function has ended."""
+        self._value = value
+
+    def get(self) -> Any:  # noqa: ANN401 - the same
+        """What was set."""
+        return self._value
+
+    def messages(self) -> list[str]:
+        """The messages, as the host would put them into the queue."""
+        value = self._value
+        return [] if value is None else [value] if isinstance(value, str) else [str(text) for text in value]
+
+
+Enqueue = Callable[[str, str], None]
+
+
+async def invoke(function: HostedFunction, argument: object, enqueue: Enqueue) -> object:
     """What the function returns. Raises, after logging it, what the function raises.
 
-    A coroutine function runs on this loop, any other in a thread.
+    A coroutine function runs on this loop, any other in a thread. Once it has ended well, `enqueue` gets a queue's name and
+    each message that the function wrote to it.
     """
     context = InvocationContext(function)
+    outputs = {name: (queue, Out()) for queue, name in function.outputs.items()}
     try:
-        result = await _call(function, argument, context)
+        result = await _call(function, argument, context, {name: out for name, (_, out) in outputs.items()})
+        for queue, out in outputs.values():
+            for message in out.messages():
+                enqueue(queue, message)
     except Exception:
         logger.exception("Executed 'Functions.%s' (Failed, Id=%s)", function.name, context.invocation_id)
         raise
@@ -72,8 +101,10 @@ async def invoke(function: HostedFunction, argument: object) -> object:
     return result
 
 
-async def _call(function: HostedFunction, argument: object, context: InvocationContext) -> object:
-    arguments = {function.trigger["name"]: argument} | (
+async def _call(
+    function: HostedFunction, argument: object, context: InvocationContext, outputs: dict[str, Out]
+) -> object:
+    arguments = {function.trigger["name"]: argument, **outputs} | (
         {"context": context} if function.takes_context else {}
     )
     if inspect.iscoroutinefunction(function.call):

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from emulator.host_app import HTTP, HostedFunction
 from emulator.host_http import function_request, opens, path_segments, routes, wire_response
-from emulator.host_invocation import invoke, logger, sample_argument
+from emulator.host_invocation import Enqueue, invoke, logger, sample_argument
 
 _BODY_LIMIT = 100 * 1024 * 1024
 
@@ -25,6 +25,7 @@ class HostServer:
         self._routes = routes(functions.values(), prefix)
         self._runs: set[asyncio.Task[object]] = set()
         self._runner: web.AppRunner | None = None
+        self.enqueue: Enqueue = lambda _queue, _message: None
 
     def application(self) -> web.Application:
         """The functions as an aiohttp application."""
@@ -53,7 +54,7 @@ class HostServer:
                 continue
             if route.function.trigger["authLevel"] != func.AuthLevel.ANONYMOUS and not self._opens(request):
                 return web.Response(status=401)
-            return await _answer(route.function, request, parameters)
+            return await _answer(route.function, request, parameters, self.enqueue)
         # A known address with another method is not found either: the host never answers 405.
         return web.Response(status=404)
 
@@ -64,7 +65,7 @@ class HostServer:
         if function is None or function.kind == HTTP:
             return web.Response(status=404)
         text = json.loads(await request.read() or b"{}").get("input") or ""
-        run = asyncio.create_task(invoke(function, sample_argument(function, text)))
+        run = asyncio.create_task(invoke(function, sample_argument(function, text), self.enqueue))
         self._runs.add(run)
         run.add_done_callback(self._finished)
         return web.Response(status=202)
@@ -78,9 +79,11 @@ class HostServer:
         return not self._enforce_keys or opens(request, self._key)
 
 
-async def _answer(function: HostedFunction, request: web.Request, parameters: dict[str, str]) -> web.Response:
+async def _answer(
+    function: HostedFunction, request: web.Request, parameters: dict[str, str], enqueue: Enqueue
+) -> web.Response:
     try:
-        answer = await invoke(function, await function_request(request, parameters))
+        answer = await invoke(function, await function_request(request, parameters), enqueue)
     except Exception:  # noqa: BLE001 - whatever a function raises is an empty 500; `invoke` logged it
         return web.Response(status=500)
     try:

@@ -47,7 +47,7 @@ class Cluster(Endpoint):
 
     def _route(self, method: str, resource: str, work: ObjectWork, verb: str) -> Route:
         async def bound(azure: Azure, request: web.Request) -> web.Response:
-            del azure
+            request["now"] = f"{azure.clock():%Y-%m-%dT%H:%M:%SZ}"
             return await work(resource, request)
 
         group = "/api/v1" if resource == "secrets" else "/apis/apps/v1"
@@ -120,7 +120,11 @@ class Cluster(Endpoint):
                 f'Secret "{name}" is invalid: data: Forbidden: field is immutable when `immutable` is set'
             )
             raise RefusedError(422, "Invalid", message)
-        return web.json_response(self.objects.put(resource, namespace, name, _stored(merged(found, patch))))
+        manager = request.query.get("fieldManager", "unknown")
+        changed = _stored(merged(found, patch))
+        return web.json_response(
+            self.objects.put(resource, namespace, name, changed, (manager, request["now"]))
+        )
 
 
 def _key(request: web.Request) -> tuple[str, str]:

@@ -35,14 +35,14 @@ _KEY_HOLDERS = [
     {"caller": _KEY_HOLDER, "gateways": ["contoso/*"], "allow": ["issue"]},
     {"caller": _KEY_HOLDER, "gateways": ["fabrikam/*"], "allow": ["issue"], "maxLifetime": "P1D"},
 ]
-# How the demonstration's sweep ends for each gateway.
+# How the demonstration's run ends for each gateway.
 EXPECTED = {
     "edge-01": "fresh",
     "edge-02": "renewed",
     "edge-03": "renewed",
     "plant-a": "renewed",
     "plant-b": "failed",
-    "plant-c": "renewed",
+    "plant-c": "restarting",
 }
 
 
@@ -85,7 +85,7 @@ def app_settings(emulator: "Emulator", *, function_keys: bool) -> dict[str, str]
 
 
 def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", left: timedelta) -> None:
-    """Store a token with so much of its life left, as an earlier sweep would have."""
+    """Store a token with so much of its life left, as an earlier run would have."""
     now = emulator.azure.clock()
     tags = {
         "managed-by": "gateway-tokens",

@@ -91,6 +91,8 @@ class Emulator:
             "ARM_SCOPE": f"{self.arm_url}/.default",
             "CA_FILE": self.ca_file,
             "STATE_CONTAINER_URL": self.container_url,
+            "RENEWALS_QUEUE": "gateway-renewals",
+            "EVENTS_QUEUE": "gateway-events",
             "SIGN_IN_ENDPOINT": self._login.url,
             "SIGN_IN_TENANT": TENANT_ID,
             "SIGN_IN_AUDIENCES": f"{API_ID},api://{API_ID}",

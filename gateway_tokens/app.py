@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .http.renewals import RenewalApi
     from .http.tokens import TokenApi
     from .http.wrong_python import WrongPythonApi
-    from .renewal.background import Background
-    from .renewal.parts import App
+    from .parts import App
+    from .renewal.queues import Queues
 
 _apps: dict[str, tuple[App, AzureAccess]] = {}
 
@@ -62,15 +62,15 @@ def renewals() -> RenewalApi | WrongPythonApi:
 
 
 @cache
-def background() -> Background:
-    """What runs without a caller. Raises WrongPython."""
+def queues() -> Queues:
+    """What the timer and the queues bring. Raises WrongPython."""
     try:
-        from .renewal.background import Background
+        from .renewal.queues import Queues
     except ImportError as error:
         from .http.wrong_python import wrong_python
 
         raise wrong_python(error) from error
-    return Background(current)
+    return Queues(current)
 
 
 def _unloadable(error: ImportError) -> WrongPythonApi:
@@ -102,21 +102,18 @@ def _put_together() -> tuple[App, AzureAccess]:
     from .azure.api_management import ArmGateways
     from .azure.budget import CallersBudget
     from .azure.clients import AzureAccess
-    from .azure.reports import ReportBlob
+    from .azure.reports import Reports
     from .destinations import open_destination
     from .estate.app_settings import read_settings
     from .estate.schedule import longest_pause
-    from .renewal.parts import App
-    from .renewal.record import SweepStore
+    from .parts import App
 
     settings = read_settings(os.environ)
-    container = settings.state_container_url
     # The SDK writes two lines for every request it sends: at a sweep's size that is all one would see, and pay for.
     logging.getLogger("azure").setLevel(logging.WARNING)
     # Its warnings quote what the identity endpoint answered, which may hold an access token.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
     azure, callers = AzureAccess(settings), CallersBudget()
-    blob = ReportBlob(azure, f"{container}/sweep-record.json") if container else None
     made = App(
         settings=settings,
         clock=_clock,
@@ -124,8 +121,8 @@ def _put_together() -> tuple[App, AzureAccess]:
         callers_gateways=ArmGateways(azure, callers),
         callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, azure),
-        sweeps=SweepStore(blob),
-        interval=longest_pause(settings.schedule),
+        reports=Reports(azure, settings.state_container_url),
+        pause=longest_pause(settings.schedule),
         identity_works=azure.identity_works,
         signing_key=lambda address, key_id: azure.signing_keys(address).key(key_id),
     )

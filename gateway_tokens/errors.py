@@ -9,7 +9,8 @@ GatewayTokensError
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
 ├── EventInvalid                event_invalid               a queue message that is not an event that we can read
-├── SweepFailed                 sweep_failed                a sweep finished, and some of its rows failed
+├── RenewalFailed               renewal_failed              a renewal was carried out, and some of its rows failed
+├── MessageInvalid              message_invalid             a queue message that asks for no run that we can read
 ├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
 ├── AzureError                  azure_error                 Azure answered with an error
@@ -23,9 +24,11 @@ GatewayTokensError
 └── DestinationError            destination_error           a destination does not hold what it should
     ├── NotOwned                not_owned                   something there is not ours to overwrite
     ├── DestinationBlocked      destination_blocked         there, but closed: deleted, disabled, wrong kind
+    │   └── SignInRefused       sign_in_refused             the cluster does not accept the app's sign-in
     ├── WriteConflict           write_conflict              somebody wrote between our read and our write
     ├── NotVerified             not_verified                what was read back is not what was written
-    └── RestartFailed           restart_failed              delivered, but the gateway did not restart
+    ├── NotRestarted            not_restarted               delivered, but the gateway did not restart
+    └── NotPickedUp             not_picked_up               delivered, but the gateway runs an older token
 
 No message, attribute or cause holds a token or a response body: exception text reaches telemetry.
 """
@@ -142,16 +145,23 @@ class EventInvalid(GatewayTokensError):
         super().__init__(f"The queue message is not an API Management event: {reason}.")
 
 
-class SweepFailed(GatewayTokensError):
-    """A sweep finished, and `failed` of its `total` rows failed. Raised so that the run turns red."""
+class MessageInvalid(_FaultsError):
+    """A queue message does not ask for a run in a way that we can read; it has `faults`."""
 
-    code = "sweep_failed"
+    code = "message_invalid"
+    subject = "The queue message does not ask for a run"
+
+
+class RenewalFailed(GatewayTokensError):
+    """A gateway's token was to be renewed, and `failed` of its `total` rows failed."""
+
+    code = "renewal_failed"
 
     def __init__(self, failed: int, total: int) -> None:
         self.failed, self.total = failed, total
         super().__init__(
-            f"{failed} of {total} rows failed; the others are done. Each failed row has a log line "
-            "'sweep.row' with its error; the next sweep tries them again."
+            f"{failed} of {total} rows failed; the others are done. Each failed row has a log line 'run.row' with its "
+            "error; the next run tries them again."
         )
 
 
@@ -188,6 +198,7 @@ class AzureFacts:
     details: tuple[Fault, ...] = ()
     request_id: str = ""
     retry_after: float | None = None  # seconds
+    timed_out: bool = False  # no answer within the time that one operation may take
 
 
 class AzureError(GatewayTokensError):
@@ -247,14 +258,14 @@ class AzureThrottled(AzureError):
     """Azure throttles for longer than one operation may take; `facts.retry_after` says for how long."""
 
     code = "azure_throttled"
-    advice = "Azure is throttling requests. Try again later; the next sweep does so by itself."
+    advice = "Azure is throttling requests. Try again later; the next run does so by itself."
 
 
 class AzureUnavailable(AzureError):
     """No answer in time, a dropped connection, or a failing service."""
 
     code = "azure_unavailable"
-    advice = "Azure cannot be reached or is failing. Try again later; the next sweep does so by itself."
+    advice = "Azure cannot be reached or is failing. Try again later; the next run does so by itself."
 
 
 class IdentityUnavailable(AzureError):
@@ -293,6 +304,12 @@ class DestinationBlocked(DestinationError):
     code = "destination_blocked"
 
 
+class SignInRefused(DestinationBlocked):
+    """The cluster does not accept the app's sign-in."""
+
+    code = "sign_in_refused"
+
+
 class WriteConflict(DestinationError):
     """Somebody else wrote between our read and our write; nothing was overwritten."""
 
@@ -305,7 +322,13 @@ class NotVerified(DestinationError):
     code = "not_verified"
 
 
-class RestartFailed(DestinationError):
-    """The token was delivered and verified, but the gateway's workload did not restart in time."""
+class NotRestarted(DestinationError):
+    """The token was delivered and verified, but the gateway's workload did not restart."""
 
-    code = "restart_failed"
+    code = "not_restarted"
+
+
+class NotPickedUp(DestinationError):
+    """The token was delivered, but some instance of the gateway still runs an older one."""
+
+    code = "not_picked_up"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from .access import Caller, Scope
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
@@ -13,24 +11,9 @@ from .estate.schema import Estate, Permission
 from .formats import SecretName, TokenFormat
 from .logs import log_line
 from .parsing import duration_text
+from .parts import Gateways
 from .stored import Ownership, owner_of
 from .tokens import MAX_LIFETIME, GatewayRef, GatewayToken, KeyType, ServiceId, expiry_after, to_the_minute
-
-
-class Gateways(Protocol):
-    """API Management's self-hosted gateways."""
-
-    async def generate_token(
-        self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
-    ) -> GatewayToken:
-        """A token from Azure, parsed but not yet compared with what was asked for.
-
-        Raises AzureError, and TokenUnusable when the answer holds no token.
-        """
-
-    def names(self, service: ServiceId) -> AsyncIterator[str]:
-        """Every self-hosted gateway's name, page by page. Raises AzureError."""
-
 
 # What Azure says when the settings name a subscription or group that does not exist, rather than the caller a gateway.
 _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})

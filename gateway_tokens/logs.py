@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from contextvars import ContextVar
 from datetime import datetime
 
@@ -23,6 +24,14 @@ def log_line(event: str, level: int = logging.INFO, **fields: object) -> None:
     named = {"event": event, "correlationId": correlation.get(), **fields}
     _log.log(
         level, "%s", json.dumps({name: value for name, value in named.items() if value != ""}, default=_plain)
+    )
+
+
+def log_unexpected(error: BaseException, what: str) -> None:
+    """A line for an error that nobody expected: its type and where it was raised, never its text, which may hold anything."""
+    frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
+    log_line(
+        "unexpected_failure", logging.ERROR, what=what, error=type(error).__name__, frames=" > ".join(frames)
     )
 
 

@@ -12,7 +12,7 @@ MANAGED_BY = "gateway-tokens"
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
-    """What labels say of a gateway: names of APIM services are unique in the app, aliases are not."""
+    """What the ownership says of a gateway: names of APIM services are unique across Azure, aliases are not."""
     return f"{service.name}/{gateway}".lower()
 
 
@@ -62,18 +62,41 @@ class Ownership:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """How far a workload's restart for the stored token is.
+
+    `begun`: the pod template asks for it. `done`: every pod runs the template. `counts` are the pods, for people.
+    `stuck`: why it will not be done by itself, or the empty string. `late_at`: when it takes too long, if that is known.
+    """
+
+    begun: bool
+    done: bool = False
+    counts: str = ""
+    stuck: str = ""
+    late_at: datetime | None = None
+
+    def failure(self, now: datetime) -> str:
+        """Why the restart failed, or the empty string while it has not."""
+        if self.stuck:
+            return f"does not restart ({self.counts}): {self.stuck}" if self.counts else self.stuck
+        if self.late_at is not None and self.late_at <= now:
+            return f"did not restart in time ({self.counts}): check its pods"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredToken:
     """What a destination holds now.
 
     `token` is None when there is a value but no token in it; `ownership` is None when this app did not write it.
-    `version` guards a write against somebody else's. `restart_due`: the gateway's workload has not been
-    restarted since this token arrived, as far as the destination can tell.
+    `version` guards a write against somebody else's. `restart` is how far the gateway's workload runs this token; None
+    where the destination cannot tell.
     """
 
     token: GatewayToken | None
     ownership: Ownership | None
     version: str = ""
-    restart_due: bool = False
+    restart: Restart | None = None
 
 
 def token_in(value: str | None) -> GatewayToken | None:

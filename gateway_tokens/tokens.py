@@ -198,6 +198,14 @@ def expiry_after(lifetime: timedelta, now: datetime) -> datetime:
     return to_the_minute(now + min(lifetime, MAX_LIFETIME - CLOCK_MARGIN))
 
 
+def renewal_expiry(lifetime: timedelta, asked_at: datetime) -> datetime:
+    """When a token that a renewal issues ends: on a whole hour, counted from when the renewal was asked for.
+
+    A token is a function of gateway, key and expiry, so whoever repeats a renewal gets the same token.
+    """
+    return expiry_after(lifetime, asked_at).replace(minute=0)
+
+
 def expiry_fault(expiry: datetime, now: datetime) -> str:
     """What is wrong with an expiry asked for at `now`, or the empty string."""
     if to_the_minute(expiry) <= now:

@@ -29,7 +29,7 @@ param name string = 'gateway-tokens'
 @description('Optional. Tags of every resource.')
 param tags tagsType = {}
 
-@description('Optional. When the sweep runs, as NCRONTAB with seconds, in UTC. Default: hourly.')
+@description('Optional. When tokens are renewed, as NCRONTAB with seconds, in UTC. Default: hourly.')
 param renewalSchedule string = '0 0 * * * *'
 
 @description('Optional. The memory of an instance, in MB.')
@@ -116,6 +116,7 @@ param refusedCallsBurst int = 20
 var packageContainer = 'app-package'
 var stateContainer = 'gateway-tokens'
 var eventQueue = 'gateway-events'
+var renewalsQueue = 'gateway-renewals'
 var suffix = uniqueString(subscription().id, resourceGroupName, name)
 // All faults at once. They are looked for before anything is made, since the name of the group depends on the answer.
 var faults = [
@@ -193,6 +194,7 @@ module storage 'modules/storage.bicep' = {
     packageContainer: packageContainer
     stateContainer: stateContainer
     eventQueue: eventQueue
+    renewalsQueue: renewalsQueue
     takesEvents: deliverEvents
     network: network
     principalId: identity.outputs.principalId
@@ -253,6 +255,8 @@ module functionApp 'modules/functionApp.bicep' = {
     clientId: identity.outputs.clientId
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
+    renewalsQueue: renewalsQueue
+    eventQueue: eventQueue
     packageContainer: packageContainer
     stateContainer: stateContainer
     applicationInsightsConnectionString: monitoring.outputs.connectionString

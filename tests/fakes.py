@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import Ownership, StoredToken, token_in
+from gateway_tokens.stored import Ownership, Restart, StoredToken, token_in
 from gateway_tokens.tokens import GatewayToken
 
 
@@ -13,7 +14,7 @@ class MemoryDestination:
 
     `value` and `tags` are what it stores. `failing` names methods (`read`, `write`, `restart`) and the error that each
     raises instead of its work. `calls` are the methods called. `restartable`: it has a workload, which runs the token
-    with the fingerprint `running`.
+    with the fingerprint `running`; when `slow`, pods stay as they are. `restarts_begun` counts what changed its template.
     """
 
     def __init__(self, location: str = "memory", *, restartable: bool = False) -> None:
@@ -21,7 +22,10 @@ class MemoryDestination:
         self.restartable = restartable
         self.value: str | None = None
         self.tags: Mapping[str, str] | None = None
-        self.running = ""
+        self.running = self.asked = ""
+        self.slow = False
+        self.late_at: datetime | None = None
+        self.restarts_begun = 0
         self.failing: dict[str, GatewayTokensError] = {}
         self.calls: list[str] = []
         self._version = 0
@@ -40,10 +44,8 @@ class MemoryDestination:
         if self.value is None:
             return None
         token, ownership = token_in(self.value), Ownership.from_tags(self.tags)
-        due = self.restartable and token is not None and ownership is not None
-        return StoredToken(
-            token, ownership, str(self._version), due and self.running != (token and token.fingerprint)
-        )
+        restart = self._restart_for(token) if self.restartable and token and ownership else None
+        return StoredToken(token, ownership, str(self._version), restart)
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         self._call("write")
@@ -53,8 +55,14 @@ class MemoryDestination:
 
     async def restart(self, token: GatewayToken) -> None:
         self._call("restart")
-        if self.restartable:
-            self.running = token.fingerprint
+        if self.restartable and self.asked != token.fingerprint:
+            self.asked, self.restarts_begun = token.fingerprint, self.restarts_begun + 1
+            if not self.slow:
+                self.running = token.fingerprint
+
+    def _restart_for(self, token: GatewayToken) -> Restart:
+        begun, done = self.asked == token.fingerprint, self.running == token.fingerprint
+        return Restart(begun, done, f"{int(done)} of 1 pods updated", late_at=self.late_at)
 
     def _call(self, method: str) -> None:
         self.calls.append(method)

@@ -1,4 +1,4 @@
-"""An estate in memory for the tests of renewal: gateways, locations, a sweep record and a clock that stands still."""
+"""An estate in memory for the tests of renewal: gateways, locations, reports and a clock that stands still."""
 
 import asyncio
 import hashlib
@@ -7,21 +7,23 @@ import json
 import logging
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from gateway_tokens.access import Caller, Scope
 from gateway_tokens.azure.budget import CallersBudget
-from gateway_tokens.errors import AzureFacts, AzureUnavailable, GatewayTokensError
+from gateway_tokens.azure.reports import Entry, Reports
+from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.estate.schema import DestinationSettings, Permission
-from gateway_tokens.renewal.gateway import Terms, Unit
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.record import SweepRecord, Trouble
-from gateway_tokens.renewal.service import unit_of
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.parts import App
+from gateway_tokens.renewal.checks import Demand, ManagedGateway
+from gateway_tokens.renewal.messages import run_requests
+from gateway_tokens.renewal.report import Row, ServiceReport, read_report
+from gateway_tokens.renewal.run import Runs, reconcile_gateway
+from gateway_tokens.renewal.service import managed
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
@@ -35,8 +37,8 @@ OUTAGE = AzureUnavailable("Writing", AzureFacts(503, "ServiceUnavailable"))
 # Stands for a location in memory, whose name follows.
 VAULT = "https://memory.example"
 PLACES = f"{VAULT}/secrets/"
-# What a token issued now for 30 days ends at: five minutes before Azure's limit.
-IN_30_DAYS = NOW + 30 * DAY - 5 * MINUTE
+# What a token renewed now for 30 days ends at: on the hour, five minutes or more before Azure's limit.
+IN_30_DAYS = NOW + 30 * DAY - HOUR
 
 
 def a_token(expiry: datetime, gateway: str = "edge-01", seed: str = "primary") -> GatewayToken:
@@ -84,7 +86,8 @@ class FakeGateways:
     async def generate_token(
         self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
     ) -> GatewayToken:
-        assert gateway.casefold() in {name.casefold() for name in self.estate[service]}
+        if gateway.casefold() not in {name.casefold() for name in self.estate[service]}:
+            raise AzureNotFound("Issuing", AzureFacts(404, "ResourceNotFound"))
         self.issued.append((gateway, key_type, expiry))
         self._now += 1
         self.most = max(self.most, self._now)
@@ -103,22 +106,44 @@ class FakeGateways:
             raise self.unlisted[service]
 
 
-class MemorySweeps:
-    """A sweep record that forgets; `failing` names methods (`load`, `update`) and the error that each raises."""
+class MemoryReports(Reports):
+    """Blobs in memory. `failing` names methods and the error that each raises; `texts` is what they hold."""
 
-    def __init__(self) -> None:
-        self.record = SweepRecord()
-        self.failing: dict[str, GatewayTokensError] = {}
+    def __init__(self, clock: StandingClock) -> None:
+        self._clock = clock
+        self.texts: dict[str, str] = {}
+        self.failing: dict[str, Exception] = {}
+        self._entries: dict[str, Entry] = {}
+        self._writes = 0
 
-    async def load(self) -> SweepRecord:
-        if "load" in self.failing:
-            raise self.failing["load"]
-        return self.record
+    async def read(self, name: str) -> tuple[str | None, str]:
+        self._fail("read")
+        await asyncio.sleep(0)
+        return (self.texts[name], str(self._etag(name))) if name in self.texts else (None, "")
 
-    async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
-        if "update" in self.failing:
-            raise self.failing["update"]
-        self.record = change(self.record)
+    async def write(self, name: str, text: str, etag: str, metadata: Mapping[str, str]) -> bool:
+        self._fail("write")
+        await asyncio.sleep(0)
+        if etag != (str(self._etag(name)) if name in self.texts else ""):
+            return False
+        before, now = self._entries.get(name), self._clock()
+        self.texts[name] = text
+        self._writes += 1
+        self._entries[name] = Entry(
+            name, before.created if before else now, now, {**metadata, "n": str(self._writes)}
+        )
+        return True
+
+    async def entries(self) -> list[Entry]:
+        self._fail("entries")
+        return list(self._entries.values())
+
+    def _etag(self, name: str) -> str:
+        return self._entries[name].metadata["n"] if name in self._entries else "put"
+
+    def _fail(self, method: str) -> None:
+        if method in self.failing:
+            raise self.failing[method]
 
 
 class Estate:
@@ -136,7 +161,8 @@ class Estate:
         }
         self.clock = StandingClock()
         self.gateways = FakeGateways(gateways)
-        self.sweeps = MemorySweeps()
+        self.reports = MemoryReports(self.clock)
+        self.runs = Runs()
         self.locations: defaultdict[str, MemoryDestination] = defaultdict(MemoryDestination)
         self.app = App(
             settings=read_settings(environ),
@@ -145,8 +171,8 @@ class Estate:
             callers_gateways=self.gateways,
             callers_budget=CallersBudget(),
             destination=self._open,
-            sweeps=self.sweeps,
-            interval=HOUR,
+            reports=self.reports,
+            pause=HOUR,
             identity_works=self._signed_in,
             signing_key=self._no_key,
         )
@@ -165,16 +191,40 @@ class Estate:
         self.location(name).put(token.header_value().reveal(), ownership.tags(token))
         return self.locations[name]
 
-    def unit(self, gateway: str = "edge-01") -> Unit:
-        """A gateway of contoso as a unit of work."""
-        unit = unit_of("contoso", self.app.settings.estate.services["contoso"], gateway)
-        assert unit is not None
-        return unit
+    def gateway(self, gateway: str = "edge-01", service: str = "contoso") -> ManagedGateway:
+        """A gateway with its rule."""
+        found = managed(service, self.app.settings.estate.services[service], gateway)
+        assert found is not None
+        return found
 
-    def terms(self, **more: Any) -> Terms:  # noqa: ANN401 - whatever Terms takes
-        """What a run here works under."""
-        made = {"troubles": {}, "interval": HOUR, **more}
-        return Terms(self.clock, self.gateways, self._open, **made)
+    async def run(self, **more: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever a request takes
+        """A run of the whole estate, by one message per subscription; what the reports say of each row."""
+        for request in run_requests(self.app.settings.estate, self.clock(), **more):
+            await self.runs.reconcile(self.app, request)
+        return self.rows()
+
+    async def renew(self, demand: Demand | None = None, gateway: str = "edge-01") -> list[Row]:
+        """One gateway, reconciled."""
+        return await reconcile_gateway(
+            self.app, self.gateway(gateway), demand or Demand(self.clock()), "caller", 60
+        )
+
+    def report(self, service: str = "contoso") -> ServiceReport:
+        """A service's report."""
+        return read_report(self.reports.texts.get(f"reports/{service}.json"), self.clock())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of every report: gateway, location's name, outcome and code."""
+        return [
+            {
+                "gateway": row.id.ref.gateway,
+                "at": row.id.location.removeprefix(PLACES),
+                "outcome": str(row.outcome),
+                "code": row.failure.code if row.failure else "",
+            }
+            for service in self.app.settings.estate.services
+            for row in self.report(service).rows.values()
+        ]
 
     def _open(self, spec: DestinationSettings, ref: GatewayRef) -> MemoryDestination:
         name = spec.location(ref).removeprefix(PLACES)
@@ -188,40 +238,10 @@ class Estate:
         return None
 
 
-class Only(Scope):
-    """A scope over the gateways that a question picks; every service may have some."""
-
-    def __init__(self, picks: Callable[[GatewayRef], bool]) -> None:
-        super().__init__((), Caller(), Permission.RENEW)
-        object.__setattr__(self, "picks", picks)
-
-    picks: Callable[[GatewayRef], bool]
-
-    def covers(self, ref: GatewayRef) -> bool:
-        return self.picks(ref)
-
-    def covers_some(self, service: str = "*") -> bool:
-        return bool(service)
-
-
 def contoso(*names: str, **rule: object) -> Estate:
     """An estate of one service with one gateway, delivered to these locations or else to `contoso-edge-01`."""
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*names, **rule)}}
     return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
-
-
-def a_trouble(failures: int = 1, at: datetime = NOW, **more: Any) -> Trouble:  # noqa: ANN401 - Trouble's own
-    """What is remembered of a row that failed."""
-    return Trouble(
-        **{
-            "failures": failures,
-            "last_failure": at,
-            "outcome": "failed",
-            "code": "azure_error",
-            "at_risk": False,
-            **more,
-        }
-    )
 
 
 def lines(caplog: pytest.LogCaptureFixture, event: str = "") -> list[dict[str, Any]]:

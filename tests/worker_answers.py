@@ -25,6 +25,7 @@ class HttpAnswer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    messages: tuple[str, ...] = ()  # what the function wrote to its queue
 
 
 class Result(NamedTuple):
@@ -33,6 +34,7 @@ class Result(NamedTuple):
     ok: bool
     exception_text: str = ""
     stack_trace: str = ""
+    messages: tuple[str, ...] = ()  # what the function wrote to its queue
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,23 @@ def http_answer(response: Message) -> HttpAnswer:
             200, {"content-type": "text/plain; charset=utf-8"}, str(vars(value)["string"]).encode()
         )
     http = vars(value)["http"]
-    return HttpAnswer(int(http.status_code), {k.lower(): v for k, v in http.headers.items()}, http.body.bytes)
+    return HttpAnswer(
+        int(http.status_code),
+        {k.lower(): v for k, v in http.headers.items()},
+        http.body.bytes,
+        _messages(response),
+    )
 
 
 def invocation_result(response: Message) -> Result:
     """How an invocation without an answer ended."""
     if response.result.status == response.result.Success:
-        return Result(ok=True)
+        return Result(ok=True, messages=_messages(response))
     exception = response.result.exception
     return Result(ok=False, exception_text=exception.message, stack_trace=exception.stack_trace)
+
+
+def _messages(response: Message) -> tuple[str, ...]:
+    """What the host would put into the queue, a message for each text."""
+    written = [vars(output.data).get("json") for output in getattr(response, "output_data", None) or ()]
+    return tuple(text for value in written if value for text in json.loads(value))

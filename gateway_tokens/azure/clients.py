@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from azure.core.rest import AsyncHttpResponse
     from azure.keyvault.secrets.aio import SecretClient
     from azure.mgmt.apimanagement.aio import ApiManagementClient
-    from azure.storage.blob.aio import BlobClient
+    from azure.storage.blob.aio import BlobClient, ContainerClient
 
 
 _T = TypeVar("_T")
@@ -44,9 +43,8 @@ class AzureAccess:
         settings: AzureSettings,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.monotonic, self.sleep = monotonic, sleep
+        self.monotonic = monotonic
         self.budget = ArmBudget()
         self._settings = settings
         self._made: dict[tuple[object, ...], Any] = {}
@@ -97,6 +95,16 @@ class AzureAccess:
             return BlobClient.from_blob_url(address, credential=self.credential, **options)
 
         return self.shared(("blob", address), make)
+
+    def container(self, address: str) -> ContainerClient:
+        """The official client of a container of blobs, by its address."""
+        from azure.storage.blob.aio import ContainerClient
+
+        def make() -> ContainerClient:
+            options = self._transport() | _STORAGE_RETRY
+            return ContainerClient.from_container_url(address, credential=self.credential, **options)
+
+        return self.shared(("container", address), make)
 
     def pipeline(
         self,

@@ -77,7 +77,7 @@ def cut_off(operation: str, answers: Sequence[AsyncHttpResponse], *, action: str
     """The error of an operation whose time was over: what Azure answered last, if it answered at all."""
     refusals = [answer for answer in answers if answer.status_code >= HTTPStatus.BAD_REQUEST]
     if not refusals:
-        return AzureUnavailable(operation, AzureFacts())
+        return AzureUnavailable(operation, AzureFacts(timed_out=True))
     return _from_response(operation, azure.HttpResponseError(response=refusals[-1]), action, scope)
 
 

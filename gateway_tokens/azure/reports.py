@@ -1,45 +1,100 @@
-"""Reports as text in blobs, beside the host's own, each guarded by its ETag."""
+"""Reports as text in blobs, each guarded by its ETag and summed up in its metadata."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
+from gateway_tokens.errors import AzureFacts, AzureUnavailable
+
 from .clients import AzureAccess
 from .errors import operation
 
+_TRIES = 3
 _READ = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
 _WRITE = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 
 
-class ReportBlob:
-    """One blob, by its address."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One blob as a listing tells of it; times are aware UTC."""
 
-    def __init__(self, azure: AzureAccess, address: str) -> None:
-        self._azure, self._address = azure, address
-        self._container = address.rpartition("/")[0]
+    name: str
+    created: datetime
+    modified: datetime
+    metadata: Mapping[str, str]
 
-    async def read(self) -> tuple[str | None, str]:
-        """The text and its ETag; None and no ETag when there is no blob. Raises AzureError."""
-        async with operation("Reading the sweep record", action=_READ, scope=self._container):
+
+class Reports:
+    """The blobs of one container, by its address. Every method raises AzureError."""
+
+    def __init__(self, azure: AzureAccess, container: str) -> None:
+        self._azure, self._container = azure, container
+
+    async def read(self, name: str) -> tuple[str | None, str]:
+        """The text and its ETag; None and no ETag when there is none, or no container to hold it."""
+        if not self._container:
+            return None, ""
+        async with operation(f"Reading {name}", action=_READ, scope=self._container):
             try:
-                blob = await self._azure.blob(self._address).download_blob()
+                blob = await self._azure.blob(f"{self._container}/{name}").download_blob()
                 return (await blob.readall()).decode(errors="replace"), blob.properties.etag
             except ResourceNotFoundError as error:
                 if getattr(error, "error_code", "") != "BlobNotFound":
                     raise
                 return None, ""
 
-    async def write(self, text: str, etag: str) -> bool:
-        """Replace what was read with that ETag; False when somebody wrote in between. Raises AzureError."""
-        guard = (
-            {"overwrite": True, "etag": etag, "match_condition": MatchConditions.IfNotModified}
-            if etag
-            else {"overwrite": False}
-        )
-        async with operation("Writing the sweep record", action=_WRITE, scope=self._container):
+    async def write(self, name: str, text: str, etag: str, metadata: Mapping[str, str]) -> bool:
+        """Replace what was read with that ETag; False when somebody wrote in between."""
+        guard: dict[str, Any] = {"overwrite": bool(etag)}
+        if etag:
+            guard |= {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+        async with operation(f"Writing {name}", action=_WRITE, scope=self._container):
             try:
-                await self._azure.blob(self._address).upload_blob(text, **guard)
+                blob = self._azure.blob(f"{self._container}/{name}")
+                await blob.upload_blob(text, metadata=dict(metadata), **guard)
             except (ResourceExistsError, ResourceModifiedError):
                 return False
         return True
+
+    async def update(self, name: str, change: Callable[[str | None], tuple[str, Mapping[str, str]]]) -> None:
+        """Replace the text by what `change` makes of it; started over, three times at most, when somebody wrote in between."""
+        for tried in range(_TRIES):
+            text, etag = await self.read(name)
+            if await self.write(name, *_arguments(change(text), etag)):
+                return
+            await asyncio.sleep(0.05 * tried)
+        raise AzureUnavailable(f"Writing {name}", AzureFacts(code="WrittenByOthersAllTheTime"))
+
+    async def entries(self) -> list[Entry]:
+        """Every blob."""
+        container = self._azure.container(self._container)
+        async with operation("Listing the reports", action=_READ, scope=self._container):
+            return [
+                Entry(
+                    blob.name,
+                    blob.creation_time,
+                    blob.last_modified,
+                    blob.metadata or {},
+                )
+                async for blob in container.list_blobs(include=["metadata"])
+            ]
+
+    async def delete(self, name: str) -> None:
+        """Delete a blob, if it is there."""
+        async with operation(f"Deleting {name}", action=_WRITE, scope=self._container):
+            try:
+                await self._azure.blob(f"{self._container}/{name}").delete_blob()
+            except ResourceNotFoundError:
+                return
+
+
+def _arguments(changed: tuple[str, Mapping[str, str]], etag: str) -> tuple[str, str, Mapping[str, str]]:
+    text, metadata = changed
+    return text, etag, metadata

@@ -75,7 +75,7 @@ class Destination(Protocol):
         """
 
     async def restart(self, token: GatewayToken) -> None:
-        """Make the gateway pick the token up, waiting to a bound; nothing to do where the location cannot.
+        """Ask that the gateway's pods restart, and do not wait; nothing to do where the location cannot.
 
-        Raises RestartFailed.
+        Asking twice for one token restarts once. Raises NotRestarted.
         """

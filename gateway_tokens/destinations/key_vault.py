@@ -33,9 +33,14 @@ class KeyVaultSecret(DestinationSettings):
     )
     form: StoredForm = StoredForm.HEADER
 
+    @property
+    def depends_on(self) -> str:
+        """The vault."""
+        return self.vault.rstrip("/").lower()
+
     def location(self, ref: GatewayRef) -> str:
         """The secret's address."""
-        return f"{self.vault.rstrip('/').lower()}/secrets/{filled_in(self.secret, ref).lower()}"
+        return f"{self.depends_on}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
 CONTENT_TYPE = "application/vnd.gateway-token"
@@ -43,7 +48,7 @@ _ACTIONS = "Microsoft.KeyVault/vaults/secrets"
 # Key Vault's own limit: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#secret-tags
 _MOST_TAGS = 15
 _DELETED = "is deleted but recoverable, so its name is taken. Recover it, or purge it; this app does neither."
-_PASSING = "is being deleted or recovered. The next sweep tries again."
+_PASSING = "is being deleted or recovered. The next run tries again."
 _FIREWALL = "the vault's firewall refuses this app. Let the app's virtual network or outbound addresses in."
 _BLOCKED = {
     "SecretDisabled": "its latest version is disabled. Enable it, or name another secret in the settings.",
@@ -77,7 +82,7 @@ class KeyVaultDestination:
         """Add a version. Key Vault cannot guard a write, so the latest version is read just before."""
         latest = await self._latest()
         if ((latest and latest.properties.version) or "") != (stored.version if stored else ""):
-            raise WriteConflict(self.location, "somebody added a version. The next sweep reads it.")
+            raise WriteConflict(self.location, "somebody added a version. The next run reads it.")
         tags = {**((latest and latest.properties.tags) or {}), **ownership.tags(token)}
         if len(tags) > _MOST_TAGS:
             raise DestinationBlocked(

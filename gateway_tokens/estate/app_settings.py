@@ -11,16 +11,18 @@ from datetime import timedelta
 from gateway_tokens.errors import Fault, SettingsInvalid
 
 from .faults import read_estate
-from .schedule import FEW_SWEEPS, longest_pause
+from .schedule import FEW_RUNS, longest_pause
 from .schema import AccessRule, Estate
 from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
 
-# Every setting the code reads, with its default; None means that it must be set.
+# Every setting the code and its triggers read, with its default; None means that it must be set.
 SETTINGS: dict[str, str | None] = {
     "GATEWAY_TOKENS": None,
     "RENEWAL_SCHEDULE": None,
     "NO_RUN_AFTER_HOURS": "",
     "STATE_CONTAINER_URL": "",
+    "RENEWALS_QUEUE": "gateway-renewals",  # this and the next are read by the triggers, through the host
+    "EVENTS_QUEUE": "gateway-events",
     "ALLOW_FUNCTION_KEYS": "false",
     "SIGN_IN_TENANT": "",
     "SIGN_IN_AUDIENCES": "",
@@ -136,7 +138,7 @@ def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Itera
         for rule in service.gateways.values()
         if rule.renew and rule.destinations
     ]
-    if lifetimes and FEW_SWEEPS * interval >= min(lifetimes):
+    if lifetimes and FEW_RUNS * interval >= min(lifetimes):
         message = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
         yield Fault("RENEWAL_SCHEDULE", message)
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from gateway_tokens.parsing import shown_name
 
-# A token with no more than this many sweeps left is renewed whatever its window says.
-FEW_SWEEPS = 3
+# A token with no more than this many runs left is renewed whatever its window says.
+FEW_RUNS = 3
 
 _VALUE = "([0-9]{1,9}|[A-Za-z]+)"
 _PART = re.compile(rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/0*([1-9][0-9]{{0,8}}))?")

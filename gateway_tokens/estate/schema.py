@@ -144,6 +144,11 @@ class DestinationSettings(StrictModel):
         kind = Field(discriminator="kind")
         return handler.generate_schema(Annotated[union, kind, BeforeValidator(_still_supported)])
 
+    @property
+    def depends_on(self) -> str:
+        """What rows of this kind share, and fail with together: a vault, a cluster."""
+        raise NotImplementedError
+
     def location(self, ref: GatewayRef) -> str:
         """Where a gateway's row writes: two rows must not share it."""
         raise NotImplementedError

@@ -8,15 +8,15 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import azure.functions as func
 
 from gateway_tokens import errors
-from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.logs import correlation, log_line, log_unexpected
 from gateway_tokens.tokens import Secret
 
 STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
@@ -41,25 +41,27 @@ LONGEST_ANSWER = 55.0
 _CORRELATION_HEADER = "x-correlation-id"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
 
 
 def answered(
-    method: Callable[[_T, func.HttpRequest], Awaitable[func.HttpResponse]],
-) -> Callable[[_T, func.HttpRequest], Awaitable[func.HttpResponse]]:
+    method: Callable[Concatenate[_T, func.HttpRequest, _P], Awaitable[func.HttpResponse]],
+) -> Callable[Concatenate[_T, func.HttpRequest, _P], Coroutine[Any, Any, func.HttpResponse]]:
     """Wraps a route's method: whatever it raises becomes a problem document; every answer is stamped."""
 
     @wraps(method)
-    async def answer(self: _T, request: func.HttpRequest) -> func.HttpResponse:
+    async def answer(
+        self: _T, request: func.HttpRequest, *more: _P.args, **named: _P.kwargs
+    ) -> func.HttpResponse:
         before = correlation.set(_correlation_id(request.headers))
         try:
-            response = await _answer(method(self, request))
+            response = await _answer(method(self, request, *more, **named))
             response.headers[_CORRELATION_HEADER] = correlation.get()
             return response
         finally:
             correlation.reset(before)
 
-    return answer
+    return answer  # type: ignore[return-value] # `wraps` keeps a name that the method has and no caller uses
 
 
 async def _answer(
@@ -74,8 +76,8 @@ async def _answer(
         level = logging.WARNING if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
         log_line("request.failed", level, code=error.code, error=str(error))
         return problem(error)
-    except Exception:  # noqa: BLE001 - a caller gets an answer whatever happens, and no stack trace
-        _log.exception("unexpected failure, correlation id %s", correlation.get())
+    except Exception as error:  # noqa: BLE001 - a caller gets an answer whatever happens, and no stack trace
+        log_unexpected(error, "request")
         return _problem_document(
             "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something unexpected failed."
         )

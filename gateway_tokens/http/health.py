@@ -3,68 +3,102 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 
 import azure.functions as func
 
+from gateway_tokens.azure.reports import Entry
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
-from gateway_tokens.renewal.health import Problem, problems_of
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.record import SweepRecord
+from gateway_tokens.parts import App
+from gateway_tokens.renewal.health import Problem, problems_of, summaries_of
 from gateway_tokens.tokens import written
 
 from .answers import answered, json_answer
 from .requests import query_of, require_no_query
 
+KEEP_SECONDS = 10.0  # anybody may ask, and asking lists every report
+
 
 class HealthApi:
-    """The route `health` over an app that is put together on first use; `open_app` raises SettingsInvalid."""
+    """The route `health` over an app that is built on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_app: Callable[[], App]) -> None:
-        self._open_app = open_app
+    def __init__(self, open_app: Callable[[], App], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._open_app, self._monotonic = open_app, monotonic
+        self._kept: tuple[float, App, dict[str, Any]] | None = None
+        self._turn = asyncio.Lock()
 
     @answered
     async def health(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Whether the app can do its job: 200 when it can, else 503 with what is wrong."""
+        """Whether the app can do its job: 200 when it can, else 503 with what is wrong. Up to ten seconds old."""
         require_no_query(query_of(request))
-        record = None
         try:
             app = self._open_app()
-            record = await _probed(app)
-            problems = problems_of(record, app.interval, app.clock()) if record else []
         except SettingsInvalid as error:
-            return _health([Problem(error.code, fault.message, fault.path) for fault in error.faults], record)
-        except GatewayTokensError as error:
-            return _health([Problem(error.code, str(error))], record)
-        return _health(problems, record)
+            document = _document([Problem(error.code, fault.message, fault.path) for fault in error.faults])
+        else:
+            document = await self._kept_or_probed(app)
+        healthy = document["status"] == "healthy"
+        return json_answer(document, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _kept_or_probed(self, app: App) -> dict[str, Any]:
+        async with self._turn:
+            if (
+                self._kept is None
+                or self._kept[1] is not app
+                or self._monotonic() >= self._kept[0] + KEEP_SECONDS
+            ):
+                try:
+                    document = await _probed(app)
+                except GatewayTokensError as error:
+                    document = _document([Problem(error.code, str(error))])
+                self._kept = self._monotonic(), app, document
+            return self._kept[2]
 
 
-async def _probed(app: App) -> SweepRecord | None:
-    """The record of the last sweep, once the identity works; both at the same time, since a monitor waits."""
-    load = app.sweeps.load if app.settings.estate.manages_something else _nothing
-    identity, record = await asyncio.gather(app.identity_works(), load(), return_exceptions=True)
+async def _probed(app: App) -> dict[str, Any]:
+    """Identity and reports at the same time, since a monitor waits. Reports that cannot be read are a warning."""
+    estate = app.settings.estate
+    listing = app.reports.entries() if estate.manages_something else _nothing()
+    identity, entries = await asyncio.gather(app.identity_works(), listing, return_exceptions=True)
     if isinstance(identity, BaseException):
         raise identity
-    if isinstance(record, BaseException):
-        raise record
-    return record
+    if isinstance(entries, GatewayTokensError):
+        return _document([], warnings=[Problem("reports_unreadable", str(entries))])
+    if isinstance(entries, BaseException):
+        raise entries
+    problems = problems_of(estate, entries, app.pause, app.clock()) if estate.manages_something else []
+    services = [
+        {
+            "service": s.service,
+            "run": s.run,
+            "completedAt": s.completed_at and written(s.completed_at),
+            "rows": s.rows,
+            "failed": s.failed,
+            "atRisk": s.at_risk,
+        }
+        for s in summaries_of(estate, entries)
+    ]
+    return _document(problems, services=services)
 
 
-async def _nothing() -> None:
-    """What is remembered of an estate that delivers no token anywhere."""
+async def _nothing() -> list[Entry]:
+    """The reports of an estate that delivers no token anywhere."""
+    return []
 
 
-def _health(problems: list[Problem], record: SweepRecord | None) -> func.HttpResponse:
-    last = (
-        {"completedAt": written(record.completed_at), "rows": record.counts}
-        if record and record.completed_at
-        else None
-    )
-    document = {
+def _document(
+    problems: list[Problem],
+    *,
+    warnings: list[Problem] | None = None,
+    services: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    return {
         "status": "unhealthy" if problems else "healthy",
         "problems": [asdict(problem) for problem in problems],
-        "lastSweep": last,
+        "warnings": [asdict(warning) for warning in warnings or []],
+        "services": services or [],
     }
-    return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)

@@ -1,10 +1,10 @@
-"""The routes on renewal: what is stored, what is due, renew now; and the form of rows and reports in answers."""
+"""The routes on renewal: what is stored, what is due, ask for a run, renew one gateway now; and the form of rows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -13,79 +13,40 @@ import azure.functions as func
 
 from gateway_tokens.access import Scope
 from gateway_tokens.azure.budget import Cost
-from gateway_tokens.errors import NotFound, NotManaged, SweepFailed
+from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.schema import Permission
-from gateway_tokens.renewal.gateway import Unit, look
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.report import MOST_ROWS_KEPT, Outcome, Row, SweepReport
-from gateway_tokens.renewal.run import plan, remembered, renew_now, sweep, terms_of
-from gateway_tokens.renewal.service import Turns, unit_of
+from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.parts import App
+from gateway_tokens.renewal.checks import Action, Demand, ManagedGateway
+from gateway_tokens.renewal.health import summaries_of
+from gateway_tokens.renewal.messages import as_message, run_requests
+from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
+from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
+from gateway_tokens.renewal.service import ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
 
 from .answers import answered, json_answer, problem
-from .requests import caller_of, query_of, read_gateway, read_service, require_no_query
+from .requests import (
+    caller_of,
+    query_of,
+    read_gateway,
+    read_run,
+    read_run_wish,
+    read_service,
+    require_no_query,
+)
 
-
-def report_answer(report: SweepReport, now: datetime) -> func.HttpResponse:
-    """The report; inside a problem document when any row failed, so that whoever asked cannot miss it."""
-    if report.failed:
-        return problem(SweepFailed(report.failed, report.total), report=summary(report, now))
-    return json_answer(summary(report, now))
-
-
-def summary(report: SweepReport, now: datetime) -> dict[str, Any]:
-    """A report for callers; `notListed` counts rows that had something to say but found no room."""
-    left_out = report.total - len(report.rows) - report.counts[Outcome.FRESH] - report.counts["keep"]
-    return {
-        "rows": report.total,
-        "counts": dict(report.counts),
-        "atRisk": report.at_risk,
-        "listed": [
-            {"service": row.ref.service, "gatewayId": row.ref.gateway, **shown_row(row, now)}
-            for row in report.rows
-        ],
-        "notListed": max(left_out, 0),
-    }
-
-
-def shown_row(row: Row, now: datetime) -> dict[str, Any]:
-    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
-    expiry = row.new_expiry or row.expiry
-    return {
-        "destination": row.location,
-        "action": row.action,
-        "reason": row.reason,
-        "message": row.message,
-        "outcome": row.outcome,
-        "lastOutcome": row.outcome or row.last_outcome or (Outcome.RENEWED if row.issued_at else None),
-        "issuedAt": _text(row.issued_at),
-        "expiry": _text(expiry),
-        "oldExpiry": _text(row.expiry),
-        "secondsLeft": int((expiry - now).total_seconds()) if expiry else None,
-        "nextRenewal": _text(row.due),
-        "keyType": row.key_type,
-        "consecutiveFailures": row.failures,
-        "lastFailure": _text(row.last_failure),
-        "code": row.code or None,
-        "error": row.error or None,
-    }
-
-
-def _text(moment: datetime | None) -> str | None:
-    return written(moment) if moment else None
-
-
-# Seconds until a caller is told that the work goes on without it: less than any caller waits for an answer.
-_ANSWER_WITHIN = 45.0
+# Rows in one answer. The log has every row.
+MOST_ROWS_SHOWN = 500
+# Seconds within which one gateway is renewed: less than any caller waits for an answer.
+_RENEW_WITHIN = 45.0
 
 
 class RenewalApi:
-    """Routes over an app that is put together on first use; `open_app` raises SettingsInvalid."""
+    """Routes over an app that is built on first use; `open_app` raises SettingsInvalid."""
 
-    def __init__(self, open_app: Callable[[], App], answer_within: float = _ANSWER_WITHIN) -> None:
-        self._open_app = open_app
-        self._answer_within = answer_within
-        self._running: set[asyncio.Task[SweepReport]] = set()
+    def __init__(self, open_app: Callable[[], App], renew_within: float = _RENEW_WITHIN) -> None:
+        self._open_app, self._renew_within = open_app, renew_within
 
     @answered
     async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -96,87 +57,97 @@ class RenewalApi:
         scope = Scope(app.settings.estate.access, caller, Permission.READ)
         scope.require_some(wanted)
         name, service = app.settings.estate.find(wanted)
-        refs = [
-            GatewayRef(name, gateway) async for gateway in app.callers_gateways.names(service.resource_id)
+        names = [gateway async for gateway in app.callers_gateways.names(service.resource_id)]
+        refs = [ref for ref in (GatewayRef(name, gateway) for gateway in names) if scope.covers(ref)]
+        gateways = [gateway for ref in refs if (gateway := managed(name, service, ref.gateway))]
+        run = ServiceRun(
+            name, options_of(app, Demand(app.clock()), str(caller)), await load_report(app, name)
+        )
+        await run.plan(gateways)
+        shown = [
+            {
+                "gatewayId": ref.gateway,
+                "destinations": [
+                    _shown(row, run.report, app.clock()) for row in run.rows.values() if row.id.ref == ref
+                ],
+            }
+            for ref in refs
         ]
-        seen = [ref for ref in refs if scope.covers(ref)]
-        shown = await _looked_at(app, seen)
-        gateways = [{"gatewayId": ref.gateway, "destinations": shown.get(ref, [])} for ref in seen]
-        return json_answer({"service": name, "gateways": gateways})
+        return json_answer({"service": name, "gateways": shown})
 
     @answered
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
-        """What the next sweep would do and why, for the gateways the caller may read; nothing is executed."""
+        """What a run would do now and why, for the gateways the caller may read; nothing is executed."""
         app = self._open_app()
-        scope = await _scope(app, request, Permission.READ)
+        caller = await caller_of(app, request)
+        require_no_query(query_of(request))
+        scope = Scope(app.settings.estate.access, caller, Permission.READ)
+        scope.require_some()
         await _spend(app, scope)
-        report = SweepReport(app.clock())
-
-        def show(row: Row) -> None:
-            report.counts[row.action or "unknown"] += 1
-            report.at_risk += row.at_risk(app.clock())
-            if row.action != "keep" and len(report.rows) < MOST_ROWS_KEPT:
-                report.rows.append(row)
-
-        await plan(app, scope, show)
-        return json_answer(summary(report, app.clock()))
+        rows, services = await _planned(app, scope)
+        return json_answer({**_summary(rows, app.clock()), "services": services})
 
     @answered
-    async def sweep(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Sweep the gateways that the caller may renew, now; a caller that may renew all gets a complete sweep."""
+    async def show_run(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Where the run of that id is, or the one that took its place, for the services the caller may read."""
         app = self._open_app()
-        scope = await _scope(app, request, Permission.RENEW)
-        await _spend(app, scope)
-        everything = all(scope.covers_all(name) for name in app.settings.estate.services)
-        work = sweep(app, scope, complete=everything, caller=str(scope.caller))
-        return await self._in_time(work, app)
+        caller = await caller_of(app, request)
+        run = read_run(request.route_params, query_of(request))
+        scope = Scope(app.settings.estate.access, caller, Permission.READ)
+        scope.require_some()
+        return json_answer(await _state_of(app, run, scope))
+
+    @answered
+    async def run(self, request: func.HttpRequest, messages: func.Out[list[str]]) -> func.HttpResponse:
+        """Ask for a run of the gateways that the caller may renew: 202 with the run's id. The log and GET renewals tell its end."""
+        app = self._open_app()
+        caller = await caller_of(app, request)
+        require_no_query(query_of(request))
+        wish = read_run_wish(request.get_body())
+        scope = Scope(app.settings.estate.access, caller, Permission.RENEW)
+        scope.require_some()
+        patterns = scope.narrowed(wish.gateways)
+        requests = run_requests(
+            app.settings.estate,
+            app.clock(),
+            correlation.get(),
+            asked_by=str(caller),
+            gateways=patterns,
+            force=wish.force,
+            expires_before=wish.expires_before,
+        )
+        messages.set([as_message(each) for each in requests])
+        log_line("run.asked", caller=caller, run=correlation.get(), subscriptions=len(requests))
+        return json_answer(
+            {"run": correlation.get(), "subscriptions": [r.subscription for r in requests]},
+            HTTPStatus.ACCEPTED,
+        )
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Renew one gateway's token at all its destinations, now, due or not."""
+        """Renew one gateway's token at all its destinations, now, due or not. Does not wait for a restart."""
         app = self._open_app()
         caller = await caller_of(app, request)
-        asked = read_gateway(request.route_params, query_of(request))
-        Scope(app.settings.estate.access, caller, Permission.RENEW).require(asked)
-        return await self._in_time(_renewed(app, asked, str(caller)), app)
-
-    async def _in_time(self, work: Coroutine[None, None, SweepReport], app: App) -> func.HttpResponse:
-        """The work's report, or, before the platform cuts the caller off, that the work goes on without it."""
-        running = asyncio.create_task(work)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        done, _ = await asyncio.wait([running], timeout=self._answer_within)
-        if not done:
-            said = "This goes on. The log lines 'sweep.row', and 'sweep.completed' for a sweep, tell its end."
-            return json_answer({"status": "running", "detail": said}, HTTPStatus.ACCEPTED)
-        return report_answer(running.result(), app.clock())
+        ref = read_gateway(request.route_params, query_of(request))
+        Scope(app.settings.estate.access, caller, Permission.RENEW).require(ref)
+        gateway = await _managed(app, ref)
+        await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
+        demand = Demand(app.clock(), force=True)
+        rows = await reconcile_gateway(app, gateway, demand, str(caller), self._renew_within)
+        failed, document = sum(row.outcome in BAD for row in rows), _summary(rows, app.clock())
+        return problem(RenewalFailed(failed, len(rows)), report=document) if failed else json_answer(document)
 
 
-async def _renewed(app: App, asked: GatewayRef, caller: str) -> SweepReport:
-    unit = await _unit(app, asked)
-    await app.callers_budget.spend(unit.service.subscription_id, Cost.WRITE)
-    return await renew_now(app, unit, caller)
-
-
-async def _unit(app: App, asked: GatewayRef) -> Unit:
+async def _managed(app: App, ref: GatewayRef) -> ManagedGateway:
     """The gateway under the name that Azure gives it, since locations are named after it and may heed case."""
-    name, service = app.settings.estate.find(asked.service, asked.gateway)
+    name, service = app.settings.estate.find(ref.service, ref.gateway)
     async for gateway in app.callers_gateways.names(service.resource_id):
-        if GatewayRef(name, gateway) == asked:
-            unit = unit_of(name, service, gateway)
-            if unit is None:
-                raise NotManaged(str(asked))
-            return unit
-    raise NotFound(str(asked))
-
-
-async def _scope(app: App, request: func.HttpRequest, permission: Permission) -> Scope:
-    """What the caller may do this with. Raises RequestInvalid, and AccessDenied when that is nothing."""
-    caller = await caller_of(app, request)
-    require_no_query(query_of(request))
-    scope = Scope(app.settings.estate.access, caller, permission)
-    scope.require_some()
-    return scope
+        if GatewayRef(name, gateway) == ref:
+            found = managed(name, service, gateway)
+            if found is None:
+                raise NotManaged(str(ref))
+            return found
+    raise NotFound(str(ref))
 
 
 async def _spend(app: App, scope: Scope) -> None:
@@ -185,22 +156,107 @@ async def _spend(app: App, scope: Scope) -> None:
     listed = Counter(
         service.resource_id.subscription_id for name, service in services if scope.covers_some(name)
     )
-    for subscription_id, count in listed.items():
-        await app.callers_budget.spend(subscription_id, Cost.READ, count)
+    for subscription_id, number in listed.items():
+        await app.callers_budget.spend(subscription_id, Cost.READ, number)
 
 
-async def _looked_at(app: App, refs: list[GatewayRef]) -> dict[GatewayRef, list[dict[str, Any]]]:
-    terms = terms_of(app, await remembered(app))
-    shown: dict[GatewayRef, list[dict[str, Any]]] = {}
+async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceReport]], list[dict[str, Any]]]:
+    free, options = (
+        asyncio.Semaphore(SERVICES_AT_ONCE),
+        options_of(app, Demand(app.clock()), str(scope.caller)),
+    )
 
-    async def one(unit: Unit | Row) -> None:
-        if isinstance(unit, Unit):
-            shown[unit.ref] = [shown_row(row, app.clock()) for row in await look(unit, terms)]
+    async def one(name: str) -> ServiceRun:
+        async with free:
+            run, service = (
+                ServiceRun(name, options, await load_report(app, name)),
+                app.settings.estate.services[name],
+            )
+            await run.plan(await run.gateways(service, scope.covers))
+            return run
 
-    async with asyncio.TaskGroup() as group:
-        turns = Turns(group, one)
-        for ref in refs:
-            unit = unit_of(ref.service, app.settings.estate.services[ref.service], ref.gateway)
-            if unit is not None:
-                await turns.add(unit)
-    return shown
+    names = [n for n, s in app.settings.estate.services.items() if s.delivers and scope.covers_some(n)]
+    runs = await asyncio.gather(*(one(name) for name in names))
+    services = [
+        {"service": r.name, "run": r.report.run, "completedAt": _text(r.report.completed_at)} for r in runs
+    ]
+    return [(row, run.report) for run in runs for row in run.rows.values()], services
+
+
+async def _state_of(app: App, run: str, scope: Scope) -> dict[str, Any]:
+    """Where a run is: per subscription the run that did its work, and the services that have a report of it."""
+    subscriptions = sorted({r.subscription for r in run_requests(app.settings.estate, app.clock())})
+    places = {name: place for name in subscriptions if (place := await place_of(app, name, run))}
+    ids = {run, *places.values()}
+    summaries = [
+        s
+        for s in summaries_of(app.settings.estate, await app.reports.entries())
+        if scope.covers_some(s.service)
+    ]
+    done = [
+        {
+            "service": s.service,
+            "run": s.run,
+            "completedAt": _text(s.completed_at),
+            "rows": s.rows,
+            "failed": s.failed,
+            "atRisk": s.at_risk,
+        }
+        for s in summaries
+        if s.run in ids
+    ]
+    return {
+        "run": run,
+        "subscriptions": [{"subscription": n, "run": p} for n, p in places.items()],
+        "services": done,
+    }
+
+
+def _summary(rows: Iterable[tuple[Row, ServiceReport] | Row], now: datetime) -> dict[str, Any]:
+    """Rows for callers: those that have something to say; `notListed` counts those that found no room."""
+    pairs = [row if isinstance(row, tuple) else (row, ServiceReport()) for row in rows]
+    telling = [
+        (row, report)
+        for row, report in pairs
+        if row.outcome not in {None, Outcome.FRESH}
+        or row.decision.action is not Action.KEEP
+        or not row.readable
+    ]
+    listed = telling[:MOST_ROWS_SHOWN]
+    return {
+        "rows": len(pairs),
+        "counts": dict(count(row for row, _ in pairs)),
+        "atRisk": sum(row.at_risk(now) for row, _ in pairs),
+        "listed": [
+            {"service": row.id.ref.service, "gatewayId": row.id.ref.gateway, **_shown(row, report, now)}
+            for row, report in listed
+        ],
+        "notListed": len(telling) - len(listed),
+    }
+
+
+def _shown(row: Row, report: ServiceReport, now: datetime) -> dict[str, Any]:
+    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
+    seen, before = row.seen, report.rows.get(str(row.id))
+    failure = row.failure or (before.failure if before else None)
+    return {
+        "destination": row.id.location,
+        "action": row.decision.action if row.readable else None,
+        "reason": row.decision.reason,
+        "message": row.decision.message,
+        "outcome": row.outcome,
+        "lastOutcome": row.outcome or (before.outcome if before else None),
+        "issuedAt": _text(seen.issued_at if seen else None),
+        "expiry": _text(seen.expiry if seen else None),
+        "oldExpiry": _text(row.old_expiry),
+        "secondsLeft": int((seen.expiry - now).total_seconds()) if seen else None,
+        "nextRenewal": _text(seen.due if seen else None),
+        "keyType": seen and seen.key_type,
+        "failingSince": _text(row.failing_since or (before.failing_since if before else None)),
+        "code": failure and failure.code,
+        "error": failure and failure.text,
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return written(moment) if moment else None

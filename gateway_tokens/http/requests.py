@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
 import azure.functions as func
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
+from gateway_tokens.estate.schema import AccessPattern
 from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.issuing import TokenRequest
 from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
-from gateway_tokens.renewal.parts import App
+from gateway_tokens.parts import App
 from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault
 
 
@@ -43,6 +44,8 @@ async def caller_of(app: App, request: func.HttpRequest) -> Caller:
 
 
 MAX_BODY_BYTES = 16 * 1024
+RUN_ID = r"^[A-Za-z0-9._-]{1,64}$"
+_M = TypeVar("_M", bound=StrictModel)
 _TIMESTAMP = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
@@ -114,6 +117,29 @@ def read_service(route: Mapping[str, str], query: Mapping[str, str]) -> str:
     return route["service"]
 
 
+class RunWish(StrictModel):
+    """What a caller asks of a run: some gateways only, tokens that are not due."""
+
+    gateways: tuple[AccessPattern, ...] = Field(default=("*/*",), min_length=1)
+    force: bool = False
+    expires_before: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = None
+
+
+def read_run_wish(body: bytes) -> RunWish:
+    """What a body asks of a run; it may be empty. Raises RequestInvalid."""
+    wish, faults = _read_fields(RunWish, body)
+    _refuse(faults)
+    return wish
+
+
+def read_run(route: Mapping[str, str], query: Mapping[str, str]) -> str:
+    """The id of the run that a path names. Raises RequestInvalid."""
+    run = route.get("run", "")
+    wrong = [] if re.fullmatch(RUN_ID, run) else [Fault("run", f"must match {RUN_ID}")]
+    _refuse([*wrong, *_query_faults(query)])
+    return run
+
+
 def require_no_query(query: Mapping[str, str]) -> None:
     """Raises RequestInvalid unless the query is empty."""
     _refuse(_query_faults(query))
@@ -166,14 +192,15 @@ def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> li
 
 
 def _read_body(body: bytes, now: datetime) -> tuple[TokenRequestBody, list[Fault]]:
-    nothing = TokenRequestBody()
-    if len(body) > MAX_BODY_BYTES:
-        return nothing, [Fault("body", f"is larger than {MAX_BODY_BYTES} bytes")]
-    document, faults = read_json(body, "body") if body.strip() else ({}, [])
-    if faults:
-        return nothing, faults
-    fields, faults = read_model(TokenRequestBody, document)
-    if fields is None:
-        return nothing, faults
+    fields, faults = _read_fields(TokenRequestBody, body)
     wrong = expiry_fault(fields.expiry, now) if fields.expiry else ""
-    return fields, [Fault("expiry", wrong)] if wrong else []
+    return fields, [*faults, *([Fault("expiry", wrong)] if wrong else [])]
+
+
+def _read_fields(kind: type[_M], body: bytes) -> tuple[_M, list[Fault]]:
+    """The body's fields and every fault; an empty body, and a faulty one, has none."""
+    if len(body) > MAX_BODY_BYTES:
+        return kind(), [Fault("body", f"is larger than {MAX_BODY_BYTES} bytes")]
+    document, faults = read_json(body, "body") if body.strip() else ({}, [])
+    fields, more = read_model(kind, document) if not faults else (None, [])
+    return fields or kind(), [*faults, *more]

@@ -19,7 +19,7 @@ from gateway_tokens.errors import (
 from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued, TokenRequest, issue_for, log_issued
 from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import App
+from gateway_tokens.parts import App
 from gateway_tokens.tokens import written
 
 from .answers import answered, json_answer, secret_answer

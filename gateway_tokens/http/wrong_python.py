@@ -51,12 +51,12 @@ class WrongPythonApi:
         error = WrongPython(*self._versions)
         log_line("request.failed", logging.ERROR, code=error.code, error=str(error))
         problems = [{"code": error.code, "detail": str(error), "path": ""}]
-        document = {"status": "unhealthy", "problems": problems, "lastSweep": None}
+        document = {"status": "unhealthy", "problems": problems, "warnings": [], "services": []}
         return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE)
 
     @answered
-    async def refuse(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+    async def refuse(self, request: func.HttpRequest, *_: object) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
         """The reason as a problem document."""
         raise WrongPython(*self._versions)
 
-    generate_token = list_gateways = renew = plan = sweep = refuse
+    generate_token = list_gateways = renew = plan = show_run = run = refuse

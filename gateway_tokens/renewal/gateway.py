@@ -1,4 +1,4 @@
-"""Keep one gateway's token fresh at its destinations. Observe, plan, issue, check, push, read back, restart.
+"""Reconcile one gateway's tokens with its rule: read, plan, issue, check, write, read back, ask for the restart.
 
 Rows are independent: one that fails leaves its neighbours alone. A gateway's due rows share one new token. Whatever
 interrupts it, the next run sees in the destination itself what is left to do.
@@ -7,244 +7,210 @@ interrupts it, the next run sees in the destination itself what is left to do.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from gateway_tokens.destinations.base import Destination
-from gateway_tokens.errors import AzureNotFound, GatewayTokensError, NotOwned, NotVerified, WriteConflict
-from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
-from gateway_tokens.issuing import Gateways, Issued, gateway_missing, issue_checked, log_issued
-from gateway_tokens.stored import Ownership, StoredToken, owner_of
-from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, ServiceId, expiry_after
+from gateway_tokens.errors import (
+    AzureNotFound,
+    GatewayTokensError,
+    NotFound,
+    NotOwned,
+    NotPickedUp,
+    NotRestarted,
+    NotVerified,
+    WriteConflict,
+)
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.issuing import Issued, gateway_missing, issue_checked, log_issued
+from gateway_tokens.logs import log_unexpected
+from gateway_tokens.parts import Gateways
+from gateway_tokens.stored import Ownership, StoredToken
+from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, renewal_expiry
 
-from .checks import Action, Decision, Observed, Reason, at_risk_from, decide, due_at
-from .record import Trouble
-from .report import Outcome, Row, failure_of, row_name
-
-# Callers that are nobody's: see `Terms.caller`.
-SCHEDULE, EVENT = "schedule", "event"
+from .causes import Causes
+from .checks import (
+    Action,
+    Decision,
+    Demand,
+    ManagedGateway,
+    Observed,
+    Reason,
+    RowId,
+    at_risk_from,
+    decide,
+    due_at,
+)
+from .report import Failure, Outcome, Row, Seen, failure_of, not_picked_up
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One gateway to be kept, and the rule that says how and where."""
-
-    ref: GatewayRef
-    service: ServiceId
-    rule: GatewayRule
-
-    @property
-    def owner(self) -> str:
-        """What labels say of this gateway."""
-        return owner_of(self.service, self.ref.gateway)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
+class RunOptions:
     """What a run works under."""
 
+    demand: Demand
+    caller: str  # who asked for it, for the log
+    pause: timedelta  # the longest between two scheduled runs
     clock: Clock
     gateways: Gateways
     destination: Callable[[DestinationSettings, GatewayRef], Destination]
-    interval: timedelta  # between sweeps
-    troubles: Mapping[str, Trouble]
-    renew_by: datetime | None = None  # renew whatever expires by then, due or not
-    caller: str = SCHEDULE  # who gets it done, for the log
-    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
+    causes: Causes
 
 
-_log = logging.getLogger(__name__)
+class GatewayRun:
+    """One gateway on its way through a run. Nothing here raises for what happens to a row: it is in the row."""
 
+    def __init__(self, gateway: ManagedGateway, options: RunOptions) -> None:
+        self.gateway, self._options = gateway, options
+        self._token: asyncio.Task[GatewayToken] | None = None
 
-class Delivery:
-    """One row on its way through a run."""
-
-    def __init__(
-        self,
-        unit: Unit,
-        spec: DestinationSettings,
-        terms: Terms,
-        token: Callable[[], Awaitable[GatewayToken]],
-    ) -> None:
-        self._unit, self._spec, self._terms, self._token = unit, spec, terms, token
-        self._place = spec.location(unit.ref)
-        self._name = row_name(unit.ref, self._place)
-        self._trouble = terms.troubles.get(self._name)
-
-    async def look(self) -> Row:
-        """The row as it is."""
+    async def read(self, settings: DestinationSettings) -> tuple[Row, Observed | None]:
+        """The row as it is, with what is to be done and why; nothing is executed."""
         try:
-            stored = await self._open().read()
-        except Exception as error:  # noqa: BLE001 - a look shows every row, whatever one location does
-            row = self._unseen()
-            seen = self._failed(row, error)
-            return replace(seen, failures=row.failures, last_failure=row.last_failure)
-        return self._row(stored, self._decide(stored))
+            observed = await self._observed(settings)
+            return self._row(observed), observed
+        except Exception as error:  # noqa: BLE001 - a row that cannot be read must not stop its neighbours
+            return self._failed(self.unread(settings), error), None
 
-    async def keep(self) -> Row:
-        """The row brought up to date, or why not."""
-        row = await self._pass()
-        # Somebody wrote at the same time, another run perhaps: look once more and do what is left to do.
-        crossed = row.outcome is Outcome.FAILED and row.code in {WriteConflict.code, NotVerified.code}
-        return await self._pass() if crossed else row
+    async def reconcile(self, observed: Observed) -> Row:
+        """The row brought up to date, or why not. What somebody else changed since it was read is planned anew, once."""
+        row = await self._carried_out(observed)
+        if row.failure is None or row.failure.code not in {WriteConflict.code, NotVerified.code}:
+            return row
+        again, observed_again = await self.read(observed.settings)
+        return await self._carried_out(observed_again) if observed_again else again
 
-    async def _pass(self) -> Row:
-        row = self._unseen()
+    async def _observed(self, settings: DestinationSettings) -> Observed:
+        destination = self._options.destination(settings, self.gateway.ref)
+        async with self._options.causes.used(settings.depends_on, str(self.gateway.ref)):
+            return Observed(self.gateway, settings, await destination.read())
+
+    async def _carried_out(self, observed: Observed) -> Row:
+        row = self.unread(observed.settings)
         try:
-            destination = self._open()
-            stored = await destination.read()
-            row = self._row(stored, self._decide(stored))
-            return await self._carry_out(destination, row, stored)
+            row = self._row(observed)
+            return await self._carry_out(row, observed)
+        except NotFound as error:
+            gone = replace(row.decision, reason=Reason.GATEWAY_GONE, message=str(error))
+            return replace(row, outcome=Outcome.GONE, decision=gone)
         except Exception as error:  # noqa: BLE001 - a row that fails must not stop its neighbours
             return self._failed(row, error)
 
-    def _open(self) -> Destination:
-        return self._terms.destination(self._spec, self._unit.ref)
+    async def _carry_out(self, row: Row, observed: Observed) -> Row:
+        decision = row.decision
+        if decision.action is Action.REFUSE:
+            raise NotOwned(row.id.location, decision.message)
+        if decision.reason is Reason.NOT_RESTARTED:
+            raise NotRestarted(
+                row.id.location, f"the workload {decision.message}. The Secret holds the new token."
+            )
+        if decision.action is Action.RENEW:
+            return await self._renew(row, observed)
+        if decision.action is Action.RESTART:
+            return await self._restart(row, observed)
+        return replace(row, outcome=Outcome.RESTARTING if decision.action is Action.WAIT else Outcome.FRESH)
 
-    async def _carry_out(self, destination: Destination, row: Row, stored: StoredToken | None) -> Row:
-        if row.action is Action.KEEP:
-            return _well(row, Outcome.FRESH)
-        if row.action is Action.REFUSE:
-            raise NotOwned(self._place, row.message)
-        token = await self._token() if row.action is Action.RENEW else stored.token if stored else None
-        if token is None:
-            raise NotVerified(self._place, "what it stored is gone")
-        if row.action is Action.RENEW:
-            row = await self._deliver(destination, row, stored, token)
-        return row if row.outcome is Outcome.FRESH else await self._restart(destination, row, token)
+    async def _renew(self, row: Row, observed: Observed) -> Row:
+        token = await self._issued()
+        now = self._options.clock()
+        if _holds(observed.stored, token, self.gateway):
+            return replace(row, outcome=Outcome.UNCHANGED)
+        destination = self._options.destination(observed.settings, self.gateway.ref)
+        ownership = Ownership(self.gateway.owner, self.gateway.rule.key_type, now)
+        async with self._options.causes.used(observed.settings.depends_on, str(self.gateway.ref)):
+            await destination.write(token, ownership, observed.stored)
+            stored = await destination.read()
+        if stored is None or stored.token != token:
+            raise NotVerified(
+                row.id.location, "the value that was read back is not the token that was written"
+            )
+        renewed = replace(
+            row, outcome=Outcome.RENEWED, renewed=True, old_expiry=row.seen.expiry if row.seen else None
+        )
+        renewed = replace(renewed, seen=self._seen(observed, token, ownership))
+        return await self._asked_to_restart(renewed, destination, token) if destination.restarts else renewed
 
-    async def _deliver(
-        self, destination: Destination, row: Row, stored: StoredToken | None, token: GatewayToken
-    ) -> Row:
-        ownership = Ownership(self._unit.owner, self._unit.rule.key_type, self._terms.clock())
-        if _unchanged(stored, token, ownership):
-            return _well(row, Outcome.FRESH)
-        await destination.write(token, ownership, stored)
-        now_there = await destination.read()
-        if now_there is None or now_there.token is None or now_there.token.value != token.value:
-            raise NotVerified(self._place, "what was read back is not the token that was written")
-        done = replace(_well(row, Outcome.RENEWED), new_expiry=token.expiry, key_type=ownership.key_type)
-        return self._timed(done, token)
+    async def _restart(self, row: Row, observed: Observed) -> Row:
+        destination = self._options.destination(observed.settings, self.gateway.ref)
+        restart = observed.stored.restart if observed.stored else None
+        if observed.token is None or (
+            row.decision.reason is Reason.NOT_PICKED_UP and (not restart or restart.done)
+        ):
+            # The workload has restarted for this token, or cannot be restarted from here.
+            failure = not_picked_up(
+                row.decision.message, NotPickedUp.code, self._options.demand.expires_before
+            )
+            return replace(row, outcome=Outcome.FAILED, failure=failure)
+        return await self._asked_to_restart(row, destination, observed.token)
 
-    async def _restart(self, destination: Destination, row: Row, token: GatewayToken) -> Row:
-        if not destination.restarts:
-            unheard = row.reason == Reason.NOT_PICKED_UP
-            return _well(row, Outcome.NOT_PICKED_UP) if unheard else row
+    async def _asked_to_restart(self, row: Row, destination: Destination, token: GatewayToken) -> Row:
         try:
             await destination.restart(token)
         except Exception as error:  # noqa: BLE001 - whatever it was, the token is delivered
-            return self._failed(row, error, Outcome.NOT_RESTARTED)
-        return row if row.outcome else _well(row, Outcome.RESTARTED)
+            return self._failed(row, error)
+        return replace(row, outcome=Outcome.RESTARTING)
 
-    def _decide(self, stored: StoredToken | None) -> Decision:
-        observed = Observed(
-            ref=self._unit.ref,
-            row=self._name,
-            rule=self._unit.rule,
-            owner=self._unit.owner,
-            adopt=self._spec.adopt,
-            stored=stored,
-            interval=self._terms.interval,
-            renew_by=self._terms.renew_by,
-            picked_up=self._terms.picked_up,
+    async def _issued(self) -> GatewayToken:
+        """The gateway's new token, issued once for all its rows."""
+        if self._token is None:
+            self._token = asyncio.ensure_future(self._issue())
+        return await asyncio.shield(self._token)
+
+    async def _issue(self) -> GatewayToken:
+        ref, rule, options = self.gateway.ref, self.gateway.rule, self._options
+        expiry = renewal_expiry(rule.lifetime, options.demand.asked_at)
+        try:
+            async with options.causes.used(str(self.gateway.service), str(ref)):
+                token = await issue_checked(
+                    options.gateways, self.gateway.service, ref.gateway, rule.key_type, expiry
+                )
+        except AzureNotFound as error:
+            raise gateway_missing(error, ref) from None
+        log_issued(
+            Issued(ref, Ownership(self.gateway.owner, rule.key_type, options.clock()), token), options.caller
         )
-        return decide(observed, self._terms.clock())
+        return token
 
-    def _unseen(self) -> Row:
-        trouble = self._trouble
-        return Row(
-            self._unit.ref,
-            self._place,
-            action=None,
-            reason=Reason.NOT_OBSERVED,
-            message="",
-            failures=trouble.failures if trouble else 0,
-            last_failure=trouble.last_failure if trouble else None,
-            code=trouble.code if trouble else "",
-            last_outcome=trouble.outcome if trouble else "",
+    def _row(self, observed: Observed) -> Row:
+        now = self._options.clock()
+        decision = decide(observed, self._options.demand, self._options.pause, now)
+        seen = self._seen(observed, observed.token, observed.ownership) if observed.token else None
+        return Row(observed.id, decision, seen, at=now)
+
+    def _seen(self, observed: Observed, token: GatewayToken, ownership: Ownership | None) -> Seen:
+        rule, expiry = self.gateway.rule, token.expiry
+        key_type, issued_at = (ownership.key_type, ownership.issued_at) if ownership else (None, None)
+        return Seen(
+            expiry, due_at(observed.id, rule, expiry), at_risk_from(rule, expiry), key_type, issued_at
         )
 
-    def _row(self, stored: StoredToken | None, decision: Decision) -> Row:
-        ownership, token = (stored.ownership, stored.token) if stored else (None, None)
-        row = replace(
-            self._unseen(),
-            action=decision.action,
-            reason=decision.reason,
-            message=decision.message,
-            key_type=ownership.key_type if ownership else None,
-            issued_at=ownership.issued_at if ownership else None,
-            expiry=token.expiry if token else None,
-        )
-        return self._timed(row, token) if token else row
+    def unread(self, settings: DestinationSettings) -> Row:
+        """The row before it was read."""
+        decision = Decision(Action.KEEP, Reason.NOT_READ, "")
+        row = RowId(self.gateway.ref, settings.location(self.gateway.ref))
+        return Row(row, decision, readable=False, at=self._options.clock())
 
-    def _timed(self, row: Row, token: GatewayToken) -> Row:
-        rule = self._unit.rule
-        due, risk = due_at(self._name, rule, token.expiry), at_risk_from(rule, token.expiry)
-        return replace(row, due=due, at_risk_from=risk)
-
-    def _failed(self, row: Row, error: Exception, outcome: Outcome = Outcome.FAILED) -> Row:
+    def _failed(self, row: Row, error: Exception) -> Row:
         if not isinstance(error, GatewayTokensError):
-            _log.error("unexpected failure at %s", self._place, exc_info=error)
-        code, said = failure_of(error)
-        failures = (self._trouble.failures if self._trouble else 0) + 1
-        now = self._terms.clock()
-        return replace(row, outcome=outcome, failures=failures, last_failure=now, code=code, error=said)
+            log_unexpected(error, str(row.id))
+        return replace(row, outcome=Outcome.FAILED, failure=failure_of(error))
 
 
-def _well(row: Row, outcome: Outcome) -> Row:
-    """The row with nothing left of what failed before."""
-    return replace(row, outcome=outcome, failures=0, last_failure=None, code="")
-
-
-def _unchanged(stored: StoredToken | None, token: GatewayToken, ownership: Ownership) -> bool:
-    """Whether writing would change nothing: tokens of one minute are alike, and stores may keep versions for ever."""
-    before = stored.ownership if stored else None
-    same_label = before is not None and (before.owner, before.key_type) == (
-        ownership.owner,
-        ownership.key_type,
+def not_reached(row: Row) -> Row:
+    """The row of a run whose time was over before it."""
+    return replace(
+        row,
+        outcome=Outcome.NOT_REACHED,
+        failure=Failure("not_reached", "The run's time was over. The next run tries it."),
     )
-    return same_label and stored is not None and stored.token == token
 
 
-async def keep(unit: Unit, terms: Terms) -> list[Row]:
-    """Bring every destination of a gateway up to date. Never raises: what failed is in its row."""
-    token = _once(lambda: _issue(unit, terms))
-    rows = [Delivery(unit, spec, terms, token) for spec in unit.rule.destinations]
-    return await asyncio.gather(*(row.keep() for row in rows))
-
-
-async def look(unit: Unit, terms: Terms) -> list[Row]:
-    """What `keep` would do, and why; nothing is executed. Never raises."""
-
-    async def nothing() -> GatewayToken:
-        raise AssertionError("a look issues no token")
-
-    rows = [Delivery(unit, spec, terms, nothing) for spec in unit.rule.destinations]
-    return await asyncio.gather(*(row.look() for row in rows))
-
-
-async def _issue(unit: Unit, terms: Terms) -> GatewayToken:
-    now = terms.clock()
-    expiry = expiry_after(unit.rule.lifetime, now)
-    try:
-        token = await issue_checked(
-            terms.gateways, unit.service, unit.ref.gateway, unit.rule.key_type, expiry
-        )
-    except AzureNotFound as error:
-        raise gateway_missing(error, unit.ref) from None
-    log_issued(Issued(unit.ref, Ownership(unit.owner, unit.rule.key_type, now), token), terms.caller)
-    return token
-
-
-def _once(make: Callable[[], Awaitable[GatewayToken]]) -> Callable[[], Awaitable[GatewayToken]]:
-    """Calls `make` at the first await only; all share its result or its error."""
-    made: list[asyncio.Task[GatewayToken]] = []
-
-    async def shared() -> GatewayToken:
-        if not made:
-            made.append(asyncio.ensure_future(make()))
-        return await asyncio.shield(made[0])
-
-    return shared
+def _holds(stored: StoredToken | None, token: GatewayToken, gateway: ManagedGateway) -> bool:
+    """Whether the location holds exactly what would be written, ownership included."""
+    ownership = stored.ownership if stored else None
+    ours = ownership is not None and (ownership.owner, ownership.key_type) == (
+        gateway.owner,
+        gateway.rule.key_type,
+    )
+    return ours and stored is not None and stored.token == token

@@ -1,14 +1,18 @@
-"""Whether the app does its job, judged from the last sweep's record and `now`."""
+"""Whether the app does its job, judged from the summaries of the reports and `now`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from .record import SweepRecord
+from gateway_tokens.azure.reports import Entry
+from gateway_tokens.estate.schema import Estate
+from gateway_tokens.tokens import read
 
-# A sweep that has not completed for so many intervals is missing, not late.
-MISSED_SWEEPS = 3
+# A run that has not completed for so many pauses of the schedule is missing, not late.
+MISSED_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +24,58 @@ class Problem:
     path: str = ""
 
 
-def problems_of(record: SweepRecord, interval: timedelta, now: datetime) -> list[Problem]:
-    """What the record says is wrong; `interval` is the longest pause between scheduled sweeps."""
-    found = []
-    if record.completed_at is None:
-        found.append(
-            Problem("no_sweep_yet", "No sweep has completed yet. Wait for the schedule, or POST renewals.")
-        )
-    elif now - record.completed_at > MISSED_SWEEPS * interval:
-        said = f"The last sweep completed at {record.completed_at:%Y-%m-%dT%H:%MZ}. See the log of the timer's runs."
-        found.append(Problem("sweep_missing", said))
-    at_risk = sum(trouble.at_risk for trouble in record.troubles.values())
-    at_risk += record.risk_begins is not None and record.risk_begins <= now
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A service's last complete run, as its report sums it up."""
+
+    service: str
+    run: str = ""
+    completed_at: datetime | None = None
+    rows: int = 0
+    failed: int = 0
+    at_risk: int = 0
+    risk_from: datetime | None = None
+
+
+def summaries_of(estate: Estate, entries: Iterable[Entry]) -> list[Summary]:
+    """One for each service that delivers tokens; of what cannot be understood the defaults."""
+    found = {entry.name: entry.metadata for entry in entries}
+    names = [name for name, service in estate.services.items() if service.delivers]
+    return [_summary(name, found.get(f"reports/{name}.json", {})) for name in names]
+
+
+def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: datetime) -> list[Problem]:
+    """What is wrong; `pause` is the longest between two scheduled runs."""
+    began = [entry.created for entry in entries if entry.name.startswith("runs/")]
+    if not began:
+        return [Problem("no_run_yet", "No run has begun yet. Wait for the schedule, or POST renewals.")]
+    summaries, late = summaries_of(estate, entries), now - MISSED_RUNS * pause
+    missing = [s.service for s in summaries if (s.completed_at or min(began)) < late]
+    problems = []
+    if missing:
+        shown = ", ".join(missing[:10])
+        message = f"No run of {len(missing)} services completed since {late:%Y-%m-%dT%H:%MZ}: {shown}. See the log of 'reconcile_subscription'."
+        problems.append(Problem("run_missing", message))
+    at_risk = sum(s.at_risk + bool(s.risk_from and s.risk_from <= now) for s in summaries)
     if at_risk:
-        said = f"At least {at_risk} managed tokens are at risk. GET renewals shows which and why."
-        found.append(Problem("token_at_risk", said))
-    return found
+        message = f"At least {at_risk} managed tokens are at risk. GET renewals shows which and why."
+        problems.append(Problem("token_at_risk", message))
+    return problems
+
+
+def _summary(service: str, metadata: Mapping[str, str]) -> Summary:
+    plain = {name.casefold(): value for name, value in metadata.items()}
+    completed, risk = (_moment(plain.get(name)) for name in ("completed", "riskfrom"))
+    rows, failed, at_risk = (_number(plain.get(name)) for name in ("rows", "failed", "atrisk"))
+    return Summary(service, plain.get("run", ""), completed, rows, failed, at_risk, risk)
+
+
+def _number(text: Any) -> int:  # noqa: ANN401 - whatever the metadata hold
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+
+
+def _moment(text: Any) -> datetime | None:  # noqa: ANN401 - the same
+    try:
+        return read(text)
+    except (ValueError, TypeError):
+        return None

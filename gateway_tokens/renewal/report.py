@@ -1,20 +1,27 @@
-"""What a sweep found and did, row by row and in sum."""
+"""What a run did, row by row, and the report of a service in which it is remembered.
+
+A report only informs: it never causes or prevents a renewal or a restart, and losing it loses nothing.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from gateway_tokens.errors import GatewayTokensError
-from gateway_tokens.tokens import GatewayRef, KeyType
+from gateway_tokens.tokens import GatewayRef, KeyType, read, written
 
-from .checks import BLIND_SWEEPS, Action, Reason
-from .record import Trouble
+from .checks import Action, Decision, Reason, RowId
 
-# Rows kept for the answer; a sweep of tens of thousands must not hold them all. The log has every row.
-MOST_ROWS_KEPT = 500
+_T = TypeVar("_T", bound=StrEnum)
+_LONGEST_TEXT = 500
+# How long after the old token's expiry it is told that a gateway runs it.
+_TELL_FOR = timedelta(days=1)
 
 
 class Outcome(StrEnum):
@@ -22,115 +29,218 @@ class Outcome(StrEnum):
 
     FRESH = "fresh"
     RENEWED = "renewed"
-    RESTARTED = "restarted"
-    NOT_RESTARTED = "not_restarted"
-    NOT_PICKED_UP = "not_picked_up"
+    UNCHANGED = "unchanged"  # the location holds exactly the token that was to be written
+    RESTARTING = "restarting"
     FAILED = "failed"
+    NOT_REACHED = "not_reached"  # the run's time was over
     GONE = "gone"
 
 
-TROUBLE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED})
-# Outcomes that somebody should hear of.
-NEW_FAILURE = frozenset({Outcome.FAILED, Outcome.NOT_RESTARTED, Outcome.NOT_PICKED_UP})
-# Nothing is known of the token: a passing outage is no risk yet.
-_BLIND = frozenset({Reason.NOT_OBSERVED, Reason.NOT_LISTED})
+BAD = frozenset({Outcome.FAILED, Outcome.NOT_REACHED})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong: a stable code and a sentence without secrets. `until`: when it need not be told any longer."""
+
+    code: str
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The token that a location holds, with its times."""
+
+    expiry: datetime
+    due: datetime
+    at_risk_from: datetime
+    key_type: KeyType | None = None
+    issued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One gateway's token at one destination, after a look or a sweep."""
+    """One gateway's token at one location, after it was read or reconciled."""
 
-    ref: GatewayRef
-    location: str
-    action: Action | None
-    reason: Reason
-    message: str
-    outcome: Outcome | None = None  # None: only looked at
-    expiry: datetime | None = None  # of what was there
-    new_expiry: datetime | None = None  # of what was delivered
-    due: datetime | None = None  # when the token now there is to be renewed
-    at_risk_from: datetime | None = None
-    key_type: KeyType | None = None
-    issued_at: datetime | None = None  # as the location's own ownership says
-    last_outcome: str = ""  # of the last run that did not end well, if that was the last one
-    failures: int = 0  # in a row, this one included
-    last_failure: datetime | None = None
-    code: str = ""  # of the error
-    error: str = ""
-
-    @property
-    def name(self) -> str:
-        """Stable over runs: what the sweep record is kept by."""
-        return row_name(self.ref, self.location)
+    id: RowId
+    decision: Decision
+    seen: Seen | None = None  # None: nothing is stored, or it could not be read
+    readable: bool = True
+    outcome: Outcome | None = None  # None: only read
+    old_expiry: datetime | None = None  # of what a renewal replaced
+    renewed: bool = False  # a new token was delivered
+    failure: Failure | None = None
+    failing_since: datetime | None = None
+    at: datetime | None = None
 
     def at_risk(self, now: datetime) -> bool:
-        """Whether the gateway could be left without a token: past its window and failing, or close to its end."""
-        if self.outcome is Outcome.GONE:
+        """Whether the gateway may soon be without a token, judged by the expiry that is known."""
+        if self.outcome is Outcome.GONE and self.seen is None:
             return False
-        if self.at_risk_from is None:
-            return self.failures >= (BLIND_SWEEPS if self.reason in _BLIND else 1)
-        in_trouble = self.outcome in TROUBLE if self.outcome else self.failures > 0
-        failing = in_trouble and self.due is not None and self.due <= now
-        return failing or self.at_risk_from <= now
+        if self.seen is None:
+            return self.readable and self.outcome in BAD
+        return self.seen.at_risk_from <= now
 
 
-def row_name(ref: GatewayRef, location: str) -> str:
-    """The name of a row: its gateway, whose case Azure ignores, and its location."""
-    return f"{str(ref).casefold()} -> {location}"
-
-
-def failure_of(error: Exception) -> tuple[str, str]:
+def failure_of(error: Exception) -> Failure:
     """An error's code and sentence. Of an unexpected one only the type is told: its text may hold anything."""
     if isinstance(error, GatewayTokensError):
-        return error.code, str(error)
-    return "internal_error", type(error).__name__
+        return Failure(error.code, str(error)[:_LONGEST_TEXT])
+    return Failure("internal_error", type(error).__name__)
 
 
 @dataclass(slots=True)
-class SweepReport:
-    """The sum of a sweep, filled row by row."""
+class ServiceReport:
+    """The last result of every row of a service, by the row's name."""
 
-    started_at: datetime
-    known: frozenset[str] = frozenset()  # rows that were in trouble before
-    settled: set[str] = field(default_factory=set)  # those of them that are well now
-    unlisted: set[str] = field(default_factory=set)  # services whose gateways were not all seen
-    gateways: set[str] = field(default_factory=set)  # those that are there, as `service/gateway`
-    counts: Counter[str] = field(default_factory=Counter)
-    at_risk: int = 0
-    risk_begins: datetime | None = None  # when the first row that is well now will be at risk
-    rows: list[Row] = field(default_factory=list)
-    troubles: dict[str, Trouble] = field(default_factory=dict)
+    run: str = ""
+    completed_at: datetime | None = None
+    rows: dict[str, Row] = field(default_factory=dict)
 
-    def add(self, row: Row, now: datetime) -> None:
-        """Count a finished row; keep it when there is something to say about it."""
-        self.counts[row.outcome or ""] += 1
-        at_risk = row.at_risk(now)
-        self.at_risk += at_risk
-        if row.reason is Reason.NOT_LISTED:
-            self.unlisted.add(row.ref.service.casefold())
-        elif row.outcome is not Outcome.GONE:
-            self.gateways.add(str(row.ref))
-        if row.outcome in TROUBLE:
-            self.troubles[row.name] = Trouble(
-                row.failures,
-                row.last_failure or now,
-                row.outcome or "",
-                row.code,
-                at_risk,
-            )
-        else:
-            self.settled |= {row.name} & self.known
-        if row.outcome not in TROUBLE and row.at_risk_from is not None:
-            self.risk_begins = min(filter(None, (self.risk_begins, row.at_risk_from)))
-        if row.outcome is not Outcome.FRESH and len(self.rows) < MOST_ROWS_KEPT:
-            self.rows.append(row)
+    def judged(self, row: Row, now: datetime) -> Row:
+        """The row with what only the report knows: the expiry last seen, since when it fails, what was not picked up."""
+        before = self.rows.get(str(row.id))
+        row = replace(row, at=now)
+        if before is None:
+            return replace(row, failing_since=now) if row.outcome in BAD else row
+        if not row.readable:
+            row = replace(row, seen=before.seen)
+        told = before.failure is not None and before.failure.until is not None and before.failure.until > now
+        same = row.seen is not None and before.seen is not None and before.seen.expiry == row.seen.expiry
+        if told and same and row.outcome is Outcome.FRESH:
+            row = replace(row, outcome=Outcome.FAILED, failure=before.failure)
+        if row.outcome in BAD:
+            row = replace(row, failing_since=before.failing_since or now)
+        return row
 
-    @property
-    def failed(self) -> int:
-        """Rows that failed in this sweep."""
-        return sum(self.counts[outcome] for outcome in NEW_FAILURE)
+    def with_rows(
+        self, rows: Iterable[Row], run: str, now: datetime, *, started_at: datetime, whole: bool
+    ) -> ServiceReport:
+        """The report after a run. A run of the whole service drops rows that it did not have, unless they are newer."""
+        newer = {
+            name: row for name, row in self.rows.items() if not whole or (row.at and row.at > started_at)
+        }
+        kept = dict(newer)
+        for row in rows:
+            name = str(row.id)
+            if row.outcome is Outcome.NOT_REACHED and name in self.rows:
+                kept[name] = self.rows[name]
+            elif (row.outcome is not Outcome.GONE or row.seen) and not (whole and name in newer):
+                kept[name] = row
+        return ServiceReport(run, now if whole else self.completed_at, kept)
 
-    @property
-    def total(self) -> int:
-        """All rows."""
-        return self.counts.total()
+    def summary(self, now: datetime) -> dict[str, str]:
+        """What health needs, as names and values for a blob's metadata."""
+        upcoming = [
+            row.seen.at_risk_from for row in self.rows.values() if row.seen and row.seen.at_risk_from > now
+        ]
+        return {
+            "run": self.run,
+            "completed": written(self.completed_at) if self.completed_at else "",
+            "rows": str(len(self.rows)),
+            "failed": str(sum(row.outcome in BAD for row in self.rows.values())),
+            "atrisk": str(sum(row.at_risk(now) for row in self.rows.values())),
+            "riskfrom": written(min(upcoming)) if upcoming else "",
+        }
+
+    def as_text(self) -> str:
+        """As JSON with times in UTC."""
+        rows = [
+            {name: value for name, value in _plain(row).items() if value is not None}
+            for row in self.rows.values()
+        ]
+        completed = written(self.completed_at) if self.completed_at else None
+        return json.dumps({"run": self.run, "completedAt": completed, "rows": rows})
+
+
+def read_report(text: str | None, now: datetime) -> ServiceReport:
+    """What `as_text` wrote, in whatever version. What cannot be understood is left out; times ahead are taken for now."""
+    try:
+        document = json.loads(text or "{}")
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return ServiceReport()
+    rows = [_row(entry, now) for entry in _listed(document.get("rows"))]
+    completed_at = _past(document.get("completedAt"), now)
+    return ServiceReport(
+        str(document.get("run") or ""), completed_at, {str(row.id): row for row in rows if row}
+    )
+
+
+def count(rows: Iterable[Row]) -> Counter[str]:
+    """How many rows ended how; of rows that were only read, what is to be done with them."""
+    return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    seen, failure = row.seen, row.failure
+    return {
+        "service": row.id.ref.service,
+        "gateway": row.id.ref.gateway,
+        "location": row.id.location,
+        "reason": row.decision.reason,
+        "outcome": row.outcome,
+        "at": row.at and written(row.at),
+        "expiry": seen and written(seen.expiry),
+        "due": seen and written(seen.due),
+        "atRiskFrom": seen and written(seen.at_risk_from),
+        "keyType": seen and seen.key_type,
+        "issuedAt": seen and seen.issued_at and written(seen.issued_at),
+        "code": failure and failure.code,
+        "text": failure and failure.text,
+        "until": failure and failure.until and written(failure.until),
+        "failingSince": row.failing_since and written(row.failing_since),
+    }
+
+
+def _row(entry: Mapping[str, Any], now: datetime) -> Row | None:
+    """A row of a report, None for one that does not say which it is."""
+    service, gateway, location = (entry.get(name) for name in ("service", "gateway", "location"))
+    if not (isinstance(service, str) and isinstance(gateway, str) and isinstance(location, str)):
+        return None
+    code = entry.get("code")
+    return Row(
+        RowId(GatewayRef(service, gateway), location),
+        Decision(Action.KEEP, _of(Reason, entry.get("reason")) or Reason.NOT_READ, ""),
+        seen=_seen(entry, now),
+        outcome=_of(Outcome, entry.get("outcome")),
+        failure=Failure(str(code), str(entry.get("text") or ""), _moment(entry.get("until")))
+        if code
+        else None,
+        failing_since=_past(entry.get("failingSince"), now),
+        at=_past(entry.get("at"), now),
+    )
+
+
+def _seen(entry: Mapping[str, Any], now: datetime) -> Seen | None:
+    expiry, due, risk = (_moment(entry.get(name)) for name in ("expiry", "due", "atRiskFrom"))
+    if expiry is None or due is None or risk is None:
+        return None
+    return Seen(expiry, due, risk, _of(KeyType, entry.get("keyType")), _past(entry.get("issuedAt"), now))
+
+
+def _of(kind: type[_T], value: object) -> _T | None:
+    return next((member for member in kind if member == value), None)
+
+
+def _listed(value: object) -> list[Mapping[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return read(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _past(text: object, now: datetime) -> datetime | None:
+    moment = _moment(text)
+    return min(moment, now) if moment else None
+
+
+def not_picked_up(text: str, code: str, expiry: datetime | None) -> Failure:
+    """The failure of a token that an instance does not run; told until a day after the old token's expiry."""
+    return Failure(code, text, (expiry or datetime.max.replace(tzinfo=UTC) - _TELL_FOR) + _TELL_FOR)

@@ -1,171 +1,230 @@
-"""Keep a whole estate. Finds the gateways, keeps so many at a time, logs and counts, and remembers what failed."""
+"""A run: one message per subscription asks for it, and its services are reconciled side by side.
+
+Any step may be repeated, on two instances, at once: a token is a function of gateway, key and expiry. The record of a
+subscription's last run saves doubled work; it never prevents a run.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from random import Random
 
-from gateway_tokens.access import Scope
-from gateway_tokens.errors import AzureError
-from gateway_tokens.estate.schema import Estate
-from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import App
+from gateway_tokens.estate.schema import Estate, Service
+from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.parsing import read_json, read_model
+from gateway_tokens.parts import App
 
-from .gateway import SCHEDULE, Terms, Unit, keep, look
-from .record import SweepRecord
-from .report import NEW_FAILURE, Outcome, Row, SweepReport
-from .service import for_each_gateway, gone_since
+from .causes import Causes
+from .checks import Demand, ManagedGateway
+from .gateway import RunOptions
+from .messages import RunRequest, as_message
+from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report
+from .service import ServiceRun
 
-
-def log_row(row: Row, now: datetime) -> None:
-    """One line for a finished row; `hoursLeft` until the token that is there now expires, if that is known."""
-    expiry = row.new_expiry or row.expiry
-    log_line(
-        "sweep.row",
-        logging.ERROR if row.outcome in NEW_FAILURE else logging.INFO,
-        service=row.ref.service,
-        gateway=row.ref.gateway,
-        destination=row.location,
-        reason=row.reason,
-        outcome=row.outcome or "",
-        keyType=row.key_type or "",
-        oldExpiry=row.expiry or "",
-        newExpiry=row.new_expiry or "",
-        atRisk=row.at_risk(now),
-        hoursLeft=round((expiry - now).total_seconds() / 3600, 1) if expiry else "",
-        consecutiveFailures=row.failures,
-        code=row.code,
-        error=row.error,
-    )
+SERVICES_AT_ONCE = 16
+SERVICE_SECONDS = 240.0
+RUN_SECONDS = 600.0
+_MOST_ENDED = 100
+_TRIES = 3
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def log_subscriptions(estate: Estate, report: SweepReport) -> None:
-    """One line for each subscription of the estate that a complete sweep has been through: an alert misses it."""
-    for subscription_id in sorted(
-        {service.resource_id.subscription_id for service in estate.services.values()}
-    ):
-        log_line("sweep.subscription", subscription=subscription_id, rows=report.total, failed=report.failed)
+class Runs:
+    """The runs of one worker: each subscription once at a time."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def reconcile(self, app: App, request: RunRequest) -> None:
+        """Carry out the request, unless another run has done so. Raises nothing for what happens to a row."""
+        correlation.set(request.run)
+        services = _services(app.settings.estate, request.subscription)
+        if not services:
+            log_line("run.not_needed", subscription=request.subscription)
+            return
+        async with self._turns.setdefault(request.subscription, asyncio.Lock()):
+            other = await _covered_by(app, request)
+            if other:
+                log_line("run.covered", subscription=request.subscription, by=other)
+                return
+            await _run(app, request, services)
 
 
-def log_sum(report: SweepReport, now: datetime, *, complete: bool) -> None:
-    """One line for a finished sweep."""
-    log_line(
-        "sweep.completed",
-        logging.ERROR if report.failed or report.at_risk else logging.INFO,
-        rows=report.total,
-        **{str(outcome): report.counts[outcome] for outcome in Outcome},
-        atRisk=report.at_risk,
-        complete=complete,
-        seconds=round((now - report.started_at).total_seconds(), 1),
-    )
+def options_of(app: App, demand: Demand, caller: str) -> RunOptions:
+    """What a run of this app works under."""
+    causes = Causes(time.monotonic)
+    return RunOptions(demand, caller, app.pause, app.clock, app.gateways, app.destination, causes)
 
 
-_PROGRESS_EVERY = 100
-_FOR_EVER = datetime.max.replace(tzinfo=UTC)
-Change = Callable[[SweepRecord], SweepRecord]
-
-
-async def sweep(
-    app: App, scope: Scope | None = None, *, complete: bool = True, caller: str = SCHEDULE
-) -> SweepReport:
-    """Keep every gateway within the scope; every row is logged and counted, whatever the others did.
-
-    `complete`: the whole estate is swept, so the record may say so. `caller`: who asked, for the log. Raises AzureError
-    only when the record cannot be written, after all rows are done.
-    """
-    record = await remembered(app)
-    report = SweepReport(app.clock(), known=frozenset(record.troubles))
-    terms = replace(terms_of(app, record), caller=caller)
-
-    def done(row: Row) -> None:
-        report.add(row, app.clock())
-        log_row(row, app.clock())
-
-    async def one(found: Unit | Row) -> None:
-        for row in [found] if isinstance(found, Row) else await keep(found, terms):
-            done(row)
-            if report.total % _PROGRESS_EVERY == 0:
-                log_line("sweep.progress", rows=report.total, failed=report.failed)
-
-    await for_each_gateway(app, scope, terms.troubles, one)
-    for row in gone_since(app, record.gateways, report) if complete else ():
-        done(row)
-    log_sum(report, app.clock(), complete=complete)
-    if complete:
-        log_subscriptions(app.settings.estate, report)
-    await app.sweeps.update(lambda before: remember(before, report, app.clock(), complete=complete))
-    return report
-
-
-async def plan(app: App, scope: Scope | None, show: Callable[[Row], None]) -> None:
-    """Show every row within the scope as a sweep would find it, with what it would do and why; execute nothing."""
-    terms = terms_of(app, await remembered(app))
-
-    async def one(found: Unit | Row) -> None:
-        for row in [found] if isinstance(found, Row) else await look(found, terms):
-            show(row)
-
-    await for_each_gateway(app, scope, terms.troubles, one)
-
-
-async def renew_now(app: App, unit: Unit, caller: str) -> SweepReport:
-    """Renew one gateway at all its destinations, due or not, for that caller."""
-    record = await remembered(app)
-    terms = replace(terms_of(app, record), renew_by=_FOR_EVER, caller=caller)
-    return await keep_and_remember(app, unit, terms, record)
-
-
-async def keep_and_remember(
-    app: App, unit: Unit, terms: Terms, record: SweepRecord, also: Change = lambda after: after
-) -> SweepReport:
-    """Keep one gateway and remember how that went, with a further change of the record."""
-    report = SweepReport(app.clock(), known=frozenset(record.troubles))
-    for row in await keep(unit, terms):
-        report.add(row, app.clock())
-        log_row(row, app.clock())
-    await app.sweeps.update(lambda before: also(remember(before, report, app.clock(), complete=False)))
-    return report
-
-
-async def remembered(app: App) -> SweepRecord:
-    """The last sweep's record; an empty one, and a line in the log, when it cannot be read."""
+async def reconcile_gateway(
+    app: App, gateway: ManagedGateway, demand: Demand, caller: str, seconds: float
+) -> list[Row]:
+    """Bring one gateway's rows up to date within so many seconds; its service's report is kept up to date."""
+    started_at, name = app.clock(), gateway.ref.service
+    run = ServiceRun(name, options_of(app, demand, caller), await load_report(app, name))
     try:
-        return await app.sweeps.load()
-    except AzureError as error:
-        log_line("sweep.record_unreadable", logging.ERROR, code=error.code, error=str(error))
-        return SweepRecord()
+        async with asyncio.timeout(seconds):
+            await run.reconcile([gateway])
+    except TimeoutError:
+        log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
+    rows = list(run.rows.values())
+    await save_report(app, name, rows, correlation.get(), started_at=started_at, whole=False)
+    return rows
 
 
-def terms_of(app: App, record: SweepRecord) -> Terms:
-    """What a run in this app works under."""
-    return Terms(app.clock, app.gateways, app.destination, app.interval, record.troubles)
+async def load_report(app: App, name: str) -> ServiceReport:
+    """The report of a service; an empty one, and a log line, when it cannot be read."""
+    try:
+        text, _ = await app.reports.read(_report_name(name))
+        return read_report(text, app.clock())
+    except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
+        log_line("report.unreadable", logging.WARNING, service=name, **why(error))
+        return ServiceReport()
 
 
-def remember(before: SweepRecord, report: SweepReport, now: datetime, *, complete: bool) -> SweepRecord:
-    """The record after a sweep. A complete one also forgets the troubles of rows that are no more."""
-    kept = {
-        name: trouble
-        for name, trouble in before.troubles.items()
-        if name not in report.settled and (not complete or _service(name) in report.unlisted)
+async def save_report(
+    app: App, name: str, rows: Iterable[Row], run: str, *, started_at: datetime, whole: bool
+) -> None:
+    """Bring the report of a service up to date; a log line when it cannot be written."""
+    rows, now = list(rows), app.clock()
+
+    def changed(text: str | None) -> tuple[str, Mapping[str, str]]:
+        report = read_report(text, now).with_rows(rows, run, now, started_at=started_at, whole=whole)
+        return report.as_text(), report.summary(now)
+
+    try:
+        await app.reports.update(_report_name(name), changed)
+    except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
+        log_line("report.not_written", logging.WARNING, service=name, **why(error))
+
+
+async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> None:
+    started_at, until = app.clock(), asyncio.get_running_loop().time() + RUN_SECONDS
+    demand = Demand(request.asked_at, force=request.force, expires_before=request.expires_before)
+    options = options_of(app, demand, request.asked_by)
+    # Another order every time, so that no service is always last.
+    names = Random(request.run).sample(sorted(services), len(services))  # noqa: S311 - an order is not a secret
+    free = asyncio.Semaphore(SERVICES_AT_ONCE)
+
+    async def one(name: str) -> list[Row]:
+        async with free:
+            return await _service(app, request, name, services[name], options=options, until=until)
+
+    results = await asyncio.gather(*(one(name) for name in names))
+    rows = [row for result in results for row in result]
+    _log_sum(request, rows, started_at, app.clock())
+
+
+async def _service(
+    app: App, request: RunRequest, name: str, service: Service, *, options: RunOptions, until: float
+) -> list[Row]:
+    started_at, now = app.clock(), asyncio.get_running_loop().time()
+    run = ServiceRun(name, options, await load_report(app, name))
+    try:
+        async with asyncio.timeout_at(min(until, now + SERVICE_SECONDS)):
+            await run.reconcile(await run.gateways(service, request.selects))
+    except TimeoutError:
+        log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
+    rows = list(run.rows.values())
+    await save_report(app, name, rows, request.run, started_at=started_at, whole=request.whole)
+    return rows
+
+
+def _services(estate: Estate, subscription: str) -> dict[str, Service]:
+    wanted = subscription.casefold()
+    return {
+        name: service
+        for name, service in estate.services.items()
+        if service.delivers and service.resource_id.subscription_id.casefold() == wanted
     }
-    troubles = {**kept, **report.troubles}
-    if not complete:
-        return replace(before, troubles=troubles)
-    return replace(
-        before,
-        started_at=report.started_at,
-        completed_at=now,
-        counts=dict(report.counts),
-        risk_begins=report.risk_begins,
-        troubles=troubles,
-        gateways=tuple(
-            sorted({*report.gateways, *(g for g in before.gateways if _service(g) in report.unlisted)})
-        ),
+
+
+def record_name(subscription: str) -> str:
+    """The blob that remembers a subscription's last run."""
+    return f"runs/{subscription}.json"
+
+
+def _report_name(service: str) -> str:
+    return f"reports/{service}.json"
+
+
+async def _covered_by(app: App, request: RunRequest) -> str:
+    """The id of a run that began after this request and covers it, else nothing, and this run is the one remembered."""
+    try:
+        for _ in range(_TRIES):
+            text, etag = await app.reports.read(record_name(request.subscription))
+            record = _record(text)
+            before, began_at, ended = record
+            if before is not None and before.run == request.run:
+                return ""
+            if before is not None and began_at > request.asked_at and before.covers(request):
+                await _remember(app, before, began_at, [*ended, request.run], etag)
+                return before.run
+            if await _remember(app, request, app.clock(), [], etag):
+                return ""
+    except Exception as error:  # noqa: BLE001 - this saves work, and never prevents it
+        log_line("run.record_unusable", logging.WARNING, subscription=request.subscription, **why(error))
+    return ""
+
+
+async def place_of(app: App, subscription: str, run: str) -> str:
+    """The run that does or did the work of the run with this id in the subscription; empty when that is not known."""
+    record, _, ended = _record((await app.reports.read(record_name(subscription)))[0])
+    return record.run if record and run in {record.run, *ended} else ""
+
+
+async def _remember(app: App, request: RunRequest, began_at: datetime, ended: list[str], etag: str) -> bool:
+    document = {
+        **json.loads(as_message(request)),
+        "beganAt": began_at.isoformat(),
+        "ended": ended[-_MOST_ENDED:],
+    }
+    return await app.reports.write(record_name(request.subscription), json.dumps(document), etag, {})
+
+
+def _record(text: str | None) -> tuple[RunRequest | None, datetime, list[str]]:
+    """The last run's request, when it began, and the requests that it took the place of; None for anything else."""
+    document, faults = read_json(text or "{}", "record")
+    if faults or not isinstance(document, dict):
+        return None, _NEVER, []
+    began_at, ended = document.pop("beganAt", None), document.pop("ended", None)
+    request, _ = read_model(RunRequest, document)
+    try:
+        moment = datetime.fromisoformat(str(began_at))
+    except ValueError:
+        return None, _NEVER, []
+    return (
+        (request if moment.tzinfo else None),
+        moment,
+        [str(run) for run in ended or [] if isinstance(run, str)],
     )
 
 
-def _service(name: str) -> str:
-    """The service in the name of a gateway or a row, whose case does not matter."""
-    return name.partition("/")[0].casefold()
+def why(error: Exception) -> dict[str, str]:
+    """An error as fields of a log line."""
+    failure = failure_of(error)
+    return {"code": failure.code, "error": failure.text}
+
+
+def _log_sum(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:
+    counts, failed, at_risk = (
+        count(rows),
+        sum(row.outcome in BAD for row in rows),
+        sum(row.at_risk(now) for row in rows),
+    )
+    log_line(
+        "run.completed",
+        logging.ERROR if failed or at_risk else logging.INFO,
+        subscription=request.subscription,
+        askedBy=request.asked_by,
+        whole=request.whole,
+        rows=len(rows),
+        **{str(outcome): counts[outcome] for outcome in Outcome},
+        atRisk=at_risk,
+        seconds=round((now - started_at).total_seconds(), 1),
+    )

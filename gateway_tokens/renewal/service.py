@@ -1,132 +1,207 @@
-"""Which gateways there are to keep: what Azure lists, what the settings name, and what they have in common."""
+"""Reconcile one service: list its gateways, read every destination, then renew, most urgent first."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
 
-from gateway_tokens.access import Scope
-from gateway_tokens.estate.schema import Service
+from gateway_tokens.estate.schema import DestinationSettings, Service, matches
 from gateway_tokens.logs import log_line
-from gateway_tokens.renewal.parts import App
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
-from .checks import Reason
-from .gateway import Unit
-from .record import Trouble
-from .report import Outcome, Row, SweepReport, failure_of
+from .checks import Action, Decision, ManagedGateway, Reason, RowId
+from .gateway import GatewayRun, RunOptions, not_reached
+from .report import BAD, Outcome, Row, ServiceReport, failure_of
 
-# Gateways worked on at the same time.
-CONCURRENCY = 16
-
-
-class Turns:
-    """Runs work in a task group, so many at a time; whoever adds more waits until there is a turn for it."""
-
-    def __init__(
-        self, group: asyncio.TaskGroup, work: Callable[[Unit | Row], Coroutine[None, None, None]]
-    ) -> None:
-        self._group, self._work = group, work
-        self._free = asyncio.Semaphore(CONCURRENCY)
-
-    async def add(self, item: Unit | Row) -> None:
-        """Begin to work on the item as soon as there is a turn."""
-        await self._free.acquire()
-        self._group.create_task(self._work(item)).add_done_callback(lambda _: self._free.release())
+# Rows of one service that are written at the same time.
+AT_ONCE = 16
+# Rows that were read by then are renewed without waiting for those whose location does not answer.
+READ_FIRST_SECONDS = 5.0
+_MOST_SHOWN = 20
+Selects = Callable[[GatewayRef], bool]
+Work = Callable[[GatewayRun, DestinationSettings], Coroutine[None, None, None]]
 
 
-async def for_each_gateway(
-    app: App,
-    scope: Scope | None,
-    troubles: Mapping[str, Trouble],
-    work: Callable[[Unit | Row], Coroutine[None, None, None]],
-) -> None:
-    """Work on every gateway within the scope (None: all of them) that is to be kept, and on a finished row for what needs no work.
-
-    Services are listed side by side. When one cannot be listed that is a failed row, and the gateways that the
-    settings name one by one are kept all the same.
-    """
-    async with asyncio.TaskGroup() as group:
-        turns = Turns(group, work)
-        for name, service in app.settings.estate.services.items():
-            if service.delivers and (scope is None or scope.covers_some(name)):
-                group.create_task(_search_service(app, name, service, scope, troubles=troubles, turns=turns))
-
-
-def unit_of(name: str, service: Service, gateway: str) -> Unit | None:
-    """The gateway as a unit of work, or None when no rule delivers its token anywhere."""
+def managed(name: str, service: Service, gateway: str) -> ManagedGateway | None:
+    """The gateway with its rule, or None when no rule delivers its token anywhere."""
     rule = service.rule_for(gateway)
     if rule is None or not rule.renew or not rule.destinations:
         return None
-    return Unit(GatewayRef(name, gateway), service.resource_id, rule)
+    return ManagedGateway(GatewayRef(name, gateway), service.resource_id, rule)
 
 
-async def _search_service(
-    app: App,
-    name: str,
-    service: Service,
-    scope: Scope | None,
-    *,
-    troubles: Mapping[str, Trouble],
-    turns: Turns,
-) -> None:
-    listed: set[str] = set()
-    try:
-        async for gateway in app.gateways.names(service.resource_id):
-            listed.add(gateway.casefold())
-            unit = unit_of(name, service, gateway) if is_gateway_id(gateway) else None
-            if unit is not None and (scope is None or scope.covers(unit.ref)):
-                await turns.add(unit)
-    except Exception as error:  # noqa: BLE001 - one service's listing must not stop the others
-        code, said = failure_of(error)
-        log_line("sweep.not_listed", logging.ERROR, service=name, code=code, error=said)
-        await turns.add(_not_listed(name, service, error, app, troubles))
-        for unit in _named_one_by_one(name, service, listed):
-            if scope is None or scope.covers(unit.ref):
-                await turns.add(unit)
-        return
-    for unit in _named_one_by_one(name, service, listed):
-        if scope is None or scope.covers(unit.ref):
-            await turns.add(_gone(unit))
+class ServiceRun:
+    """One service on its way through a run; `rows` are its results so far, for whatever ends the run."""
+
+    def __init__(self, name: str, options: RunOptions, report: ServiceReport) -> None:
+        self.name, self.report = name, report
+        self.rows: dict[RowId, Row] = {}
+        self._options = options
+        self._turns = _Turns(AT_ONCE)
+
+    async def gateways(self, service: Service, selects: Selects) -> list[ManagedGateway]:
+        """What Azure lists and what the settings name. A gateway that is named is gone only when Azure says so of it."""
+        listed: set[str] = set()
+        try:
+            listed = {name async for name in self._options.gateways.names(service.resource_id)}
+        except Exception as error:  # noqa: BLE001 - the gateways that are named are reconciled all the same
+            self._finish(_not_listed(self.name, service, error))
+        else:
+            _tell(self.name, service, listed, self.report)
+        folded = {name.casefold() for name in listed}
+        named = [name for name in service.gateways if "*" not in name and name.casefold() not in folded]
+        names = [*sorted(filter(is_gateway_id, listed)), *named]
+        gateways = (managed(self.name, service, name) for name in names)
+        return [gateway for gateway in gateways if gateway and selects(gateway.ref)]
+
+    async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
+        """Bring every row of the gateways up to date. Raises nothing but the end of its time."""
+        await self._each(gateways, self._reconcile)
+
+    async def plan(self, gateways: Iterable[ManagedGateway]) -> None:
+        """Read every row of the gateways; nothing is executed."""
+        await self._each(gateways, self._read)
+
+    async def _each(self, gateways: Iterable[ManagedGateway], work: Work) -> None:
+        runs = [GatewayRun(gateway, self._options) for gateway in gateways]
+        pairs = [(run, settings) for run in runs for settings in run.gateway.rule.destinations]
+        self.rows |= {row.id: row for row in (not_reached(run.unread(settings)) for run, settings in pairs)}
+        opening = asyncio.get_running_loop().call_later(READ_FIRST_SECONDS, self._turns.open)
+        self._turns.expected = len(pairs)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for run, settings in pairs:
+                    group.create_task(work(run, settings))
+        finally:
+            opening.cancel()
+
+    async def _read(self, run: GatewayRun, settings: DestinationSettings) -> None:
+        row, _ = await run.read(settings)
+        self.rows[row.id] = self.report.judged(row, self._options.clock())
+
+    async def _reconcile(self, run: GatewayRun, settings: DestinationSettings) -> None:
+        row, observed = await run.read(settings)
+        if observed is None:
+            self._turns.arrived()
+            self._finish(row)
+        elif row.decision.action in {Action.RENEW, Action.RESTART}:
+            self.rows[row.id] = not_reached(row)
+            async with self._turns.turn(row.seen.expiry if row.seen else datetime.min.replace(tzinfo=UTC)):
+                self._finish(await run.reconcile(observed))
+        else:
+            self._turns.arrived()
+            self._finish(await run.reconcile(observed))
+
+    def _finish(self, row: Row) -> None:
+        now = self._options.clock()
+        judged = self.report.judged(row, now)
+        self.rows[row.id] = judged
+        log_row(judged, now)
 
 
-def _named_one_by_one(name: str, service: Service, listed: set[str]) -> Iterator[Unit]:
-    """The gateways that the settings name literally and Azure did not list."""
-    for pattern in service.gateways:
-        unit = unit_of(name, service, pattern) if "*" not in pattern else None
-        if unit is not None and pattern.casefold() not in listed:
-            yield unit
+class _Turns:
+    """Turns to renew, given to the most urgent first once every row was read or took too long."""
+
+    def __init__(self, at_once: int) -> None:
+        self.expected = 0
+        self._free, self._open, self._number = at_once, False, itertools.count()
+        self._waiting: list[tuple[datetime, int, asyncio.Future[None]]] = []
+
+    def arrived(self) -> None:
+        """One more row was read."""
+        self.expected -= 1
+        self._open |= self.expected <= 0
+        self._give()
+
+    def open(self) -> None:
+        """Begin to give turns."""
+        self._open = True
+        self._give()
+
+    def turn(self, urgency: datetime) -> _Turn:
+        """A turn, to be entered."""
+        return _Turn(self, urgency)
+
+    async def take(self, urgency: datetime) -> None:
+        """Wait for a turn, for a row that was read."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (urgency, next(self._number), future))
+        self.arrived()
+        await future
+
+    def give_back(self) -> None:
+        """End a turn."""
+        self._free += 1
+        self._give()
+
+    def _give(self) -> None:
+        while self._open and self._free and self._waiting:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                self._free -= 1
+                future.set_result(None)
 
 
-def gone_since(app: App, before: Iterable[str], report: SweepReport) -> Iterator[Row]:
-    """A finished row for each gateway that the last sweep kept and this complete one did not find.
+class _Turn:
+    def __init__(self, turns: _Turns, urgency: datetime) -> None:
+        self._turns, self._urgency = turns, urgency
 
-    Those that the settings name literally are told of by every sweep instead: see `discover`.
-    """
-    for name, gateway in (one.split("/") for one in before if one not in report.gateways):
-        service = app.settings.estate.services.get(name)
-        if service is None or name.casefold() in report.unlisted or gateway in service.gateways:
-            continue
-        if unit := unit_of(name, service, gateway):
-            yield _gone(unit, "the service had this gateway at the last sweep, and has it no more: deleted")
+    async def __aenter__(self) -> None:
+        await self._turns.take(self._urgency)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.give_back()
 
 
-_NEVER_SEEN = "the settings name this gateway, but the service has none of that name: deleted, or misspelt"
+def log_row(row: Row, now: datetime) -> None:
+    """One line for a finished row; `hoursLeft` until the token that is there now expires, if that is known."""
+    expiry, failure = row.seen.expiry if row.seen else None, row.failure
+    log_line(
+        "run.row",
+        logging.ERROR
+        if row.outcome in BAD
+        else logging.WARNING
+        if row.outcome is Outcome.GONE
+        else logging.INFO,
+        service=row.id.ref.service,
+        gateway=row.id.ref.gateway,
+        destination=row.id.location,
+        reason=row.decision.reason,
+        outcome=row.outcome or "",
+        keyType=(row.seen and row.seen.key_type) or "",
+        oldExpiry=(row.old_expiry if row.renewed else expiry) or "",
+        newExpiry=(expiry if row.renewed else None) or "",
+        atRisk=row.at_risk(now),
+        hoursLeft=round((expiry - now).total_seconds() / 3600, 1) if expiry else "",
+        failingSince=row.failing_since or "",
+        code=failure.code if failure else "",
+        error=failure.text if failure else "",
+    )
 
 
-def _gone(unit: Unit, said: str = _NEVER_SEEN) -> Row:
-    location = unit.rule.destinations[0].location(unit.ref)
-    return Row(unit.ref, location, None, Reason.GATEWAY_GONE, said, Outcome.GONE)
+def _tell(name: str, service: Service, listed: set[str], report: ServiceReport) -> None:
+    """Tell what no rule covers, what rules name in vain, and which gateways have gone since the last run."""
+    uncovered = sorted(gateway for gateway in listed if service.rule_for(gateway) is None)
+    unused = sorted(pattern for pattern in service.gateways if not any(matches(pattern, g) for g in listed))
+    if uncovered or unused:
+        log_line(
+            "service.unmatched",
+            service=name,
+            gateways=", ".join(uncovered[:_MOST_SHOWN]),
+            gatewaysWithoutRule=len(uncovered),
+            rules=", ".join(unused[:_MOST_SHOWN]),
+            rulesWithoutGateway=len(unused),
+        )
+    there = {GatewayRef(name, gateway) for gateway in (*listed, *service.gateways)}
+    for gone in {row.id.ref for row in report.rows.values()} - there:
+        log_line("gateway.gone", logging.WARNING, service=name, gateway=gone.gateway)
 
 
-def _not_listed(
-    name: str, service: Service, error: Exception, app: App, troubles: Mapping[str, Trouble]
-) -> Row:
-    said = "the service's gateways could not be listed"
-    row = Row(GatewayRef(name, "*"), str(service.resource_id), None, Reason.NOT_LISTED, said, Outcome.FAILED)
-    before = troubles.get(row.name)
-    code, detail = failure_of(error)
-    failures = (before.failures if before else 0) + 1
-    return replace(row, failures=failures, last_failure=app.clock(), code=code, error=detail)
+def _not_listed(name: str, service: Service, error: Exception) -> Row:
+    row = RowId(GatewayRef(name, "*"), str(service.resource_id))
+    decision = Decision(Action.KEEP, Reason.NOT_LISTED, "the service's gateways could not be listed")
+    return Row(row, decision, readable=False, outcome=Outcome.FAILED, failure=failure_of(error))

@@ -42,15 +42,15 @@ param location string
 @description('Required. Tags of every resource.')
 param tags tagsType
 
-// What the app calls its log lines and its function that runs the schedule: here, and nowhere else in these files.
-var row = 'sweep.row'
-var runOfSubscription = 'sweep.subscription'
-var notPickedUp = 'gateway.not_picked_up'
-var poisoned = 'event.poisoned'
+// What the app calls its log lines and its function that reconciles a subscription: here, and nowhere else in these files.
+var row = 'run.row'
+var runOfSubscription = 'run.completed'
+var notPickedUp = 'not_picked_up'
+var poisoned = 'message.poisoned'
 var refused = 'request.failed'
-var outcomesOfFailure = '"failed", "not_restarted", "not_picked_up"'
+var outcomesOfFailure = '"failed", "not_reached"'
 var codesOfRefusal = '"sign_in_required", "access_denied"'
-var runner = 'renew_on_schedule'
+var runner = 'reconcile_subscription'
 
 var lines = 'AppTraces | where _ResourceId =~ "${componentId}" | extend line = parse_json(Message) | extend event = tostring(line.event)'
 var listed = join(map(subscriptions, id => '"${toLower(id)}"'), ', ')
@@ -104,7 +104,7 @@ var countRules = [
     tells: 'No renewal run has been through this subscription for ${noRunAfterHours} hours: nothing there is renewed.'
     // Lines can be lost on their way while runs go well. So when no subscription has a line, successful invocations decide.
     query: $'''
-let covered = ${lines} | where event == "${runOfSubscription}" and TimeGenerated > ago(${noRunAfterHours}h) | extend subscription = tolower(tostring(line.subscription)) | distinct subscription;
+let covered = ${lines} | where event == "${runOfSubscription}" and tobool(line.whole) and TimeGenerated > ago(${noRunAfterHours}h) | extend subscription = tolower(tostring(line.subscription)) | distinct subscription;
 let invocations = AppRequests | where _ResourceId =~ "${componentId}" | where OperationName == "${runner}" and Success == true and TimeGenerated > ago(${noRunAfterHours}h);
 let anyCovered = toscalar(covered | count) > 0;
 let anyInvocation = toscalar(invocations | count) > 0;
@@ -123,18 +123,18 @@ datatable(subscription: string) [${listed}]
     tells: 'API Management says that a gateway runs an old token, although a newer one was delivered.'
     query: $'''
 ${lines}
-| where event == "${notPickedUp}"
-| project lastSeen = TimeGenerated, service = tostring(line.service), gateway = tostring(line.gateway), instance = tostring(line.instance), destination = tostring(line.destination), outcome = tostring(line.outcome)
+| where event == "${row}" and tostring(line.code) == "${notPickedUp}"
+| project lastSeen = TimeGenerated, service = tostring(line.service), gateway = tostring(line.gateway), destination = tostring(line.destination), outcome = tostring(line.outcome)
 '''
   }
   {
-    name: 'event-poisoned'
+    name: 'message-poisoned'
     severity: 2
     window: 'PT1H'
     frequency: 'PT15M'
     threshold: 0
     dimensions: []
-    tells: 'An event of API Management failed at every try and is in the poison queue.'
+    tells: 'A message, of a run or of an event, failed at every try and is in a poison queue.'
     query: $'''
 ${lines}
 | where event == "${poisoned}"

@@ -15,7 +15,7 @@ param cloud cloudType
 @description('Required. The settings document, as JSON.')
 param document string
 
-@description('Required. When the sweep runs, as NCRONTAB with seconds, in UTC.')
+@description('Required. When tokens are renewed, as NCRONTAB with seconds, in UTC.')
 param renewalSchedule string
 
 @description('Optional. How many hours without a completed run are too many. Default: no alert asks.')
@@ -55,6 +55,12 @@ param clientId string
 
 @description('Required. The address of the storage account\'s blobs, with a closing slash.')
 param blobEndpoint string
+
+@description('Required. The name of the queue that takes requests for runs.')
+param renewalsQueue string
+
+@description('Required. The name of the queue that takes the events of API Management.')
+param eventQueue string
 
 @description('Required. The address of the storage account\'s queues, with a closing slash.')
 param queueEndpoint string
@@ -178,6 +184,8 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     GATEWAY_TOKENS: document
     RENEWAL_SCHEDULE: renewalSchedule
     NO_RUN_AFTER_HOURS: noRunAfterHours == null ? '' : string(noRunAfterHours)
+    RENEWALS_QUEUE: renewalsQueue
+    EVENTS_QUEUE: eventQueue
     STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
     ALLOW_FUNCTION_KEYS: allowFunctionKeys ? 'true' : 'false'
     SIGN_IN_TENANT: signIn == null ? '' : tenantId

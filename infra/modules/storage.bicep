@@ -21,6 +21,9 @@ param stateContainer string
 @description('Required. The name of the queue that takes the events of API Management.')
 param eventQueue string
 
+@description('Required. The name of the queue that takes requests for runs.')
+param renewalsQueue string
+
 @description('Required. Whether Event Grid delivers to the queue. Decides if its way in stays open.')
 param takesEvents bool
 
@@ -90,6 +93,16 @@ resource events 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-
 resource poisonEvents 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = {
   parent: queues
   name: '${eventQueue}-poison'
+}
+
+resource renewals 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = {
+  parent: queues
+  name: renewalsQueue
+}
+
+resource poisonRenewals 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = {
+  parent: queues
+  name: '${renewalsQueue}-poison'
 }
 
 // The host's locks, timers and keys need Owner, not Contributor: the documentation of the timer names this role.

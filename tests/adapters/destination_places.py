@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -22,7 +23,7 @@ from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.stored import Ownership
+from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests.fakes import MemoryDestination
 from tests.stand_ins.aks import ManagedClusters
@@ -38,6 +39,13 @@ def a_token(expiry: datetime = datetime(2026, 3, 31, 11, 55, tzinfo=UTC), seed: 
     stamp = f"{expiry:%Y%m%d%H%M}"
     signature = b64encode(hmac.digest(b"key", f"{stamp}{seed}".encode(), hashlib.sha512)).decode()
     return GatewayToken.parse(f"edge-01&{stamp}&{signature}")
+
+
+async def held_in(destination: Destination) -> StoredToken:
+    """What the destination reads; it must be there."""
+    stored = await destination.read()
+    assert stored is not None
+    return stored
 
 
 class SteppingTime:
@@ -80,7 +88,7 @@ async def surroundings_of() -> AsyncIterator[Surroundings]:
             }
             for name, value in settings.items():
                 environment.setenv(name, value)
-            azure = AzureAccess(read_settings(settings), monotonic=time.monotonic, sleep=time.sleep)
+            azure = AzureAccess(read_settings(settings), monotonic=time.monotonic)
             yield Surroundings(emulator, cluster, time, azure)
             await azure.close()
 
@@ -104,8 +112,8 @@ class Place:
     said_when_forbidden: str = ""
 
 
-def memory(around: Surroundings) -> Place:
-    del around
+def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
+    del around, ref
     destination = MemoryDestination()
     forbidden = AzureForbidden("Reading memory", AzureFacts(403), "memory/write", "memory")
 
@@ -137,7 +145,7 @@ def struck_by(azure: Azure, fault: Fault) -> Iterator[None]:
     azure.faults.remove(fault)
 
 
-def key_vault(around: Surroundings) -> Place:
+def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
     azure = around.emulator.azure
     spec = KeyVaultSecret.model_validate({"kind": "keyVault", "vault": around.emulator.vault_url("contoso")})
     vault = azure.vault("contoso")
@@ -147,7 +155,7 @@ def key_vault(around: Surroundings) -> Place:
         return secret.latest.value if secret else None
 
     return Place(
-        open_destination(spec, REF, around.azure),
+        open_destination(spec, ref, around.azure),
         stored,
         lambda value: vault.set("edge-01-token", value, NOW),
         lambda: setattr(azure, "granted", set()),
@@ -157,10 +165,10 @@ def key_vault(around: Surroundings) -> Place:
     )
 
 
-def kubernetes(around: Surroundings) -> Place:
+def kubernetes(around: Surroundings, ref: GatewayRef = REF) -> Place:
     azure, objects = around.emulator.azure, around.cluster.objects
     return Place(
-        open_destination(a_kubernetes_spec(around), REF, around.azure),
+        open_destination(a_kubernetes_spec(around), ref, around.azure),
         lambda: objects.secret_value("default", "edge-01-token", "gateway-key"),
         lambda value: objects.add_secret("default", "edge-01-token", {"gateway-key": value}),
         lambda: setattr(azure, "granted", set()),
@@ -177,7 +185,12 @@ def a_kubernetes_spec(around: Surroundings, **more: object) -> KubernetesSecret:
     return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
 
 
-MakePlace = Callable[[Surroundings], Place]
+class MakePlace(Protocol):
+    """Opens one row; what an outsider sees and does concerns the row of REF."""
+
+    def __call__(self, around: Surroundings, ref: GatewayRef = REF) -> Place: ...
+
+
 PLACES: dict[str, MakePlace] = {
     "memory": memory,
     "keyVault": key_vault,

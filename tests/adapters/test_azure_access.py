@@ -3,8 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiohttp import web
 from azure.identity.aio import AzureCliCredential, DefaultAzureCredential, ManagedIdentityCredential
 
+from emulator.azure import Azure
+from emulator.endpoint import Route
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.azure.clients import AzureAccess
@@ -17,11 +20,9 @@ Opens = Callable[..., AzureAccess]
 
 
 @pytest.fixture
-async def opens(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opens]:
+async def opens(emulator: Emulator, sign_in: None) -> AsyncIterator[Opens]:  # noqa: ARG001 - must come first
     """Opens the way into the emulator with further settings; closes it at the end."""
     opened = []
-    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-        monkeypatch.setenv(name, emulator.settings()[name])
 
     def access(**more: str) -> AzureAccess:
         opened.append(AzureAccess(read_settings(estate.environment(emulator) | more)))
@@ -49,21 +50,15 @@ async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_
     assert type(shared._credential) is kind
 
 
-async def test_without_a_client_id_the_system_assigned_identity_signs_in(
-    emulator: Emulator, opens: Opens
-) -> None:
-    await opens().identity_works()
-    [call] = emulator.azure.called("identity")
-    assert "client_id" not in call.query
-
-
-async def test_with_a_client_id_that_user_assigned_identity_signs_in(
+async def test_a_client_id_chooses_that_user_assigned_identity_and_none_the_system_assigned_one(
     emulator: Emulator, opens: Opens
 ) -> None:
     emulator.azure.client_ids = {"c11e"}
+    await opens().identity_works()
     await opens(AZURE_CLIENT_ID="c11e").identity_works()
-    [call] = emulator.azure.called("identity")
-    assert "client_id=c11e" in call.query
+    system, user = emulator.azure.called("identity")
+    assert "client_id" not in system.query
+    assert "client_id=c11e" in user.query
 
 
 async def test_a_user_assigned_identity_that_the_app_does_not_have_is_unavailable(
@@ -83,13 +78,6 @@ async def test_without_any_managed_identity_it_is_unavailable(
         await opens().identity_works()
 
 
-async def test_an_identity_that_refuses_is_unavailable(emulator: Emulator, opens: Opens) -> None:
-    emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
-    with pytest.raises(IdentityUnavailable) as refused:
-        await opens().identity_works()
-    assert refused.value.__suppress_context__
-
-
 @pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize(
     "fault",
@@ -107,13 +95,14 @@ async def test_an_identity_without_an_answer_is_unavailable_once_its_time_is_ove
         await opens().identity_works()
 
 
-async def test_an_identity_that_failed_works_again_once_it_is_repaired(
+async def test_an_identity_that_refuses_is_unavailable_until_it_is_repaired(
     emulator: Emulator, opens: Opens
 ) -> None:
     access = opens()
     refusing = emulator.azure.faults.add(Fault(host="identity", times=None, status=403, body="no"))
-    with pytest.raises(IdentityUnavailable):
+    with pytest.raises(IdentityUnavailable) as refused:
         await access.identity_works()
+    assert refused.value.__suppress_context__
     emulator.azure.faults.remove(refusing)
     await access.identity_works()
 
@@ -144,21 +133,41 @@ async def test_a_closed_way_opens_afresh(opens: Opens) -> None:
     await access.identity_works()
 
 
-@pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", '"text"', "{"])
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
 async def test_an_answer_of_arm_that_is_no_object_is_azures_error(
-    emulator: Emulator, opens: Opens, body: str, kind: str
+    emulator: Emulator, opens: Opens, kind: str
 ) -> None:
     azure = opens()
-    emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers={"Content-Type": kind}))
-    with pytest.raises(AzureError, match="200"):
-        await azure.arm_request("GET", "/subscriptions/1", api_version="1", action="", scope="")
+    for body in ("<html>Sign in</html>", "[]", '"text"', "{"):
+        emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers={"Content-Type": kind}))
+        with pytest.raises(AzureError, match="200"):
+            await azure.arm_request("GET", "/subscriptions/1", api_version="1", action="", scope="")
 
 
-async def test_the_plain_client_calls_arm_with_the_apps_identity(emulator: Emulator, opens: Opens) -> None:
-    estate.populate(emulator)
+async def test_the_plain_client_calls_arm_with_the_apps_identity(opens: Opens) -> None:
     found = await opens().arm_request(
         "GET", f"{estate.CONTOSO}/gateways", api_version="2024-05-01", action="read", scope="s"
     )
     assert found is not None
     assert [gateway["name"] for gateway in found["value"]] == list(estate.GATEWAYS[estate.CONTOSO])
+
+
+async def test_one_connection_serves_one_request_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers: list[object] = []
+
+    async def keep_peer(_: Azure, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        return web.json_response({})
+
+    async with Emulator(arm_routes=[Route("GET", "/subscriptions/peer", keep_peer)]) as emulator:
+        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+            monkeypatch.setenv(name, emulator.settings()[name])
+        azure = AzureAccess(read_settings(estate.environment(emulator)))
+        for _ in range(3):
+            await azure.arm_request("GET", "/subscriptions/peer", api_version="1", action="", scope="")
+        await azure.close()
+    assert len(peers) == 3
+    assert len(set(peers)) == 1

@@ -106,7 +106,7 @@ async def asked(address: str, ca_file: Path) -> str:
         "ALLOW_FUNCTION_KEYS": "true",
         "CA_FILE": str(ca_file),
     }
-    azure = AzureAccess(read_settings(settings), sleep=_at_once)
+    azure = AzureAccess(read_settings(settings))
     client = azure.pipeline(address, ca=None, authentication_policy=_Anonymous())
     try:
         response = await client.send_request(HttpRequest("GET", f"{address}/"))

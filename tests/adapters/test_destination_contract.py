@@ -1,13 +1,18 @@
 """What every kind of destination promises, the in-memory one included."""
 
+import asyncio
 import logging
 from base64 import b64encode
 from datetime import timedelta
+from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from tests.adapters.destination_places import LABEL, PLACES, Place, Surroundings, a_token
+from gateway_tokens.stored import Ownership
+from gateway_tokens.tokens import GatewayRef, KeyType
+from tests.adapters.destination_places import LABEL, NOW, PLACES, Place, Surroundings, a_token, held_in
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
@@ -23,43 +28,28 @@ class TestEveryDestination:
         assert await location.destination.read() is None
 
     async def test_holds_the_token_and_its_label_once_written(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
-        stored = await location.destination.read()
-        assert stored is not None
-        assert (stored.token, stored.ownership) == (TOKEN, LABEL)
+        ownership = Ownership("others-apim/edge-01", KeyType.SECONDARY, NOW + timedelta(days=1))
+        await location.destination.write(TOKEN, ownership, None)
+        stored = await held_in(location.destination)
+        assert (stored.token, stored.ownership) == (TOKEN, ownership)
 
     async def test_stores_the_value_as_the_gateway_reads_it(self, location: Place) -> None:
         await location.destination.write(TOKEN, LABEL, None)
         assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
 
-    async def test_a_second_write_replaces_the_first(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
-        await location.destination.write(NEWER, LABEL, await location.destination.read())
-        stored = await location.destination.read()
-        assert stored is not None
-        assert stored.token == NEWER
-
-    async def test_what_nobody_changed_reads_the_same_twice(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
-        assert await location.destination.read() == await location.destination.read()
-
     async def test_somebody_elses_value_has_no_label(self, location: Place) -> None:
         location.put(TOKEN.header_value().reveal())
-        stored = await location.destination.read()
-        assert stored is not None
-        assert (stored.token, stored.ownership, stored.restart_due) == (TOKEN, None, False)
+        stored = await held_in(location.destination)
+        assert (stored.token, stored.ownership, stored.restart) == (TOKEN, None, None)
 
     async def test_a_value_that_is_no_token_is_there_but_holds_none(self, location: Place) -> None:
         location.put(STRANGE)
-        stored = await location.destination.read()
-        assert stored is not None
-        assert stored.token is None
+        assert (await held_in(location.destination)).token is None
 
     async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, location: Place) -> None:
         location.put(STRANGE)
         await location.destination.write(TOKEN, LABEL, await location.destination.read())
-        stored = await location.destination.read()
-        assert stored is not None
+        stored = await held_in(location.destination)
         assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
     async def test_a_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
@@ -120,9 +110,50 @@ class TestEveryDestination:
         assert location.destination.location
         assert TOKEN.gateway_id + "&" not in location.destination.location
 
-    async def test_keeps_when_and_with_which_key_the_token_was_issued(self, location: Place) -> None:
-        later = LABEL.__class__(LABEL.owner, LABEL.key_type, LABEL.issued_at + timedelta(days=1))
-        await location.destination.write(TOKEN, later, None)
-        stored = await location.destination.read()
-        assert stored is not None
-        assert stored.ownership == later
+
+class Opened:
+    """The HTTP clients and network connections that were opened since, each kept alive by being listed here."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clients: list[aiohttp.ClientSession] = []
+        self.connections: list[asyncio.BaseTransport] = []
+        loop = asyncio.get_running_loop()
+        connect, begin = loop.create_connection, aiohttp.ClientSession.__init__
+
+        async def create_connection(*args: Any, **named: Any) -> tuple[asyncio.BaseTransport, Any]:  # noqa: ANN401
+            transport, protocol = await connect(*args, **named)
+            self.connections.append(transport)
+            return transport, protocol
+
+        def init(client: aiohttp.ClientSession, *args: Any, **named: Any) -> None:  # noqa: ANN401
+            begin(client, *args, **named)
+            self.clients.append(client)
+
+        monkeypatch.setattr(loop, "create_connection", create_connection)
+        monkeypatch.setattr(aiohttp.ClientSession, "__init__", init)
+
+    def still_open(self) -> list[object]:
+        return [
+            *(client for client in self.clients if not client.closed),
+            *(connection for connection in self.connections if not connection.is_closing()),
+        ]
+
+
+@pytest.mark.parametrize("kind", PLACES)
+async def test_many_rows_share_their_clients_and_leave_no_connection_open_after_close(
+    around: Surroundings, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(monkeypatch)
+
+    async def deliver(row: int) -> tuple[int, int]:
+        destination = PLACES[kind](around, GatewayRef("contoso", f"edge-{row}")).destination
+        await destination.write(TOKEN, LABEL, None)
+        await destination.read()
+        await destination.restart(TOKEN)
+        return len(opened.clients), len(opened.connections)
+
+    after_one, *_, after_many = [await deliver(row) for row in range(20)]
+    assert after_many == after_one
+    assert after_one > (0, 0) or kind == "memory"
+    await around.azure.close()
+    assert opened.still_open() == []

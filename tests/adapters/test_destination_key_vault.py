@@ -1,6 +1,8 @@
 """A Key Vault secret: attributes and tags, and each way in which a vault says no."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,7 +12,7 @@ from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination, StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.errors import AzureForbidden, AzureUnavailable, DestinationBlocked
-from tests.adapters.destination_places import LABEL, NOW, REF, Surroundings, a_token
+from tests.adapters.destination_places import LABEL, NOW, REF, Surroundings, a_token, held_in
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
@@ -27,17 +29,15 @@ def latest(around: Surroundings) -> SecretVersion:
     return secret.latest
 
 
-async def test_expires_with_the_token_and_starts_when_it_was_issued(around: Surroundings) -> None:
-    await opened(around).write(TOKEN, LABEL, None)
+async def test_a_version_has_the_tokens_dates_a_content_type_and_the_label_as_tags(
+    around: Surroundings,
+) -> None:
+    ownership = replace(LABEL, issued_at=NOW - timedelta(days=1))
+    await opened(around).write(TOKEN, ownership, None)
     version = latest(around)
-    assert (version.nbf, version.exp) == (NOW.timestamp(), TOKEN.expiry.timestamp())
-
-
-async def test_has_a_content_type_and_the_label_as_tags(around: Surroundings) -> None:
-    await opened(around).write(TOKEN, LABEL, None)
-    version = latest(around)
+    assert (version.nbf, version.exp) == (ownership.issued_at.timestamp(), TOKEN.expiry.timestamp())
     assert version.content_type == "application/vnd.gateway-token"
-    assert version.tags == LABEL.tags(TOKEN)
+    assert version.tags == ownership.tags(TOKEN)
 
 
 async def test_the_bare_form_stores_the_token_without_its_prefix(around: Surroundings) -> None:
@@ -49,8 +49,7 @@ async def test_a_value_in_another_form_than_the_settings_want_counts_as_no_token
     around: Surroundings,
 ) -> None:
     await opened(around, StoredForm.TOKEN).write(TOKEN, LABEL, None)
-    stored = await opened(around, StoredForm.HEADER).read()
-    assert stored is not None
+    stored = await held_in(opened(around, StoredForm.HEADER))
     assert (stored.token, stored.ownership) == (None, LABEL)
 
 

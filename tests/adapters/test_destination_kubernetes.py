@@ -1,8 +1,9 @@
 """A Kubernetes Secret: its key, its ownership, its workload's restart, and each way in which a cluster says no."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,15 +12,17 @@ from emulator.tls import throw_away_tls
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.destinations.kubernetes import Layout
+from gateway_tokens.destinations.kubernetes.workload import FIELD_MANAGER, restart_of
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,
     AzureNotFound,
     AzureUnavailable,
     DestinationBlocked,
-    RestartFailed,
+    NotRestarted,
 )
 from gateway_tokens.formats import SecretName, kubernetes_secret
+from gateway_tokens.stored import Restart
 from tests.adapters.destination_places import (
     LABEL,
     NOW,
@@ -28,6 +31,7 @@ from tests.adapters.destination_places import (
     Surroundings,
     a_kubernetes_spec,
     a_token,
+    held_in,
 )
 from tests.stand_ins.aks import PROVIDER
 
@@ -54,21 +58,18 @@ def annotations(around: Surroundings, resource: str = "deployments") -> dict[str
 
 
 async def restart_due(destination: Destination) -> bool:
-    stored = await destination.read()
-    assert stored is not None
-    return stored.restart_due
+    restart = (await held_in(destination)).restart
+    return restart is not None and not (restart.begun and restart.done)
 
 
-@pytest.mark.parametrize("body", ["<html>Sign in</html>", "[]", "{"])
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-async def test_an_answer_that_is_no_object_is_azures_error(
-    around: Surroundings, body: str, kind: str
-) -> None:
-    around.emulator.azure.faults.add(
-        Fault(path="*/secrets/*", status=200, body=body, headers={"Content-Type": kind})
-    )
-    with pytest.raises(AzureError, match="200"):
-        await opened(around).read()
+async def test_an_answer_that_is_no_object_is_azures_error(around: Surroundings, kind: str) -> None:
+    for body in ("<html>Sign in</html>", "[]", "{"):
+        around.emulator.azure.faults.add(
+            Fault(path="*/secrets/*", status=200, body=body, headers={"Content-Type": kind})
+        )
+        with pytest.raises(AzureError, match="200"):
+            await opened(around).read()
 
 
 async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(
@@ -77,8 +78,7 @@ async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_o
     manifest = json.loads(kubernetes_secret(TOKEN, LABEL, SecretName()).reveal())
     name, labelled = manifest["metadata"]["name"], manifest["metadata"]
     around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
-    stored = await opened(around).read()
-    assert stored is not None
+    stored = await held_in(opened(around))
     assert (stored.token, stored.ownership) == (TOKEN, LABEL)
 
 
@@ -117,17 +117,14 @@ class TestSecret:
 
     async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
-        stored = await opened(around).read()
-        assert stored is not None
+        stored = await held_in(opened(around))
         assert (stored.token, stored.ownership) == (None, None)
 
     async def test_bytes_that_are_no_text_are_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {})
         manifest = around.cluster.objects.look("secrets", "default", NAME) or {}
         around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        stored = await opened(around).read()
-        assert stored is not None
-        assert stored.token is None
+        assert (await held_in(opened(around))).token is None
 
     @pytest.mark.parametrize(
         ("more", "said"),
@@ -181,51 +178,43 @@ class TestRestart:
         await destination.write(TOKEN, LABEL, None)
         assert await restart_due(destination)
         await destination.restart(TOKEN)
-        assert not await restart_due(destination)
+        assert [await restart_due(destination) for _ in range(2)] == [True, False]
         assert annotations(around, f"{kind.lower()}s") == {
             "gateway-tokens/fingerprint": TOKEN.fingerprint,
         }
-
-    async def test_is_due_again_for_a_newer_token(self, around: Surroundings) -> None:
-        destination = with_workload(around)
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
         await destination.write(NEWER, LABEL, await destination.read())
         assert await restart_due(destination)
 
-    async def test_one_that_broke_off_is_waited_for_and_not_begun_again(self, around: Surroundings) -> None:
-        around.cluster.objects.looks_to_roll = 4
-        destination = opened(around, restart=DEPLOYMENT | {"timeout": "PT3S"})
-        around.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
-        await destination.write(TOKEN, LABEL, None)
-        with pytest.raises(RestartFailed):
-            await destination.restart(TOKEN)
-        assert await restart_due(destination)
-        await destination.restart(TOKEN)
-        assert len(around.emulator.azure.called("kubernetes", "PATCH")) == 1
-
-    async def test_asked_for_when_none_is_due_begins_one(self, around: Surroundings) -> None:
+    async def test_asking_twice_for_one_token_restarts_once(self, around: Surroundings) -> None:
         destination = with_workload(around)
         await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
-        await destination.restart(TOKEN)
-        # The template has the same fingerprint and, with this still clock, the same time: what counts is the call.
-        assert len(around.emulator.azure.called("kubernetes", "PATCH")) == 2
+        generations = []
+        for _ in range(3):
+            await destination.restart(TOKEN)
+            manifest = around.cluster.objects.look("deployments", "default", "edge-01-gateway")
+            assert manifest is not None
+            generations.append(manifest["metadata"]["generation"])
+        assert generations == [2, 2, 2]
 
-    @pytest.mark.parametrize(("bound", "looks"), [("PT6S", 3), ("PT9S", 4)])
-    async def test_gives_up_at_its_bound_and_counts_the_pods(
-        self, around: Surroundings, bound: str, looks: int
+    async def test_one_that_hangs_has_failed_once_its_time_since_the_patch_is_over(
+        self, around: Surroundings
     ) -> None:
         around.cluster.objects.stuck.add("edge-01-gateway")
         around.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway", 3)
-        destination = opened(around, restart=DEPLOYMENT | {"timeout": bound})
+        destination = opened(around, restart=DEPLOYMENT | {"timeout": "PT9S"})
         await destination.write(TOKEN, LABEL, None)
-        first = len(around.emulator.azure.called("kubernetes", "GET"))
-        with pytest.raises(
-            RestartFailed, match=r"Deployment default/edge-01-gateway .* \(0 of 3 pods updated"
-        ):
-            await destination.restart(TOKEN)
-        assert len(around.emulator.azure.called("kubernetes", "GET")) - first == looks + 1
+        await destination.restart(TOKEN)
+        await restart_due(destination)
+        restart = (await held_in(destination)).restart
+        assert restart is not None
+        assert restart.late_at is not None
+        asked_at = around.emulator.azure.clock().replace(microsecond=0)
+        assert abs(restart.late_at - timedelta(seconds=9) - asked_at) < timedelta(seconds=5)
+        assert restart.failure(restart.late_at - timedelta(seconds=1)) == ""
+        assert (
+            restart.failure(restart.late_at)
+            == "did not restart in time (1 of 3 pods updated, 3 available): check its pods"
+        )
 
     @pytest.mark.parametrize(
         ("kind", "spec", "said"),
@@ -234,38 +223,40 @@ class TestRestart:
             ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "OnDelete: delete its pods"),
         ],
     )
-    async def test_a_workload_that_cannot_restart_by_itself_fails_at_once_and_stays_due(
+    async def test_a_workload_that_cannot_restart_by_itself_says_why_and_stays_due(
         self, around: Surroundings, kind: str, spec: dict[str, Any], said: str
     ) -> None:
         destination = with_workload(around, kind, **spec)
         await destination.write(TOKEN, LABEL, None)
-        with pytest.raises(RestartFailed, match=said):
-            await destination.restart(TOKEN)
-        assert around.time.elapsed <= 3
-        assert await restart_due(destination)
+        await destination.restart(TOKEN)
+        await restart_due(destination)
+        restart = (await held_in(destination)).restart
+        assert restart is not None
+        assert said in restart.failure(around.emulator.azure.clock())
 
     async def test_a_workload_without_pods_is_marked_and_done(self, around: Surroundings) -> None:
         destination = with_workload(around, replicas=0)
         await destination.write(TOKEN, LABEL, None)
         await destination.restart(TOKEN)
-        assert not await restart_due(destination)
+        assert [await restart_due(destination) for _ in range(2)] == [True, False]
 
     async def test_a_missing_workload_does_not_stop_the_delivery(self, around: Surroundings) -> None:
         destination = opened(around, restart=DEPLOYMENT)
         await destination.write(TOKEN, LABEL, None)
         assert await restart_due(destination)
-        with pytest.raises(RestartFailed, match="Deployment default/edge-01-gateway does not exist"):
+        with pytest.raises(NotRestarted, match="Deployment default/edge-01-gateway does not exist"):
             await destination.restart(TOKEN)
 
-    async def test_a_workload_that_may_not_be_looked_at_does_not_stop_the_delivery(
+    async def test_a_workload_that_may_not_be_read_does_not_stop_delivery_and_restart_and_is_told(
         self, around: Surroundings
     ) -> None:
         destination = with_workload(around)
-        around.emulator.azure.granted = {"get secrets", "create secrets"}
+        around.emulator.azure.granted = {"get secrets", "create secrets", "patch deployments"}
         await destination.write(TOKEN, LABEL, None)
-        assert await restart_due(destination)
-        with pytest.raises(AzureForbidden, match="'get deployments'"):
-            await destination.restart(TOKEN)
+        await destination.restart(TOKEN)
+        restart = (await held_in(destination)).restart
+        assert restart is not None
+        assert "'get deployments'" in restart.failure(around.emulator.azure.clock())
 
     async def test_somebody_elses_value_restarts_nothing(self, around: Surroundings) -> None:
         destination = with_workload(around)
@@ -302,14 +293,12 @@ class TestSignIn:
         self.service_account(around)
         assert await destination.read() is None
 
-    @pytest.mark.parametrize("stored", ["", "two\nlines", "späte"])
-    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(
-        self, around: Surroundings, stored: str
-    ) -> None:
+    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(self, around: Surroundings) -> None:
         account = self.service_account(around)
-        around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
-        with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
-            await opened(around, sign_in=account).read()
+        for stored in ("", "two\nlines", "späte"):
+            around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
+            with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
+                await opened(around, sign_in=account).read()
 
     async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
         self, around: Surroundings
@@ -358,22 +347,109 @@ class TestAks:
         with pytest.raises(AzureUnavailable):
             await opened(around, cluster=CLUSTER, certificate_authority=another_authority()).read()
 
-    @pytest.mark.parametrize(
-        "text", ["nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"]
-    )
-    async def test_a_certificate_that_is_none_blocks(self, around: Surroundings, text: str) -> None:
-        with pytest.raises(DestinationBlocked, match="certificate authority"):
-            await opened(around, cluster=CLUSTER, certificate_authority=text).read()
+    async def test_a_certificate_that_is_none_blocks(self, around: Surroundings) -> None:
+        for text in ("nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"):
+            with pytest.raises(DestinationBlocked, match="certificate authority"):
+                await opened(around, cluster=CLUSTER, certificate_authority=text).read()
 
-    @pytest.mark.parametrize("value", ["", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"])
-    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings, value: str) -> None:
-        body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
+    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings) -> None:
         headers = {"Content-Type": "application/json"}
-        around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
-        with pytest.raises(AzureError, match="no usable kubeconfig"):
-            await opened(around, cluster=CLUSTER).read()
+        for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"):
+            body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
+            around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
+            with pytest.raises(AzureError, match="no usable kubeconfig"):
+                await opened(around, cluster=CLUSTER).read()
 
 
 def another_authority() -> str:
     """A certificate that signed nothing here."""
     return Path(throw_away_tls.__wrapped__().ca_file).read_text()
+
+
+class TestRollout:
+    """When a workload counts as restarted: the table that `kubectl rollout status` follows."""
+
+    ALL = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    DONE: ClassVar = {"observedGeneration": 2, **dict.fromkeys(ALL, 3)}
+    NOT_COUNTED: ClassVar = {name: count for name, count in DONE.items() if name != "availableReplicas"}
+
+    @staticmethod
+    def of(
+        status: dict[str, Any], kind: str = "Deployment", fingerprint: str = "", **spec: object
+    ) -> Restart:
+        template = {"metadata": {"annotations": {"gateway-tokens/fingerprint": fingerprint}}}
+        spec = {"replicas": 3, "template": template, **spec}
+        return restart_of(
+            {"kind": kind, "metadata": {"generation": 2}, "spec": spec, "status": status},
+            "new",
+            timedelta(minutes=3),
+        )
+
+    @pytest.mark.parametrize(
+        ("change", "done"),
+        [
+            pytest.param({}, True, id="all pods are new and available"),
+            pytest.param({"observedGeneration": 1}, False, id="the status is about the former generation"),
+            pytest.param({"observedGeneration": 3}, True, id="observed later still"),
+            pytest.param({"updatedReplicas": 2}, False, id="one pod is old"),
+            pytest.param({"replicas": 4}, False, id="an old pod still ends"),
+            pytest.param({"availableReplicas": 2}, False, id="one new pod is not available"),
+        ],
+    )
+    def test_is_done_when_every_pod_is_new_and_available(self, change: dict[str, int], done: bool) -> None:  # noqa: FBT001
+        assert self.of(self.DONE | change).done is done
+
+    def test_missing_counts_are_zero_but_an_older_clusters_stateful_set_counts_ready_pods(self) -> None:
+        assert not self.of({}).done
+        assert not self.of(self.NOT_COUNTED).done
+        assert self.of(self.NOT_COUNTED, "StatefulSet").done
+        assert not self.of(self.NOT_COUNTED | {"readyReplicas": 2}, "StatefulSet").done
+
+    def test_a_workload_that_names_no_number_wants_one_pod(self) -> None:
+        one = {"observedGeneration": 2, **dict.fromkeys(self.ALL, 1)}
+        bare = restart_of(
+            {"metadata": {"generation": 2}, "spec": {"template": {}}, "status": one}, "", timedelta(0)
+        )
+        assert (bare.done, bare.counts) == (True, "1 of 1 pods updated, 1 available")
+
+    def test_was_asked_for_when_this_app_last_patched_it(self) -> None:
+        entries = [
+            ("kubectl", "2026-03-01T12:00:00Z"),
+            (FIELD_MANAGER, "2026-03-01T11:00:00Z"),
+            (FIELD_MANAGER, "odd"),
+        ]
+        fields = [{"manager": manager, "time": time} for manager, time in entries]
+        for managed, late_at in (
+            (fields[:2], "2026-03-01T11:03:00+00:00"),
+            (fields, None),
+            (fields[:1], None),
+        ):
+            manifest = {"metadata": {"managedFields": managed}, "spec": {}, "status": {}}
+            late = restart_of(manifest, "new", timedelta(minutes=3)).late_at
+            assert (late and late.isoformat()) == late_at
+
+    def test_is_begun_when_the_template_names_the_token(self) -> None:
+        found = [self.of(self.DONE, fingerprint=named).begun for named in ("new", "old", "")]
+        assert found == [True, False, False]
+
+    @pytest.mark.parametrize(
+        ("kind", "spec", "reason", "said"),
+        [
+            ("Deployment", {}, "", ""),
+            ("Deployment", {}, "ReplicaSetUpdated", ""),
+            ("Deployment", {}, "ProgressDeadlineExceeded", "progress deadline"),
+            ("Deployment", {"paused": True}, "", "paused"),
+            ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "", "OnDelete"),
+            ("StatefulSet", {"updateStrategy": {"rollingUpdate": {"partition": 0}}}, "", ""),
+            ("StatefulSet", {"updateStrategy": {"rollingUpdate": {"partition": 1}}}, "", "partition"),
+            ("StatefulSet", {"updateStrategy": {"rollingUpdate": None}}, "", ""),
+        ],
+    )
+    def test_says_why_it_will_not_finish_by_itself_unless_done(
+        self, kind: str, spec: dict[str, Any], reason: str, said: str
+    ) -> None:
+        conditions = {"conditions": [{"reason": reason}] if reason else []}
+        stuck = self.of(self.DONE | {"updatedReplicas": 1} | conditions, kind, **spec).stuck
+        assert said in stuck
+        assert bool(stuck) is bool(said)
+        assert self.of(self.DONE | conditions, kind, **spec).stuck == ""

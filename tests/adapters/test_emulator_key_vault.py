@@ -1,11 +1,11 @@
 """Emulated Key Vault, asked by the real client with its check of the challenge left on."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError
 from azure.identity.aio import ManagedIdentityCredential
 from azure.keyvault.secrets.aio import SecretClient
 
@@ -19,14 +19,9 @@ ACTIONS = "Microsoft.KeyVault/vaults/secrets"
 @pytest.fixture
 async def client(emulator: Emulator, credential: ManagedIdentityCredential) -> AsyncIterator[SecretClient]:
     emulator.azure.clock = lambda: NOW
-    async with open_vault(emulator, credential, "contoso") as opened:
+    options: dict[str, Any] = {"connection_verify": emulator.ca_file, "retry_total": 0}
+    async with SecretClient(emulator.vault_url("contoso"), credential, **options) as opened:
         yield opened
-
-
-def open_vault(emulator: Emulator, credential: ManagedIdentityCredential, vault: str) -> SecretClient:
-    return SecretClient(
-        emulator.vault_url(vault), credential, connection_verify=emulator.ca_file, retry_total=0
-    )
 
 
 def code(error: HttpResponseError) -> tuple[int | None, str | None, str | None]:
@@ -85,25 +80,6 @@ async def test_a_disabled_secret_cannot_be_read_but_can_be_set_again(client: Sec
     assert (await client.get_secret("a")).value == "two"
 
 
-async def test_a_secret_that_is_not_there_is_not_found(client: SecretClient) -> None:
-    with pytest.raises(ResourceNotFoundError) as caught:
-        await client.get_secret("a")
-    assert code(caught.value) == (404, "SecretNotFound", None)
-
-
-async def test_a_deleted_secret_keeps_its_name_until_it_is_recovered(
-    emulator: Emulator, client: SecretClient
-) -> None:
-    await client.set_secret("a", "one")
-    await client.delete_secret("a")
-    assert (await client.get_deleted_secret("a")).name == "a"
-    with pytest.raises(ResourceExistsError) as caught:
-        await client.set_secret("a", "two")
-    assert code(caught.value) == (409, "Conflict", "ObjectIsDeletedButRecoverable")
-    emulator.azure.vault("contoso").recover("a")
-    assert (await client.set_secret("a", "two")).value == "two"
-
-
 async def test_a_value_of_25_kilobytes_is_the_largest(client: SecretClient) -> None:
     assert (await client.set_secret("a", "x" * 25 * 1024)).name == "a"
     with pytest.raises(HttpResponseError) as caught:
@@ -116,43 +92,3 @@ async def test_a_name_outside_the_pattern_is_refused(client: SecretClient, name:
     with pytest.raises(HttpResponseError) as caught:
         await client.set_secret(name, "value")
     assert code(caught.value) == (400, "BadParameter", None)
-
-
-@pytest.mark.parametrize(
-    ("lacking", "operation"),
-    [
-        ("getSecret/action", lambda client: client.get_secret("a")),
-        ("setSecret/action", lambda client: client.set_secret("a", "two")),
-        ("delete", lambda client: client.delete_secret("a")),
-        ("update/action", lambda client: client.update_secret_properties("a", enabled=True)),
-    ],
-)
-async def test_an_identity_without_the_action_is_told_which(
-    emulator: Emulator,
-    client: SecretClient,
-    lacking: str,
-    operation: Callable[[SecretClient], Awaitable[object]],
-) -> None:
-    await client.set_secret("a", "one")
-    every = {"getSecret/action", "setSecret/action", "readMetadata/action", "update/action", "delete"}
-    emulator.azure.granted = {f"{ACTIONS}/{action}" for action in every - {lacking}}
-    with pytest.raises(HttpResponseError, match=f"Action: '{ACTIONS}/{lacking}'") as caught:
-        await operation(client)
-    assert code(caught.value) == (403, "Forbidden", "ForbiddenByRbac")
-    emulator.azure.granted.add(f"{ACTIONS}/{lacking}")
-    await operation(client)
-
-
-async def test_a_token_for_one_vault_does_not_open_another(
-    emulator: Emulator, client: SecretClient, credential: ManagedIdentityCredential
-) -> None:
-    await client.set_secret("a", "one")
-    async with open_vault(emulator, credential, "fabrikam") as other:
-        with pytest.raises(ResourceNotFoundError):
-            await other.get_secret("a")
-    audiences = set(emulator.azure.bearers.values())
-    assert len(audiences) == 2
-    assert [call.status for call in emulator.azure.called("vault") if call.instance == "fabrikam"] == [
-        401,
-        404,
-    ]

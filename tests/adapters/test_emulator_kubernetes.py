@@ -12,7 +12,10 @@ from emulator.cluster_objects import Objects, merged
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 
-MERGE = "application/merge-patch+json"
+JSON, MERGE = "application/json", "application/merge-patch+json"
+NEW = {"metadata": {"name": "new"}}
+CHANGE = {"data": {"key": b64encode(b"other").decode()}}
+STALE = {"metadata": {"resourceVersion": "1"}, **CHANGE}
 SECRETS = "/api/v1/namespaces/default/secrets"
 
 
@@ -42,43 +45,39 @@ async def call(
         return answer.status, (await answer.json()).get("reason", "")
 
 
-async def test_a_patch_needs_its_own_media_type(cluster: Client) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body", "kind", "refusal"),
+    [
+        pytest.param(
+            "PATCH", "/a", {}, JSON, (415, "UnsupportedMediaType"), id="a patch of another media type"
+        ),
+        pytest.param("PATCH", "/a", STALE, MERGE, (409, "Conflict"), id="a patch of another version"),
+        pytest.param("PATCH", "/a", [], MERGE, (400, "BadRequest"), id="a patch that is no object"),
+        pytest.param(
+            "POST", "", {"metadata": {"name": "a"}}, JSON, (409, "AlreadyExists"), id="a second creation"
+        ),
+        pytest.param(
+            "POST", "", {**NEW, "data": {"key": "not base64!"}}, JSON, (400, "BadRequest"), id="no base64"
+        ),
+        pytest.param("POST", "", {**NEW, "data": {"key": 1}}, JSON, (400, "BadRequest"), id="no text"),
+        pytest.param(
+            "PATCH", "/fixed", CHANGE, MERGE, (422, "Invalid"), id="a change of an immutable secret"
+        ),
+    ],
+)
+async def test_the_cluster_refuses_what_an_api_server_refuses(
+    cluster: Client, *, method: str, path: str, body: object, kind: str, refusal: tuple[int, str]
+) -> None:
     cluster.objects.add_secret("default", "a", {"key": "value"})
-    assert await call(cluster, "PATCH", f"{SECRETS}/a", {"data": {}}, "application/json") == (
-        415,
-        "UnsupportedMediaType",
-    )
+    cluster.objects.add_secret("default", "fixed", {"key": "value"}, immutable=True)
+    assert await call(cluster, method, SECRETS + path, body, kind) == refusal
+    assert [cluster.objects.secret_value("default", name, "key") for name in ("a", "fixed")] == ["value"] * 2
+    assert cluster.objects.look("secrets", "default", "new") is None
 
 
-async def test_a_patch_of_another_version_is_a_conflict(cluster: Client) -> None:
-    cluster.objects.add_secret("default", "a", {"key": "value"})
-    body = {"metadata": {"resourceVersion": "1"}, "data": {"key": ""}}
-    assert await call(cluster, "PATCH", f"{SECRETS}/a", body) == (409, "Conflict")
-    assert cluster.objects.secret_value("default", "a", "key") == "value"
-
-
-async def test_a_secret_is_created_once(cluster: Client) -> None:
-    body = {"metadata": {"name": "a"}, "stringData": {"key": "plain"}}
-    assert (await call(cluster, "POST", SECRETS, body, "application/json"))[0] == 201
-    assert cluster.objects.secret_value("default", "a", "key") == "plain"
-    assert await call(cluster, "POST", SECRETS, body, "application/json") == (409, "AlreadyExists")
-
-
-@pytest.mark.parametrize("data", [{"key": "not base64!"}, {"key": 1}])
-async def test_data_must_be_base64(cluster: Client, data: dict[str, object]) -> None:
-    body = {"metadata": {"name": "a"}, "data": data}
-    assert await call(cluster, "POST", SECRETS, body) == (400, "BadRequest")
-
-
-async def test_an_immutable_secret_keeps_its_data(cluster: Client) -> None:
-    cluster.objects.add_secret("default", "a", {"key": "value"}, immutable=True)
-    body = {"data": {"key": b64encode(b"other").decode()}}
-    assert await call(cluster, "PATCH", f"{SECRETS}/a", body) == (422, "Invalid")
-
-
-async def test_what_is_not_json_is_refused(cluster: Client) -> None:
-    cluster.objects.add_secret("default", "a", {"key": "value"})
-    assert await call(cluster, "PATCH", f"{SECRETS}/a", []) == (400, "BadRequest")
+async def test_string_data_is_stored_as_data(cluster: Client) -> None:
+    assert (await call(cluster, "POST", SECRETS, {**NEW, "stringData": {"key": "plain"}}, JSON))[0] == 201
+    assert cluster.objects.secret_value("default", "new", "key") == "plain"
 
 
 @pytest.mark.parametrize(

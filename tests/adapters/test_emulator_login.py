@@ -63,3 +63,22 @@ async def test_keys_are_published_without_an_algorithm(emulator: Emulator) -> No
     assert status == 200
     assert [key["kid"] for key in answer["keys"]] == ["emulator-2", "emulator-1"]
     assert {name for key in answer["keys"] for name in key} == {"kty", "use", "kid", "x5t", "n", "e"}
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "status"),
+    [
+        (None, "api-version=2019-08-01&resource=https://x", 401),
+        ("wrong", "api-version=2019-08-01&resource=https://x", 401),
+        ("right", "api-version=2019-08-01", 400),
+        ("right", "resource=https://x", 400),
+        ("right", "api-version=2019-08-01&resource=https://x", 200),
+    ],
+)
+async def test_the_managed_identity_needs_the_secret_header_a_version_and_a_resource(
+    emulator: Emulator, header: str | None, query: str, status: int
+) -> None:
+    sent = {"right": emulator.azure.identity_header, "wrong": "wrong"}.get(header or "")
+    async with aiohttp.ClientSession(headers={"X-IDENTITY-HEADER": sent} if sent else {}) as session:
+        answer = await session.get(f"{emulator.settings()['IDENTITY_ENDPOINT']}?{query}")
+        assert answer.status == status

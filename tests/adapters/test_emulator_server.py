@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import aiohttp
 from aiohttp import web
 
-from emulator.arm import GROUP, check_group
+from emulator.arm import check_group
 from emulator.azure import Azure
 from emulator.endpoint import Endpoint, Route
 from emulator.server import Emulator
@@ -40,17 +40,6 @@ async def get(emulator: Emulator, url: str, audience: str, version: str = "1") -
         return (await session.get(url, params={"api-version": version}, ssl=tls)).status
 
 
-async def test_a_resource_provider_joins_arm() -> None:
-    route = Route("GET", f"{GROUP}/providers/Hello/around", hello, "Hello/around/read", ("1",))
-    async with Emulator(arm_routes=[route]) as emulator:
-        emulator.azure.add_group("s", "g")
-        url = f"{emulator.arm_url}/subscriptions/S/resourceGroups/G/providers/Hello/around"
-        assert await get(emulator, url, emulator.arm_url) == 200
-        assert await get(emulator, url, emulator.arm_url, "2") == 400
-        emulator.azure.granted = set()
-        assert await get(emulator, url, emulator.arm_url) == 403
-
-
 async def test_a_further_address_has_its_own_audience_and_permissions() -> None:
     cluster = Cluster()
     async with Emulator(endpoints=[cluster]) as emulator:
@@ -67,13 +56,6 @@ async def test_an_address_can_have_a_fixed_port() -> None:
         port = free.getsockname()[1]
     async with Emulator(vaults=("contoso",), ports={"vault/contoso": port}) as emulator:
         assert emulator.vault_url("contoso") == f"https://127.0.0.1:{port}"
-
-
-async def test_the_settings_name_where_the_app_finds_azure(emulator: Emulator) -> None:
-    settings = emulator.settings()
-    assert settings["ARM_SCOPE"] == f"{settings['ARM_ENDPOINT']}/.default"
-    assert settings["STATE_CONTAINER_URL"].startswith("https://127.0.0.1:")
-    assert set(settings) >= {"IDENTITY_ENDPOINT", "IDENTITY_HEADER", "CA_FILE"}
 
 
 async def test_no_secret_shows_in_the_states_own_description(emulator: Emulator) -> None:

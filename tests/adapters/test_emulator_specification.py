@@ -59,19 +59,25 @@ async def ask(
     return answer
 
 
-async def test_list_gateways_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
-    body = await (await ask(arm, "GET", "ApiManagementListGateways")).json()
-    check(APIM, "definitions", "GatewayCollection", body)
-    assert shape(body) == shape(example(APIM, "ApiManagementListGateways")[1])
-    assert body["count"] == len(body["value"]) == 4
-
-
-async def test_get_gateway_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
-    body = await (await ask(arm, "GET", "ApiManagementGetGateway")).json()
-    check(APIM, "definitions", "GatewayContract", body)
-    official = example(APIM, "ApiManagementGetGateway")[1]
+@pytest.mark.parametrize(
+    ("method", "name", "path", "definition"),
+    [
+        ("GET", "ApiManagementListGateways", "", "GatewayCollection"),
+        ("GET", "ApiManagementGetGateway", "", "GatewayContract"),
+        ("POST", "ApiManagementGatewayGenerateToken", "/generateToken", "GatewayTokenContract"),
+        ("POST", "ApiManagementGatewayListKeys", "/listKeys", "GatewayKeysContract"),
+    ],
+)
+async def test_a_gateway_operation_answers_in_the_shape_of_its_example(
+    arm: ClientSession, method: str, name: str, path: str, definition: str
+) -> None:
+    body = await (await ask(arm, method, name, path)).json()
+    check(APIM, "definitions", definition, body)
+    official = example(APIM, name)[1]
     assert shape(body) == shape(official)
-    assert (body["id"], body["type"]) == (official["id"], official["type"])
+    assert (body.get("id"), body.get("type")) == (official.get("id"), official.get("type"))
+    if definition == "GatewayCollection":
+        assert body["count"] == len(body["value"]) == 4
 
 
 async def test_head_gateway_answers_an_etag_and_no_body(arm: ClientSession) -> None:
@@ -82,8 +88,6 @@ async def test_head_gateway_answers_an_etag_and_no_body(arm: ClientSession) -> N
 
 async def test_generate_token_answers_a_token_of_the_examples_form(arm: ClientSession) -> None:
     body = await (await ask(arm, "POST", "ApiManagementGatewayGenerateToken", "/generateToken")).json()
-    check(APIM, "definitions", "GatewayTokenContract", body)
-    assert shape(body) == shape(example(APIM, "ApiManagementGatewayGenerateToken")[1])
     gateway, minute, signature = body["value"].split("&")
     assert (gateway, minute) == ("gw1", "202004210044")
     assert len(base64.b64decode(signature, validate=True)) == 64
@@ -92,12 +96,6 @@ async def test_generate_token_answers_a_token_of_the_examples_form(arm: ClientSe
 async def test_regenerate_key_answers_204_and_no_body(arm: ClientSession) -> None:
     answer = await ask(arm, "POST", "ApiManagementGatewayRegenerateKey", "/regenerateKey", 204)
     assert await answer.read() == b""
-
-
-async def test_list_keys_answers_in_the_shape_of_the_example(arm: ClientSession) -> None:
-    body = await (await ask(arm, "POST", "ApiManagementGatewayListKeys", "/listKeys")).json()
-    check(APIM, "definitions", "GatewayKeysContract", body)
-    assert shape(body) == shape(example(APIM, "ApiManagementGatewayListKeys")[1])
 
 
 @pytest.mark.parametrize(
@@ -121,20 +119,20 @@ async def test_every_refusal_of_arm_is_an_error_response(
     assert {"x-ms-request-id", "x-ms-correlation-request-id"} <= {name.lower() for name in answer.headers}
 
 
-@pytest.mark.parametrize("version", ["2022-08-01", "2024-05-01"])
-async def test_arm_accepts_both_api_versions(arm: ClientSession, version: str) -> None:
-    assert (await arm.get(f"{SERVICE}/gateways", params={"api-version": version})).status == 200
-
-
 @pytest.mark.parametrize(
-    ("query", "code"),
-    [({}, "MissingApiVersionParameter"), ({"api-version": "2020-01-01"}, "InvalidApiVersionParameter")],
+    ("query", "status", "code"),
+    [
+        ({"api-version": "2022-08-01"}, 200, ""),
+        ({"api-version": "2024-05-01"}, 200, ""),
+        ({"api-version": "2020-01-01"}, 400, "InvalidApiVersionParameter"),
+        ({}, 400, "MissingApiVersionParameter"),
+    ],
 )
-async def test_arm_refuses_a_missing_or_unknown_api_version(
-    arm: ClientSession, query: dict[str, str], code: str
+async def test_arm_accepts_two_api_versions_and_refuses_another_or_none(
+    arm: ClientSession, query: dict[str, str], status: int, code: str
 ) -> None:
     answer = await arm.get(f"{SERVICE}/gateways", params=query)
-    assert (answer.status, (await answer.json())["error"]["code"]) == (400, code)
+    assert (answer.status, (await answer.json()).get("error", {}).get("code", "")) == (status, code)
 
 
 async def secret(vault: ClientSession, method: str, path: str, **sent: object) -> dict[str, object]:
@@ -172,6 +170,19 @@ async def test_every_refusal_of_a_vault_is_a_key_vault_error(vault: ClientSessio
         "KeyVaultError",
         await secret(vault, "PUT", "/secrets/a_b", parameters={"value": "v"}),
     )
+
+
+async def test_an_access_token_opens_the_address_of_its_audience_and_no_other(
+    emulator: Emulator, vault: ClientSession, arm: ClientSession
+) -> None:
+    contoso, fabrikam = (f"{emulator.vault_url(name)}/secrets/nobody" for name in ("contoso", "fabrikam"))
+    gateways = f"{emulator.arm_url}{SERVICE}/gateways"
+    for session_, url, status in (
+        *((vault, contoso, 404), (vault, fabrikam, 401), (vault, gateways, 401)),
+        *((arm, contoso, 401), (arm, gateways, 200)),
+    ):
+        version = VERSION if url == gateways else {"api-version": "7.4"}
+        assert (await session_.get(URL(url), params=version)).status == status, url
 
 
 @pytest.mark.parametrize("answer", [{"value": 1}, {"values": "gw&1&x"}])

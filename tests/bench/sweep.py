@@ -1,6 +1,6 @@
 """A sweep of 1,000 gateways at 50 ms a call: how close it comes to the limit that latency and concurrency set."""
 
-from gateway_tokens.renewal.service import CONCURRENCY
+from gateway_tokens.renewal.service import AT_ONCE
 from tests.bench.separate import Separate
 from tests.bench.subject import an_estate, app_settings, child, say
 
@@ -19,12 +19,12 @@ async def main(gateways: int = 1_000, latency: float = 0.05) -> None:
             (found,) = await child("-m", "tests.bench.one_sweep", str(sweeps), settings=app_settings(running))
             counters = await running.counters()
             calls = sum(counters["hosts"].values()) - calls
-            limit = calls * latency / CONCURRENCY
+            limit = calls * latency / AT_ONCE
             say(
                 f"{name:<10}{found['seconds']:>9.1f}{found['cpu']:>7.1f}{calls:>8,}{limit:>9.1f}"
                 f"{found['seconds'] / limit:>7.2f}{counters['peak']:>12}{found['peak']:>10.0f}   {found['rows']}"
             )
-    say(f"limit = calls x latency / {CONCURRENCY} at a time. Repeat: python -m tests.bench sweep")
+    say(f"limit = calls x latency / {AT_ONCE} at a time. Repeat: python -m tests.bench sweep")
 
 
 async def _calls(running: Separate) -> int:

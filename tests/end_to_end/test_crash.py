@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,24 @@ from emulator.faults import Fault, Kind
 from emulator.gateways import Gateway
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.renewal.report import SweepReport
-from gateway_tokens.renewal.run import sweep
+from gateway_tokens.renewal.messages import run_requests
+from gateway_tokens.renewal.run import Runs, load_report
 from gateway_tokens.stored import Ownership, token_in
 from gateway_tokens.tokens import KeyType
 
 ROOT = Path(__file__).resolve().parents[2]
 VAULTS = ("contoso", "fabrikam")
 SERVICE = ("11111111-1111-1111-1111-111111111111", "rg", "contoso-apim")
-A_SWEEP = "import asyncio; from gateway_tokens import app; asyncio.run(app.background().sweep())"
+A_RUN = """
+import asyncio
+from gateway_tokens import app
+
+async def run():
+    for message in app.queues().due():
+        await app.queues().reconcile(message.encode(), 1)
+
+asyncio.run(run())
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Step:
     kill: Fault
     versions: tuple[int, int]
     unwritten: str = ""
-    record_saved: bool = False
+    report_saved: bool = False
 
 
 def at(
@@ -49,12 +59,15 @@ STEPS = {
     "between two destinations": Step(
         at("vault", "PUT", after=True, vault="contoso"), (2, 1), unwritten="fabrikam"
     ),
-    # The calls before: unsigned, signed, and the look just before the write.
+    # The calls before: unsigned, signed, and the read just before the write.
     "after the write, before it is read back": Step(
         at("vault", "GET", skip=3, vault="contoso"), (2, 1), unwritten="fabrikam"
     ),
-    "before the record is saved": Step(at("blob", "PUT"), (2, 2)),
-    "after the record was saved": Step(at("blob", "PUT", after=True), (2, 2), record_saved=True),
+    "before the report is saved": Step(at("blob", "PUT", "*/reports/*"), (2, 2)),
+    "after the report was saved": Step(
+        at("blob", "PUT", "*/reports/*", after=True), (2, 2), report_saved=True
+    ),
+    "before the run is remembered": Step(at("blob", "PUT", "*/runs/*"), (1, 1)),
 }
 
 
@@ -92,7 +105,7 @@ def stored(emulator: Emulator, vault: str) -> list[str]:
 
 
 async def killed(emulator: Emulator, step: Step) -> int:
-    """Run a sweep in a process of its own, which dies at that step; return its exit code."""
+    """Start a run in a process of its own, which dies at that step; return its exit code."""
     started: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
 
     async def kill() -> None:
@@ -103,40 +116,41 @@ async def killed(emulator: Emulator, step: Step) -> int:
     if step.unwritten:
         emulator.azure.faults.add(Fault("vault", "PUT", instance=step.unwritten, kind="drop", times=None))
     emulator.azure.faults.add(replace(step.kill, action=kill))
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", A_SWEEP, cwd=ROOT, env=os.environ)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", A_RUN, cwd=ROOT, env=os.environ)
     started.set_result(process)
     code = await process.wait()
     emulator.azure.faults.clear()
     return code
 
 
-async def next_sweep() -> SweepReport:
+async def next_run() -> Counter[str]:
+    """The message of the run that died comes back, and the next run does what is left."""
+    app = gateway_app.current()
     try:
-        return await sweep(gateway_app.current())
+        for request in run_requests(app.settings.estate, app.clock()):
+            await Runs().reconcile(app, request)
+        report = await load_report(app, "contoso")
+        return Counter(str(row.outcome) for row in report.rows.values())
     finally:
         await gateway_app.forget()
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_a_sweep_killed_in_the_middle_is_completed_by_the_next(
+async def test_a_run_killed_in_the_middle_is_completed_by_the_next(
     emulator: Emulator, gateway: Gateway, name: str
 ) -> None:
     step = STEPS[name]
     assert await killed(emulator, step) < 0
     assert tuple(len(stored(emulator, vault)) for vault in VAULTS) == step.versions
-    assert bool(emulator.azure.blobs.containers["gateway-tokens"]) is step.record_saved
+    blobs = emulator.azure.blobs.containers["gateway-tokens"]
+    assert any(name.startswith("reports/") for name in blobs) is step.report_saved
 
-    report = await next_sweep()
+    counts = await next_run()
 
-    assert report.counts == {
-        outcome: count
-        for outcome, count in (("renewed", 4 - sum(step.versions)), ("fresh", sum(step.versions) - 2))
-        if count
-    }
+    written = sum(step.versions) - 2
+    assert counts == {outcome: n for outcome, n in (("renewed", 2 - written), ("fresh", written)) if n}
     now = datetime.now(UTC)
     for vault in VAULTS:
         values = stored(emulator, vault)
         assert len(values) == 2
         assert all(gateway.accepts(value.removeprefix("GatewayKey "), now) for value in values)
-        assert gateway.accepts(values[-1].removeprefix("GatewayKey "), now + timedelta(days=29))
-    assert emulator.azure.blobs.containers["gateway-tokens"]

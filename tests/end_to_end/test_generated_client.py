@@ -125,17 +125,19 @@ def test_renew_gateway(generated: Generated) -> None:
 
 
 def test_plan_renewals(generated: Generated) -> None:
-    report = generated.parsed("planRenewals")
-    assert isinstance(report, generated.Report)
-    assert ("plant-b", None) in {(row.gateway_id, row.action) for row in report.listed}
+    plan = generated.parsed("planRenewals")
+    assert isinstance(plan, generated.Plan)
+    assert ("plant-b", None) in {(row.gateway_id, row.action) for row in plan.listed}
+    assert {service.service for service in plan.services} == {"contoso", "fabrikam"}
 
 
-def test_run_renewals_of_which_one_fails(generated: Generated) -> None:
-    problem = generated.parsed("runRenewals", 502)
-    assert isinstance(problem, generated.Problem)
-    assert (problem.code, problem.report.rows, problem.report.counts["failed"]) == ("sweep_failed", 6, 1)
-    failed = [row for row in problem.report.listed if row.outcome is generated.Outcome.FAILED]
-    assert [(row.gateway_id, row.code) for row in failed] == [("plant-b", "azure_forbidden")]
+def test_run_renewals_and_show_run(generated: Generated) -> None:
+    run = generated.parsed("runRenewals", 202)
+    assert isinstance(run, generated.RunAsked)
+    assert len(run.subscriptions) == 2
+    state = generated.parsed("showRun", run=run.run)
+    assert isinstance(state, generated.RunState)
+    assert state.run == run.run
 
 
 def test_get_health(generated: Generated) -> None:

@@ -27,7 +27,7 @@ from emulator.faults import Fault
 from gateway_tokens import parsing as documents
 from gateway_tokens import tokens as model
 from gateway_tokens.formats import TokenFormat
-from gateway_tokens.http.requests import SECRET_NAMES
+from gateway_tokens.http.requests import RUN_ID, SECRET_NAMES
 from gateway_tokens.renewal.checks import Action
 from gateway_tokens.renewal.report import Outcome
 from gateway_tokens.tokens import KeyType
@@ -41,6 +41,7 @@ OPERATIONS = [
     for method in METHODS
     if method in item
 ]
+GATEWAY = {"service": "contoso"}
 NAMES = [operation["operationId"] for *_, operation in OPERATIONS]
 PROBLEM = "application/problem+json"
 # Left out, since they are not meaningful here:
@@ -55,7 +56,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 JSON = {"Content-Type": "application/json"}
-KNOWN = {"service": "contoso", "gatewayId": "edge-01"}
+KNOWN = {"service": "contoso", "gatewayId": "edge-01", "run": "one"}
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,7 @@ def test_answers_have_all_their_members_but_for_these() -> None:
     }
     assert {name: members for name, members in optional.items() if members} == {
         "TokenRequest": {"keyType", "expiry", "lifetime"},
+        "RunWish": {"gateways", "force", "expiresBefore"},
         "SecretMetadata": {"namespace"},
         "Problem": {"faults", "azure", "report"},
         "AzureAnswer": {"message", "details"},
@@ -208,6 +210,7 @@ def test_names_and_patterns_are_those_of_the_code() -> None:
     patterns = {
         "Service": model.SERVICE_NAME,
         "GatewayId": model.GATEWAY_ID,
+        "Run": RUN_ID,
         **{name[0].upper() + name[1:]: pattern for name, pattern in SECRET_NAMES.items()},
     }
     assert {name: parameters[name]["schema"]["pattern"] for name in patterns} == patterns
@@ -264,7 +267,7 @@ class Refusal(NamedTuple):
 )
 def test_every_refusal_is_as_described(served: Served, refusal: Refusal) -> None:
     operation = schemathesis.openapi.from_dict(closed(DOCUMENT))[refusal.path]["POST"]
-    case = operation.Case(path_parameters={**KNOWN, "gatewayId": refusal.gateway})
+    case = operation.Case(path_parameters={**GATEWAY, "gatewayId": refusal.gateway})
     faults = served.emulator.azure.faults
     if refusal.fault:
         faults.add(refusal.fault)

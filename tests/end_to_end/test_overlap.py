@@ -1,24 +1,25 @@
-"""Two sweeps at once, as when the timer meets a call over HTTP or a second instance: nothing is left half-done."""
+"""Two runs at once, on two instances: one value in each location, and nothing half done."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from emulator.gateways import Service
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.report import Outcome, SweepReport
-from gateway_tokens.renewal.run import sweep
+from gateway_tokens.parts import App
+from gateway_tokens.renewal import run
+from gateway_tokens.renewal.messages import RunRequest, run_requests
+from gateway_tokens.renewal.run import Runs, load_report
 from gateway_tokens.tokens import GatewayRef
-from tests.renewal_estate import Only
 
 GATEWAYS = [f"edge-{number:02}" for number in range(8)]
-WELL = {Outcome.FRESH, Outcome.RENEWED}
+WELL = {"fresh", "renewed", "unchanged"}
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def service(emulator: Emulator) -> Service:
 
 
 @pytest.fixture
-async def worlds(
+async def apps(
     emulator: Emulator, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[App, App]]:
     """Two instances of the app over one estate; each gateway has two vaults."""
@@ -54,23 +55,25 @@ async def worlds(
     await others.close()
 
 
-async def at_once(emulator: Emulator, *worlds: App) -> list[SweepReport]:
-    """Sweeps that really interleave: every call takes a moment."""
+async def at_once(emulator: Emulator, *runs: tuple[App, RunRequest]) -> None:
+    """Runs that really interleave: every call takes a moment."""
     emulator.azure.latency = 0.005
-    reports = await asyncio.gather(*(sweep(app) for app in worlds))
-    # Each issued tokens for the same gateways: none came too late to be in the other's way.
-    issues = [call.path for call in emulator.azure.called("arm", "POST")]
-    assert len(issues) > len(set(issues))
-    return reports
+    await asyncio.gather(*(Runs().reconcile(app, request) for app, request in runs))
 
 
-async def assert_consistent(app: App, service: Service, reports: list[SweepReport]) -> None:
-    for report in reports:
-        assert set(report.counts) <= WELL
-        assert report.total == 2 * len(GATEWAYS)
+def a_request(app: App, **more: Any) -> RunRequest:  # noqa: ANN401 - the request's own
+    (request,) = run_requests(app.settings.estate, app.clock(), **more)
+    return request
+
+
+async def assert_consistent(app: App, service: Service) -> None:
+    report = await load_report(app, "contoso")
+    assert {str(row.outcome) for row in report.rows.values()} <= WELL
+    assert len(report.rows) == 2 * len(GATEWAYS)
     now = datetime.now(UTC)
     (rule,) = app.settings.estate.services["contoso"].gateways.values()
     for name in GATEWAYS:
+        values = set()
         for spec in rule.destinations:
             stored = await app.destination(spec, GatewayRef("contoso", name)).read()
             assert stored is not None
@@ -78,47 +81,79 @@ async def assert_consistent(app: App, service: Service, reports: list[SweepRepor
             assert stored.ownership is not None
             assert stored.ownership.owner == f"contoso-apim/{name}"
             assert service.gateways[name].accepts(stored.token.value.reveal(), now + timedelta(days=29))
+            values.add(stored.token.value)
+        assert len(values) == 1
 
 
-async def test_two_sweeps_with_the_same_tokens(
-    emulator: Emulator, service: Service, worlds: tuple[App, App]
+def versions(emulator: Emulator) -> int:
+    secrets = [
+        emulator.azure.vault(v).secret(f"{g}-token") for v in ("contoso", "fabrikam") for g in GATEWAYS
+    ]
+    return sum(len(secret.versions) for secret in secrets if secret)
+
+
+async def test_of_two_runs_that_cannot_know_of_each_other_one_value_remains(
+    emulator: Emulator, service: Service, apps: tuple[App, App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reports = await at_once(emulator, *worlds)
-    await assert_consistent(worlds[0], service, reports)
+    """Without the record of runs nothing saves the doubled work, and the result is the same."""
+
+    async def not_covered(*_: object) -> str:
+        return ""
+
+    monkeypatch.setattr(run, "_covered_by", not_covered)
+    one, other = apps
+    await at_once(emulator, (one, a_request(one, run="one")), (other, a_request(one, run="two")))
+    issues = [call.path for call in emulator.azure.called("arm", "POST")]
+    # Each issued tokens for the same gateways: none came too late to be in the other's way.
+    assert len(issues) > len(set(issues))
+    await assert_consistent(one, service)
+    # A vault cannot guard a write: two runs may add the same value twice, never two values.
+    assert versions(emulator) <= 4 * len(GATEWAYS)
 
 
-async def test_two_sweeps_with_different_tokens(
-    emulator: Emulator, service: Service, worlds: tuple[App, App]
+async def test_a_message_that_is_delivered_twice_at_once_is_one_run(
+    emulator: Emulator, service: Service, apps: tuple[App, App]
 ) -> None:
-    # Tokens of one minute are alike; these two are made minutes apart.
-    one, other = worlds
-    late = replace(other, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
-    reports = await at_once(emulator, one, late)
-    await assert_consistent(one, service, reports)
+    one, other = apps
+    request = a_request(one)
+    await at_once(emulator, (one, request), (other, request))
+    await assert_consistent(one, service)
 
 
-async def test_a_third_sweep_finds_everything_fresh(
-    emulator: Emulator, service: Service, worlds: tuple[App, App]
+async def test_twenty_requests_on_two_instances_issue_each_token_once_or_twice(
+    emulator: Emulator, service: Service, apps: tuple[App, App]
 ) -> None:
-    one, other = worlds
-    late = replace(other, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
-    await at_once(emulator, one, late)
-    third = await sweep(one)
-    assert third.counts == {Outcome.FRESH: 2 * len(GATEWAYS)}
-    await assert_consistent(one, service, [third])
-
-
-async def test_a_forced_renewal_during_a_sweep(
-    emulator: Emulator, service: Service, worlds: tuple[App, App]
-) -> None:
-    one, other = worlds
-    few = {"edge-01", "edge-02", "edge-03"}
+    one, other = apps
+    requests = [a_request(one, run=f"run-{number}", force=True) for number in range(20)]
+    instances = (Runs(), Runs())
     emulator.azure.latency = 0.005
-    late = replace(other, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
-    whole, part = await asyncio.gather(
-        sweep(one), sweep(late, Only(lambda ref: ref.gateway in few), complete=False)
+    await asyncio.gather(
+        *(instances[n % 2].reconcile((one, other)[n % 2], request) for n, request in enumerate(requests))
     )
-    assert set(part.counts) <= WELL
-    assert part.total == 2 * len(few)
-    await assert_consistent(one, service, [whole])
-    assert (await one.sweeps.load()).troubles == {}
+    assert len(emulator.azure.called("arm", "POST")) <= 2 * len(GATEWAYS)
+    await assert_consistent(one, service)
+
+
+async def test_a_later_run_finds_everything_fresh(
+    emulator: Emulator, service: Service, apps: tuple[App, App]
+) -> None:
+    one, other = apps
+    await at_once(emulator, (one, a_request(one, run="one")), (other, a_request(one, run="two")))
+    before = versions(emulator)
+    later = replace(one, clock=lambda: datetime.now(UTC) + timedelta(minutes=3))
+    await at_once(emulator, (later, a_request(later)))
+    assert versions(emulator) == before
+    await assert_consistent(one, service)
+
+
+async def test_a_forced_run_of_some_gateways_during_another(
+    emulator: Emulator, service: Service, apps: tuple[App, App]
+) -> None:
+    one, other = apps
+    few = ("contoso/edge-01", "contoso/edge-02")
+    await at_once(
+        emulator,
+        (one, a_request(one, run="one")),
+        (other, a_request(other, run="two", gateways=few, force=True)),
+    )
+    await assert_consistent(one, service)

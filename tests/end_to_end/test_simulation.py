@@ -13,5 +13,5 @@ async def test_no_token_expires_that_could_be_renewed_and_none_is_renewed_for_no
     assert found.verdict.wrong == []
     # A simulation in which little happens would prove little.
     assert found.verdict.renewals > 100
-    assert {"in_renewal_window", "little_left", "not_stored", "expired"} <= set(found.reasons)
+    assert {"in_renewal_window", "few_runs_left", "not_stored", "expired"} <= set(found.reasons)
     assert found.faults.total() > 500

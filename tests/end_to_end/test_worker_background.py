@@ -67,40 +67,20 @@ class TestTheTimer:
         assert function.retry_options is None
 
     @pytest.mark.parametrize("past_due", [False, True])
-    async def test_renews_the_estate(
+    async def test_asks_for_runs_that_renew_the_estate(
         self,
         worker: WorkerRuntime,
         app: RenewalApp,
         past_due: bool,  # noqa: FBT001 - a table's column
     ) -> None:
-        assert await worker.invoke_timer("renew_on_schedule", past_due=past_due) == Result(ok=True)
+        result = await worker.invoke_timer("renew_on_schedule", past_due=past_due)
+        assert (result.ok, len(result.messages)) == (True, 2)
+        assert app.writes() == []
+        for message in result.messages:
+            assert (await worker.invoke_queue("reconcile_subscription", message)).ok
         assert app.stored("edge-01").startswith("GatewayKey edge-01&")
         assert app.stored("plant-a", "fabrikam").startswith("GatewayKey plant-a&")
-        assert app.record()["completedAt"]
-
-    async def test_fails_loudly_after_the_last_row_and_tells_telemetry_how_many(
-        self, worker: WorkerRuntime, app: RenewalApp
-    ) -> None:
-        old = app.hold("plant-a", timedelta(days=8), "fabrikam")
-        app.emulator.azure.faults.add(
-            Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
-        )
-        result = await worker.invoke_timer("renew_on_schedule")
-        assert not result.ok
-        assert result.exception_text.startswith("SweepFailed: 1 of 3 rows failed; the others are done.")
-        assert (app.stored("edge-01") != "", app.stored("plant-a", "fabrikam")) == (True, old)
-        assert app.record()["counts"] == {"failed": 1, "renewed": 2}
-        said = result.exception_text + result.stack_trace
-        for value in (old, app.stored("edge-01"), app.stored("edge-02")):
-            assert value.rpartition("&")[2] not in said
-
-    async def test_works_again_once_what_was_broken_is_mended(
-        self, worker: WorkerRuntime, app: RenewalApp
-    ) -> None:
-        fault = app.emulator.azure.faults.add(Fault(host="vault", method="PUT", status=403, times=None))
-        assert not (await worker.invoke_timer("renew_on_schedule")).ok
-        app.emulator.azure.faults.remove(fault)
-        assert await worker.invoke_timer("renew_on_schedule") == Result(ok=True)
+        assert app.report()["completedAt"]
 
     async def test_says_which_settings_are_wrong_and_works_once_they_are_right(
         self, worker: WorkerRuntime, app: RenewalApp
@@ -110,13 +90,45 @@ class TestTheTimer:
         assert not result.ok
         assert result.exception_text.startswith("SettingsInvalid: The settings are invalid: GATEWAY_TOKENS")
         app.configure()
-        assert await worker.invoke_timer("renew_on_schedule") == Result(ok=True)
+        assert (await worker.invoke_timer("renew_on_schedule")).ok
 
 
-class TestTheQueue:
+class TestARun:
+    async def test_listens_to_the_queue_that_the_setting_names_and_both_who_ask_write_to_it(
+        self, worker: WorkerRuntime
+    ) -> None:
+        trigger = worker.functions["reconcile_subscription"].trigger
+        assert (trigger["queueName"], trigger["connection"]) == ("%RENEWALS_QUEUE%", "AzureWebJobsStorage")
+        for name in ("renew_on_schedule", "run_renewals"):
+            (output,) = (b for b in worker.functions[name].raw_bindings if b["type"] == "queue")
+            assert (output["queueName"], output["direction"]) == ("%RENEWALS_QUEUE%", "OUT")
+
+    async def test_that_ended_has_succeeded_failed_rows_included(
+        self, worker: WorkerRuntime, app: RenewalApp
+    ) -> None:
+        old = app.hold("plant-a", timedelta(days=8), "fabrikam")
+        app.emulator.azure.faults.add(
+            Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
+        )
+        for message in (await worker.invoke_timer("renew_on_schedule")).messages:
+            assert (await worker.invoke_queue("reconcile_subscription", message)).ok
+        assert (app.stored("edge-01") != "", app.stored("plant-a", "fabrikam")) == (True, old)
+        assert {row["outcome"] for row in app.report("fabrikam")["rows"]} == {"failed"}
+
+    @pytest.mark.parametrize("dequeue_count", [1, 5])
+    async def test_that_nobody_can_read_fails_so_that_it_ends_in_the_poison_queue(
+        self, worker: WorkerRuntime, app: RenewalApp, dequeue_count: int
+    ) -> None:
+        result = await worker.invoke_queue("reconcile_subscription", "{}", dequeue_count)
+        assert not result.ok
+        assert result.exception_text.startswith("MessageInvalid: The queue message does not ask for a run:")
+        assert app.emulator.azure.calls == []
+
+
+class TestEvents:
     async def test_listens_to_the_queue_of_events(self, worker: WorkerRuntime) -> None:
         trigger = worker.functions["take_event"].trigger
-        assert (trigger["queueName"], trigger["connection"]) == ("gateway-events", "AzureWebJobsStorage")
+        assert (trigger["queueName"], trigger["connection"]) == ("%EVENTS_QUEUE%", "AzureWebJobsStorage")
 
     @pytest.mark.parametrize("form", ["text", "bytes", "base64"])
     async def test_renews_the_gateway_of_an_event(
@@ -132,7 +144,7 @@ class TestTheQueue:
         assert app.stored("edge-01").startswith("GatewayKey edge-01&")
         assert app.stored("edge-02") == ""
 
-    async def test_folds_a_burst(self, worker: WorkerRuntime, app: RenewalApp) -> None:
+    async def test_a_burst_renews_once(self, worker: WorkerRuntime, app: RenewalApp) -> None:
         body = expired()
         for _ in range(3):
             assert await worker.invoke_queue("take_event", body) == Result(ok=True)
@@ -158,30 +170,22 @@ class TestTheQueue:
         assert result.exception_text == (
             "EventInvalid: The queue message is not an API Management event: it has no type."
         )
-        (line,) = lines(caplog, "event.rejected")
-        assert (line["reason"], line["dequeueCount"]) == ("it has no type", dequeue_count)
+        (line,) = lines(caplog, "message.poisoned" if dequeue_count == 5 else "message.failed")
+        assert (line["code"], line["dequeueCount"]) == ("event_invalid", dequeue_count)
         assert app.emulator.azure.calls == []
-
-    async def test_leaves_a_message_on_the_queue_while_the_record_cannot_be_written(
-        self, worker: WorkerRuntime, app: RenewalApp
-    ) -> None:
-        fault = app.emulator.azure.faults.add(Fault(host="blob", method="PUT", status=403, times=None))
-        assert not (await worker.invoke_queue("take_event", expired())).ok
-        app.emulator.azure.faults.remove(fault)
-        assert await worker.invoke_queue("take_event", expired(), dequeue_count=2) == Result(ok=True)
-        assert app.record()["reactions"].keys() == {"contoso/edge-01"}
 
 
 @pytest.mark.usefixtures("app")
 async def test_the_http_functions_run_in_the_same_worker(worker: WorkerRuntime) -> None:
     url = "https://app.example/api/renewals"
     planned = await worker.invoke_http("plan_renewals", "GET", url)
-    swept = await worker.invoke_http("run_renewals", "POST", url)
+    asked = await worker.invoke_http("run_renewals", "POST", url)
+    shown = await worker.invoke_http("show_run", "GET", url, params={"run": json.loads(asked.body)["run"]})
     renewed = await worker.invoke_http(
         "renew_gateway", "POST", url, params={"service": "contoso", "gatewayId": "edge-01"}
     )
     listed = await worker.invoke_http("list_gateways", "GET", url, params={"service": "contoso"})
-    healthy = await worker.invoke_http("health", "GET", url)
-    assert [answer.status for answer in (planned, swept, renewed, listed, healthy)] == [200] * 5
+    answers = (planned, asked, shown, renewed, listed, await worker.invoke_http("health", "GET", url))
+    assert [answer.status for answer in answers] == [200, 202, 200, 200, 200, 503]
     assert json.loads(planned.body)["counts"] == {"renew": 3}
-    assert json.loads(swept.body)["counts"] == {"renewed": 3}
+    assert [json.loads(message)["askedBy"] for message in asked.messages] == ["function-key"] * 2

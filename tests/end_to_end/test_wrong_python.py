@@ -20,7 +20,7 @@ SAID = (
     f"The app's packages were built for Python {OTHER}, but Python {RUNNING} runs them. "
     f"Publish the app again for Python {RUNNING}, or set the function app's Python version to {OTHER}."
 )
-BACKGROUND = {"renew_on_schedule", "take_event"}
+BACKGROUND = {"renew_on_schedule", "reconcile_subscription", "take_event"}
 
 
 class Outcome:

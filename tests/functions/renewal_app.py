@@ -10,6 +10,7 @@ import azure.functions as func
 import pytest
 
 import function_app
+from emulator.host_invocation import Out, queue_message
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from tests.renewal_estate import CONTOSO, FABRIKAM
@@ -79,22 +80,17 @@ class RenewalApp:
         secret = self.emulator.azure.vault(service).secret(f"{gateway}-token")
         return secret.latest.value if secret else ""
 
-    def put_record(self, **record: object) -> None:
-        """Leave a sweep record as a sweep would have."""
-        empty: dict[str, object] = {
-            "startedAt": None,
-            "completedAt": None,
-            "counts": {},
-            "riskBegins": None,
-            "troubles": {},
-            "reactions": {},
-        }
-        content = json.dumps({**empty, **record}).encode()
-        self.emulator.azure.blobs.put("gateway-tokens", "sweep-record.json", content, datetime.now(UTC))
+    def put(
+        self, name: str, metadata: Mapping[str, str] | None = None, *, created: datetime | None = None
+    ) -> None:
+        """Leave a blob as a run would have, begun at that time."""
+        now = datetime.now(UTC)
+        self.emulator.azure.blobs.put("gateway-tokens", name, b"{}", now, metadata=dict(metadata or {}))
+        self.emulator.azure.blobs.containers["gateway-tokens"][name].created = created or now
 
-    def record(self) -> dict[str, Any]:
-        """The sweep record; empty while there is none."""
-        blob = self.emulator.azure.blobs.containers["gateway-tokens"].get("sweep-record.json")
+    def report(self, service: str = "contoso") -> dict[str, Any]:
+        """A service's report; empty while there is none."""
+        blob = self.emulator.azure.blobs.containers["gateway-tokens"].get(f"reports/{service}.json")
         return dict(json.loads(blob.content)) if blob else {}
 
     def writes(self) -> list[str]:
@@ -148,9 +144,36 @@ async def plan(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
     return await _call(function_app.plan_renewals, asked("GET", "renewals", headers))
 
 
+async def show_run(run: str, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
+    """`GET renewals/{run}`."""
+    return await _call(function_app.show_run, asked("GET", "renewals/{run}", headers, run=run))
+
+
+async def ask(
+    headers: Mapping[str, str] | None = None, body: object = None
+) -> tuple[func.HttpResponse, list[str]]:
+    """`POST renewals`: the answer, and the messages that it left in the queue."""
+    out, content = Out(), b"" if body is None else json.dumps(body).encode()
+    request = func.HttpRequest(
+        "POST", "https://app.example/api/renewals", headers=dict(headers or {}), body=content
+    )
+    function: Any = function_app.run_renewals
+    answer: func.HttpResponse = await function(request, out)
+    return answer, out.messages()
+
+
+async def carry_out(messages: Sequence[str]) -> None:
+    """What the queue brings to the app."""
+    function: Any = function_app.reconcile_subscription
+    for number, message in enumerate(messages):
+        await function(queue_message(message, str(number), 1))
+
+
 async def run(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    """`POST renewals`."""
-    return await _call(function_app.run_renewals, asked("POST", "renewals", headers))
+    """`POST renewals`, and the run that it asks for."""
+    answer, messages = await ask(headers)
+    await carry_out(messages)
+    return answer
 
 
 async def health() -> func.HttpResponse:

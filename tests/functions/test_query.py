@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import function_app
+from emulator.host_invocation import Out
 from gateway_tokens.formats import TokenFormat
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
 from tests.estate import Opens
@@ -37,7 +38,8 @@ CALLS = [
     Call(function_app.list_gateways, "services/{service}/gateways", {"service": "contoso"}),
     Call(function_app.renew_gateway, RENEW, GATEWAY),
     Call(function_app.plan_renewals, "renewals", {}),
-    Call(function_app.run_renewals, "renewals", {}),
+    Call(function_app.show_run, "renewals/{run}", {"run": "one"}),
+    Call(lambda req: function_app.run_renewals(req, Out()), "renewals", {}),
     Call(function_app.health, "health", {}),
 ]
 calls = pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.path} {call.route.get('format', '')}")

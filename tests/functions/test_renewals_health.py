@@ -11,7 +11,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.http.health import HealthApi
 from gateway_tokens.tokens import written
-from tests.functions.renewal_app import RenewalApp, asked, document, health, renew, renewal_app, run
+from tests.functions.renewal_app import RenewalApp, asked, document, renewal_app, run
 
 
 @pytest.fixture
@@ -20,84 +20,103 @@ async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield made
 
 
-def at(**ago: float) -> str:
-    return (datetime.now(UTC) - timedelta(**ago)).isoformat()
+def ago(**span: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**span)
 
 
-async def seen() -> tuple[int, list[str]]:
-    answer = await health()
-    return answer.status_code, [problem["code"] for problem in document(answer)["problems"]]
-
-
-async def test_is_green_after_a_sweep_and_tells_of_it(app: RenewalApp) -> None:
-    await run()
-    answer = await health()
+async def health() -> tuple[int, list[str]]:
+    answer = await HealthApi(gateway_app.current).health(asked("GET", "health"))
     body = document(answer)
-    assert (answer.status_code, body["status"], body["problems"]) == (200, "healthy", [])
-    assert body["lastSweep"]["completedAt"] == written(datetime.fromisoformat(app.record()["completedAt"]))
-    assert body["lastSweep"]["rows"] == {"renewed": 3}
+    return answer.status_code, [p["code"] for p in (*body["problems"], *body["warnings"])]
+
+
+async def test_is_green_after_a_run_and_tells_of_each_service(app: RenewalApp) -> None:
+    await run()
+    assert await health() == (200, [])
+    body = document(await HealthApi(gateway_app.current).health(asked("GET", "health")))
+    assert {s["service"]: (s["rows"], s["failed"], s["atRisk"]) for s in body["services"]} == {
+        "contoso": (2, 0, 0),
+        "fabrikam": (1, 0, 0),
+    }
+    assert len(app.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
+
+
+async def test_is_kept_for_ten_seconds(app: RenewalApp) -> None:
+    await run()
+    clock = iter([0.0, 9.9, 10.0, 10.0])
+    api = HealthApi(gateway_app.current, monotonic=lambda: next(clock))
+    before = len(app.emulator.azure.called("blob", "GET"))
+    for _ in range(3):
+        await api.health(asked("GET", "health"))
+    assert len(app.emulator.azure.called("blob", "GET")) - before == 2
 
 
 @pytest.mark.usefixtures("short_operations")
-@pytest.mark.parametrize("silent", ["blob", "identity"])
-async def test_is_red_soon_enough_for_a_probe_when_something_does_not_answer(
-    app: RenewalApp, silent: str
-) -> None:
+async def test_is_red_soon_enough_for_a_probe_when_the_identity_does_not_answer(app: RenewalApp) -> None:
     never = asyncio.Event()
-    app.emulator.azure.faults.add(Fault(host=silent, kind="call", times=None, action=never.wait))
-    api = HealthApi(gateway_app.current)
-    answer = await asyncio.wait_for(api.health(asked("GET", "health")), 5)
+    app.emulator.azure.faults.add(Fault(host="identity", kind="call", times=None, action=never.wait))
+    assert await asyncio.wait_for(health(), 5) == (503, ["identity_unavailable"])
     never.set()
-    assert answer.status_code == 503
 
 
-async def test_is_red_before_the_first_sweep(app: RenewalApp) -> None:
-    assert await seen() == (503, ["no_sweep_yet"])
+async def test_is_red_before_the_first_run(app: RenewalApp) -> None:
+    assert await health() == (503, ["no_run_yet"])
     assert app.writes() == []
 
 
-@pytest.mark.parametrize(("minutes", "found"), [(179, (200, [])), (181, (503, ["sweep_missing"]))])
-async def test_is_red_when_no_sweep_completed_for_three_intervals(
+@pytest.mark.parametrize(("minutes", "found"), [(179, (200, [])), (181, (503, ["run_missing"]))])
+async def test_is_red_when_a_service_had_no_run_for_three_pauses(
     app: RenewalApp, minutes: int, found: tuple[int, list[str]]
 ) -> None:
-    app.put_record(completedAt=at(minutes=minutes))
-    assert await seen() == found
+    app.put("runs/s.json", created=ago(days=9))
+    for service, completed in (("contoso", ago(minutes=minutes)), ("fabrikam", ago(minutes=1))):
+        app.put(f"reports/{service}.json", {"completed": written(completed)})
+    assert await health() == found
 
 
-@pytest.mark.parametrize(("minutes", "found"), [(1, (503, ["token_at_risk"])), (-1, (200, []))])
-async def test_is_red_once_a_token_that_was_well_is_at_risk(
+@pytest.mark.parametrize(("minutes", "found"), [(179, (200, [])), (181, (503, ["run_missing"]))])
+async def test_is_red_when_a_service_has_no_report_three_pauses_after_the_first_run(
     app: RenewalApp, minutes: int, found: tuple[int, list[str]]
 ) -> None:
-    app.put_record(completedAt=at(minutes=5), riskBegins=at(minutes=minutes))
-    assert await seen() == found
+    app.put("runs/s.json", created=ago(minutes=minutes))
+    app.put("reports/contoso.json", {"completed": written(ago(minutes=1))})
+    assert await health() == found
 
 
-async def test_is_red_while_a_token_in_its_window_cannot_be_renewed(app: RenewalApp) -> None:
-    app.hold("plant-a", timedelta(days=8), "fabrikam")
-    fault = Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
-    app.emulator.azure.faults.add(fault)
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        ({"riskfrom": written(ago(minutes=1))}, (503, ["token_at_risk"])),
+        ({"riskfrom": written(ago(minutes=-5))}, (200, [])),
+        ({"atrisk": "2"}, (503, ["token_at_risk"])),
+        ({"atrisk": "many", "riskfrom": "soon", "rows": "-1"}, (200, [])),
+    ],
+)
+async def test_is_red_while_a_token_is_at_risk(
+    app: RenewalApp, metadata: dict[str, str], found: tuple[int, list[str]]
+) -> None:
+    app.put("runs/s.json")
+    app.put("reports/contoso.json", {"completed": written(ago(minutes=1)), **metadata})
+    app.put("reports/fabrikam.json", {"completed": written(ago(minutes=1))})
+    assert await health() == found
+
+
+async def test_ignores_the_report_of_a_service_that_left_the_settings(app: RenewalApp) -> None:
     await run()
-    assert await seen() == (503, ["token_at_risk"])
-    app.emulator.azure.faults.remove(fault)
-    await renew("plant-a", "fabrikam")
-    assert await seen() == (200, [])
+    app.put("reports/old.json", {"completed": written(ago(days=9)), "atrisk": "9"})
+    assert await health() == (200, [])
 
 
-async def test_is_red_when_its_storage_refuses(app: RenewalApp) -> None:
+async def test_has_a_warning_when_the_reports_cannot_be_read(app: RenewalApp) -> None:
     app.emulator.azure.faults.add(Fault(host="blob", status=403, times=None))
-    assert await seen() == (503, ["azure_forbidden"])
-
-
-async def test_is_red_when_its_storage_has_no_such_container(app: RenewalApp) -> None:
-    app.configure(STATE_CONTAINER_URL=app.emulator.container_url + "-x")
-    assert await seen() == (503, ["azure_not_found"])
+    assert await health() == (200, ["reports_unreadable"])
 
 
 async def test_is_red_without_an_identity(app: RenewalApp) -> None:
     app.emulator.azure.faults.add(Fault(host="identity", status=400, times=None))
-    assert await seen() == (503, ["identity_unavailable"])
+    assert await health() == (503, ["identity_unavailable"])
 
 
 async def test_is_red_with_every_fault_of_the_settings(app: RenewalApp) -> None:
     app.configure(RENEWAL_SCHEDULE="now", SIGN_IN="entra")
-    assert await seen() == (503, ["settings_invalid", "settings_invalid"])
+    assert await health() == (503, ["settings_invalid", "settings_invalid"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.renewal.report import NEW_FAILURE
+from gateway_tokens.renewal.report import BAD
 from tests.infra.digests import INFRA, ROOT, alert_rules, read, resources
 
 
@@ -97,7 +97,7 @@ def test_a_rule_for_rows_wakes_somebody_for_every_outcome_that_somebody_should_h
 ) -> None:
     outcomes = re.findall(r"where outcome in \((.+?)\) or atRisk\n", RULES[name][1])
 
-    assert set(re.findall(r'"(\w+)"', outcomes[0])) == NEW_FAILURE
+    assert set(re.findall(r'"(\w+)"', outcomes[0])) == BAD
 
 
 @pytest.mark.parametrize(

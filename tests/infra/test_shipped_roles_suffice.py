@@ -5,7 +5,6 @@ The emulator refuses every action that is not granted, and names it, as Azure do
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
@@ -14,16 +13,17 @@ import pytest
 from gateway_tokens.access import Caller
 from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.budget import CallersBudget
-from gateway_tokens.azure.reports import ReportBlob
+from gateway_tokens.azure.reports import Reports
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.errors import AzureError, SweepFailed
+from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.issuing import TokenRequest, issue_for
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.record import SweepStore
+from gateway_tokens.parts import App
+from gateway_tokens.renewal.checks import Demand
+from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row
-from gateway_tokens.renewal.run import keep_and_remember, remembered, renew_now, sweep, terms_of
-from gateway_tokens.renewal.service import unit_of
+from gateway_tokens.renewal.run import Runs, load_report, reconcile_gateway
+from gateway_tokens.renewal.service import managed
 from gateway_tokens.tokens import GatewayRef
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
 from tests.adapters.destination_places import Surroundings as Places
@@ -67,7 +67,7 @@ async def locations() -> AsyncIterator[Places]:
         yield made
 
 
-def world_of(locations: Places) -> App:
+def app_of(locations: Places) -> App:
     settings = read_settings(
         {
             **locations.emulator.settings(),
@@ -84,51 +84,58 @@ def world_of(locations: Places) -> App:
         callers_gateways=ArmGateways(locations.azure, callers),
         callers_budget=callers,
         destination=lambda spec, ref: open_destination(spec, ref, locations.azure),
-        sweeps=SweepStore(ReportBlob(locations.azure, f"{settings.state_container_url}/sweep-record.json")),
-        interval=timedelta(hours=1),
+        reports=Reports(locations.azure, settings.state_container_url),
+        pause=timedelta(hours=1),
         identity_works=locations.azure.identity_works,
         signing_key=lambda address, key_id: locations.azure.signing_keys(address).key(key_id),
     )
 
 
 async def everything_the_app_does(app: App) -> list[Row]:
-    """Issue for a caller, sweep, renew on demand, and restart what did not pick its token up."""
+    """Issue for a caller, run, renew on demand, restart what did not pick its token up, and judge health."""
     ref = GatewayRef("contoso", "edge-01")
-    rows = [*(await sweep(app)).rows]
-    unit = unit_of("contoso", app.settings.estate.services["contoso"], "edge-01")
-    assert unit is not None
-    rows += (await renew_now(app, unit, "somebody")).rows
-    record = await remembered(app)
-    terms = replace(terms_of(app, record), picked_up=False)
-    rows += (await keep_and_remember(app, unit, terms, record)).rows
-    request = TokenRequest(ref, None, None, None)
-    await issue_for(Caller(function_key=True), request, app.settings.estate, app.gateways, app.clock())
+    for request in run_requests(app.settings.estate, app.clock()):
+        await Runs().reconcile(app, request)
+    rows = [*(await load_report(app, "contoso")).rows.values()]
+    gateway = managed("contoso", app.settings.estate.services["contoso"], "edge-01")
+    assert gateway is not None
+    for demand in (
+        Demand(app.clock() + timedelta(hours=2), force=True),
+        Demand(app.clock(), picked_up=False),
+        Demand(app.clock()),
+    ):
+        rows += await reconcile_gateway(app, gateway, demand, "somebody", 60)
+    wanted = TokenRequest(ref, None, None, None)
+    await issue_for(Caller(function_key=True), wanted, app.settings.estate, app.gateways, app.clock())
+    await app.reports.entries()
     return rows
 
 
-async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(locations: Places) -> None:
-    rows = await everything_the_app_does(world_of(locations))
+def errors_of(rows: list[Row]) -> list[str]:
+    return [row.failure.text for row in rows if row.failure and row.failure.code != "not_picked_up"]
 
-    assert {(row.location.split("/")[-2], row.outcome) for row in rows} == {
-        ("secrets", "renewed"),
-        ("secrets", "restarted"),
-        ("secrets", "not_picked_up"),
-    }
-    assert not [row.error for row in rows if row.error]
+
+async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(locations: Places) -> None:
+    rows = await everything_the_app_does(app_of(locations))
+
+    assert {str(row.outcome) for row in rows} == {"renewed", "restarting", "failed", "fresh"}
+    assert errors_of(rows) == []
 
 
 @pytest.mark.parametrize("action", SHIPPED)
-async def test_without_any_one_action_the_failure_names_it(locations: Places, action: str) -> None:
+async def test_without_any_one_action_the_failure_names_it(
+    locations: Places, action: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(action)
 
     errors: list[str] = []
     try:
-        errors += [row.error for row in await everything_the_app_does(world_of(locations))]
-    except (AzureError, SweepFailed) as error:
+        errors += errors_of(await everything_the_app_does(app_of(locations)))
+    except AzureError as error:
         errors.append(str(error))
 
-    assert any(f"'{action}'" in error for error in errors)
+    assert any(f"'{action}'" in error for error in [*errors, caplog.text])
 
 
 @pytest.mark.parametrize("verb", sorted(IN_CLUSTER))
@@ -138,7 +145,11 @@ async def test_without_any_one_right_in_the_cluster_the_failure_names_it(
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(verb)
 
-    rows = await everything_the_app_does(world_of(locations))
+    rows = await everything_the_app_does(app_of(locations))
 
-    assert any(f"'{verb}'" in row.error for row in rows)
-    assert not [row for row in rows if row.error and "managedclusters" not in row.location]
+    assert any(f"'{verb}'" in error for error in errors_of(rows))
+    assert not [
+        row
+        for row in rows
+        if row.failure and row.failure.code == "azure_forbidden" and "managedclusters" not in row.id.location
+    ]

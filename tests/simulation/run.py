@@ -1,15 +1,16 @@
-"""Runs a simulation: hourly sweeps of the real app over a simulated estate, clock and weather."""
+"""Runs a simulation: hourly runs of the real app over a simulated estate, clock and weather, on three instances."""
 
+import asyncio
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gateway_tokens.errors import AzureError
-from gateway_tokens.renewal.run import sweep
+from gateway_tokens.renewal.messages import run_requests
+from gateway_tokens.renewal.run import Runs
 from tests.simulation.estate import estate_of
 from tests.simulation.judge import Judge, Line, Verdict
 from tests.simulation.sky import Sky
@@ -31,22 +32,44 @@ class Simulated:
 
 
 async def simulate(*, days: int, gateways: int, seed: int) -> Simulated:
-    """So many days of hourly sweeps."""
+    """So many days of hourly runs."""
     weather = Weather(seed, BEGIN, days)
     sky = Sky(estate_of(gateways), weather, BEGIN)
     judge, reasons, sweeps = Judge(sky), Counter[str](), 0
+    instances = [Runs() for _ in range(3)]
     for hour in range(24 * days):
-        # Sweeps do not start to the second.
+        # Runs do not start to the second.
         sky.now = BEGIN + timedelta(hours=hour, seconds=hash((seed, hour)) % 50)
         if not weather.runs(sky.now):
             continue
         sweeps += 1
-        with _listening() as log, suppress(AzureError):
-            await sweep(sky.app())
+        with _listening() as log:
+            await _run(sky, weather, instances)
         judge.hear(log.lines)
         reasons.update(line.reason for line in log.lines if line.outcome == "renewed")
     sky.now = BEGIN + timedelta(days=days)
     return Simulated(judge.judge(), sky.faults, reasons, sweeps, 24 * days - sweeps, len(sky.locations))
+
+
+async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:
+    """One message per subscription, each to one of the instances; some come twice, some instances die and it comes back."""
+    for request in run_requests(sky.estate.settings.estate, sky.now):
+        fate, instance = weather.message(request.subscription, sky.now)
+        if fate == "killed":
+            dying = asyncio.create_task(instances[instance].reconcile(sky.app(), request))
+            for _ in range(weather.steps(request.subscription, sky.now)):
+                await asyncio.sleep(0)
+            dying.cancel()
+            await asyncio.wait([dying])
+            sky.again.add(sky.now)
+        again = fate == "twice"
+        if again:
+            sky.again.add(sky.now)
+        await asyncio.gather(
+            *(instances[(instance + n) % 3].reconcile(sky.app(), request) for n in range(1 + again))
+        )
+        if fate:
+            sky.faults[f"message {fate}"] += 1
 
 
 class _Log(logging.Handler):
@@ -58,12 +81,12 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if not text.startswith('{"event": "sweep.row"') or '"outcome": "fresh"' in text:
+        if not text.startswith('{"event": "run.row"') or '"outcome": "fresh"' in text:
             return
-        said = json.loads(text)
-        expiry = datetime.fromisoformat(said["oldExpiry"]) if "oldExpiry" in said else None
-        name = f"{said['service']}/{said['gateway']} -> {said['destination']}"
-        self.lines.append(Line(name, said["reason"], said["outcome"], said["consecutiveFailures"], expiry))
+        line = json.loads(text)
+        expiry = datetime.fromisoformat(line["oldExpiry"]) if "oldExpiry" in line else None
+        name = f"{line['service']}/{line['gateway']} -> {line['destination']}"
+        self.lines.append(Line(name, line["reason"], line["outcome"], expiry))
 
 
 @contextmanager

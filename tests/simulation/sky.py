@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from emulator.gateways import Gateway
@@ -11,21 +11,21 @@ from gateway_tokens.errors import (
     AzureFacts,
     AzureForbidden,
     AzureRejected,
-    AzureThrottled,
     AzureUnavailable,
-    RestartFailed,
+    NotRestarted,
     WriteConflict,
 )
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.renewal.parts import App
-from gateway_tokens.renewal.record import SweepRecord
+from gateway_tokens.parts import App
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
+from tests.renewal_estate import MemoryReports, StandingClock
 from tests.simulation.estate import Estate
 from tests.simulation.weather import Slip, Weather
 
 _NOWHERE = AzureFacts()
+_ITS_OWN = AzureFacts(500)  # an answer to one row's request
 # Azure's clock is this much behind ours, and it refuses what is more than 30 days ahead of its own.
 _BEHIND, _LONGEST = timedelta(minutes=3), timedelta(days=30)
 
@@ -46,7 +46,7 @@ class SimulatedPlace(MemoryDestination):
         self._open("reading")
         slip, self._after_write = self._slip() if self._after_write else None, False
         if slip is Slip.READ_BACK_FAILS:
-            raise self._sky.failing(AzureUnavailable("reading back", _NOWHERE), slip)
+            raise self._sky.failing(AzureUnavailable("reading back", _ITS_OWN), slip)
         stored = await super().read()
         if slip is Slip.READ_BACK_STALE:
             self._forgive(slip)
@@ -58,7 +58,7 @@ class SimulatedPlace(MemoryDestination):
         self._open("writing")
         slip = self._slip()
         if slip is Slip.NOT_WRITTEN:
-            raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
+            raise self._sky.failing(AzureUnavailable("writing", _ITS_OWN), slip)
         if slip is Slip.CONFLICT:
             self._forgive(slip)
             raise WriteConflict(self.location, "simulated")
@@ -68,12 +68,12 @@ class SimulatedPlace(MemoryDestination):
         await super().write(token, ownership, stored)
         self.stored.append((self._sky.now, token.value.reveal()))
         if slip is Slip.WRITTEN_THEN_ERROR:
-            raise self._sky.failing(AzureUnavailable("writing", _NOWHERE), slip)
+            raise self._sky.failing(AzureUnavailable("writing", _ITS_OWN), slip)
         self._after_write = True
 
     async def restart(self, token: GatewayToken) -> None:
         if self.restartable and not self._sky.weather.restarts(self._sky.now):
-            raise self._sky.failing(RestartFailed(self.location, "simulated"), "restart fails")
+            raise self._sky.failing(NotRestarted(self.location, "simulated"), "restart fails")
         await super().restart(token)
         self.ran.append((self._sky.now, token.value.reveal()))
 
@@ -92,8 +92,24 @@ class SimulatedPlace(MemoryDestination):
         return self._slips.setdefault(now, self._sky.weather.slip(self.location, now))
 
 
+class WeatheredReports(MemoryReports):
+    """Blobs under the weather."""
+
+    def __init__(self, sky: "Sky") -> None:
+        super().__init__(StandingClock())
+        self._sky = sky
+
+    def _fail(self, method: str) -> None:
+        self._clock.now = self._sky.now
+        fate = self._sky.weather.record(self._sky.now)
+        if fate == "lost":
+            self.texts.clear()
+        if fate == "unreadable" or (fate == "not saved" and method == "write"):
+            raise self._sky.failing(AzureUnavailable("reports", _NOWHERE), f"reports {fate}")
+
+
 class Sky:
-    """The simulated clock, Azure Resource Manager, the destinations and the sweep record. Makes the app's app."""
+    """The simulated clock, Azure Resource Manager, the destinations and the reports. Makes the app."""
 
     def __init__(self, estate: Estate, weather: Weather, now: datetime) -> None:
         self.estate, self.weather, self.now = estate, weather, now
@@ -101,7 +117,8 @@ class Sky:
         self.issued: Counter[tuple[str, datetime]] = Counter()
         self.locations: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
         self._gateways = {name: Gateway(name) for names in estate.gateways.values() for name in names}
-        self._record = SweepRecord().as_json()
+        self.again: set[datetime] = set()  # when a message came twice
+        self._reports = WeatheredReports(self)
 
     def app(self) -> App:
         """What the app sees."""
@@ -119,8 +136,8 @@ class Sky:
             callers_gateways=self,
             callers_budget=CallersBudget(),
             destination=self._destination,
-            sweeps=self,
-            interval=timedelta(hours=1),
+            reports=self._reports,
+            pause=timedelta(hours=1),
             identity_works=identity_works,
             signing_key=signing_key,
         )
@@ -136,7 +153,7 @@ class Sky:
         del service
         await asyncio.sleep(0)
         if self.weather.throttles(gateway, self.now):
-            raise self.failing(AzureThrottled("issuing", AzureFacts(429)), "throttled")
+            raise self.failing(AzureUnavailable("issuing", _ITS_OWN), "throttled")
         if not self.weather.issues(gateway, self.now):
             raise self.failing(AzureUnavailable("issuing", _NOWHERE), "ARM down")
         if expiry > self.now - _BEHIND + _LONGEST:
@@ -150,20 +167,6 @@ class Sky:
             raise self.failing(AzureUnavailable("listing", _NOWHERE), "not listed")
         for name in self.estate.gateways[alias]:
             yield name
-
-    async def load(self) -> SweepRecord:
-        fate = self.weather.record(self.now)
-        if fate == "unreadable":
-            raise self.failing(AzureUnavailable("record", _NOWHERE), "record unreadable")
-        if fate == "lost":
-            self.faults["record lost"] += 1
-            self._record = SweepRecord().as_json()
-        return SweepRecord.from_json(self._record)
-
-    async def update(self, change: Callable[[SweepRecord], SweepRecord]) -> None:
-        if self.weather.record(self.now) in {"unreadable", "not saved"}:
-            raise self.failing(AzureUnavailable("record", _NOWHERE), "record not saved")
-        self._record = change(SweepRecord.from_json(self._record)).as_json()
 
     def _destination(self, spec: DestinationSettings, ref: GatewayRef) -> SimulatedPlace:
         location = spec.location(ref)

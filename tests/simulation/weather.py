@@ -98,10 +98,19 @@ class Weather:
         return self._dice("which", location, now).choice(list(Slip))
 
     def record(self, now: datetime) -> str:
-        """What happens to the sweep record: `unreadable`, `lost`, `not saved`, or nothing."""
+        """What happens to the reports: `unreadable`, `lost`, `not saved`, or nothing."""
         if not self.chance(_RECORD, "record", now):
             return ""
         return self._dice("which record", now).choice(["unreadable", "lost", "not saved"])
+
+    def message(self, subscription: str, now: datetime) -> tuple[str, int]:
+        """What happens to a message: `killed`, `twice` or nothing; and which of three instances takes it."""
+        dice = self._dice("message", subscription, now)
+        return dice.choices(["", "killed", "twice"], [0.9, 0.05, 0.05])[0], dice.randrange(3)
+
+    def steps(self, subscription: str, now: datetime) -> int:
+        """After how many steps an instance dies."""
+        return self._dice("steps", subscription, now).randrange(400)
 
     def _dice(self, *words: object) -> Random:
         return Random(f"{self._seed}|{words}")  # noqa: S311 - it must be foreseeable

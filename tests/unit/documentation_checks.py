@@ -118,7 +118,7 @@ def _is_error(kind: object) -> bool:
 
 def _status(kind: type[errors.GatewayTokensError]) -> str:
     """What a caller sees, or a dash for what only rows and runs can hold."""
-    never_answered = (errors.DestinationError, errors.EventInvalid)
+    never_answered = (errors.DestinationError, errors.EventInvalid, errors.MessageInvalid)
     return "–" if issubclass(kind, never_answered) else str(int(status_of(kind.__new__(kind))))
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.faults import read_estate
-from gateway_tokens.estate.schedule import FEW_SWEEPS
+from gateway_tokens.estate.schedule import FEW_RUNS
 from gateway_tokens.formats import AUTH_SETTING
 from gateway_tokens.http import renewals
-from gateway_tokens.http.renewals import shown_row, summary
 from gateway_tokens.http.requests import MAX_BODY_BYTES
-from gateway_tokens.renewal.checks import CHECKS, Reason
-from gateway_tokens.renewal.report import MOST_ROWS_KEPT, NEW_FAILURE, Outcome, Row, SweepReport
-from gateway_tokens.renewal.service import CONCURRENCY
+from gateway_tokens.renewal.causes import PROBE_AFTER
+from gateway_tokens.renewal.checks import Action, Decision, Reason, RowId
+from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport
+from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
+from gateway_tokens.renewal.service import AT_ONCE
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayRef
 from tests.unit import documentation_recipes as recipes
 from tests.unit.documentation_checks import error_classes
@@ -29,18 +30,9 @@ if TYPE_CHECKING:
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 # Reasons of rows that are never planned, so that they are in no enumeration.
-_UNPLANNED = {"not_listed", "gateway_gone"}
+_UNPLANNED: set[str] = set()
 _NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}
-_OF_HEALTH = {
-    "settings_invalid",
-    "wrong_python",
-    "identity_unavailable",
-    "azure_forbidden",
-    "azure_not_found",
-    "azure_error",
-    "azure_throttled",
-    "azure_unavailable",
-}
+_OF_HEALTH = {"settings_invalid", "wrong_python", "identity_unavailable", "reports_unreadable"}
 _NEVER_IN_A_ROW = {
     "settings_invalid",
     "wrong_python",
@@ -50,7 +42,8 @@ _NEVER_IN_A_ROW = {
     "access_denied",
     "not_managed",
     "event_invalid",
-    "sweep_failed",
+    "renewal_failed",
+    "message_invalid",
     "destination_error",
 }
 
@@ -76,10 +69,9 @@ def that_the_access_example_fits_the_default_mode(documents: Mapping[str, str]) 
 
 
 def that_reasons_are_explained(documents: Mapping[str, str]) -> list[str]:
-    said = names(documents["docs/renewal.md"], "Reason")
-    order = [check.__name__.removeprefix("_") for check in CHECKS]
-    wrong = difference("renewal.md, reasons", set(said), {*Reason, *_UNPLANNED})
-    if said[: len(order)] != order:
+    order = names(documents["docs/renewal.md"], "Reason")
+    wrong = difference("renewal.md, reasons", set(order), {*Reason, *_UNPLANNED})
+    if order != [*Reason]:
         wrong.append("renewal.md, reasons: they are not in the order in which they are checked")
     of_trouble = {*Reason, *_UNPLANNED} - _NO_TROUBLE
     return wrong + difference(
@@ -88,10 +80,8 @@ def that_reasons_are_explained(documents: Mapping[str, str]) -> list[str]:
 
 
 def that_outcomes_are_explained(documents: Mapping[str, str]) -> list[str]:
-    said = {
-        f"{codes(r['Outcome'])[0]}: {r['Run fails']}" for r in rows(documents["docs/renewal.md"], "Outcome")
-    }
-    true = {f"{outcome}: {'yes' if outcome in NEW_FAILURE else 'no'}" for outcome in Outcome}
+    said = {f"{codes(r['Outcome'])[0]}: {r['Failed']}" for r in rows(documents["docs/renewal.md"], "Outcome")}
+    true = {f"{outcome}: {'yes' if outcome in BAD else 'no'}" for outcome in Outcome}
     acted = set(names(documents["docs/runbook.md"], "Outcome"))
     return [
         *difference("renewal.md, outcomes", said, true),
@@ -115,10 +105,14 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
 
 def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
     text = documents["docs/api.md"]
-    row = Row(GatewayRef("contoso", "edge-01"), "", None, Reason.FRESH, "")
-    report = summary(SweepReport(_NOW), _NOW)
+    row = Row(RowId(GatewayRef("contoso", "edge-01"), ""), Decision(Action.KEEP, Reason.FRESH, ""))
+    report = {**renewals._summary([], _NOW), "services": []}
     return [
-        *difference("api.md, rows", set(names(section(text, "Rows"), "Field")), set(shown_row(row, _NOW))),
+        *difference(
+            "api.md, rows",
+            set(names(section(text, "Rows"), "Field")),
+            set(renewals._shown(row, ServiceReport(), _NOW)),
+        ),
         *difference(
             "api.md, summary", set(names(section(text, "`GET /api/renewals`"), "Field")), set(report)
         ),
@@ -153,13 +147,16 @@ def that_numbers_are_those_of_the_code(documents: Mapping[str, str]) -> list[str
     phrases = {
         "docs/renewal.md": [
             bounded,
-            f"{CONCURRENCY} gateways are kept at a time",
-            f"expiry - {FEW_SWEEPS} sweep intervals",
+            f"{SERVICES_AT_ONCE} services are reconciled at a time",
+            f"{AT_ONCE} rows of a service are written at a time",
+            f"each service within {SERVICE_SECONDS:.0f} from its start, each run within {RUN_SECONDS:.0f}",
+            f"one row tries again every {PROBE_AFTER:.0f} seconds",
+            f"expiry - {FEW_RUNS} pauses of the schedule",
         ],
         "docs/settings.md": [f"asked for {margin} less than 30 days"],
         "docs/api.md": [
-            f"{MOST_ROWS_KEPT} at most",
-            f"takes longer than {renewals._ANSWER_WITHIN:.0f} seconds",
+            f"{renewals.MOST_ROWS_SHOWN} at most",
+            f"what {renewals._RENEW_WITHIN:.0f} seconds",
             f"{MAX_BODY_BYTES // 1024} KiB at most",
             f"else 30 days less {margin}",
         ],

@@ -20,7 +20,8 @@ CODES = {
     "NotFound": "not_found",
     "NotManaged": "not_managed",
     "EventInvalid": "event_invalid",
-    "SweepFailed": "sweep_failed",
+    "MessageInvalid": "message_invalid",
+    "RenewalFailed": "renewal_failed",
     "TooManyRequests": "too_many_requests",
     "TokenUnusable": "token_unusable",
     "AzureError": "azure_error",
@@ -36,7 +37,9 @@ CODES = {
     "DestinationBlocked": "destination_blocked",
     "WriteConflict": "write_conflict",
     "NotVerified": "not_verified",
-    "RestartFailed": "restart_failed",
+    "SignInRefused": "sign_in_refused",
+    "NotRestarted": "not_restarted",
+    "NotPickedUp": "not_picked_up",
 }
 STATUSES = {
     "SettingsInvalid": 500,
@@ -47,7 +50,8 @@ STATUSES = {
     "NotFound": 404,
     "NotManaged": 409,
     "EventInvalid": 502,
-    "SweepFailed": 502,
+    "MessageInvalid": 502,
+    "RenewalFailed": 502,
     "TooManyRequests": 429,
     "TokenUnusable": 502,
     "AzureError": 502,
@@ -63,7 +67,9 @@ STATUSES = {
     "DestinationBlocked": 502,
     "WriteConflict": 502,
     "NotVerified": 502,
-    "RestartFailed": 502,
+    "SignInRefused": 502,
+    "NotRestarted": 502,
+    "NotPickedUp": 502,
 }
 
 

@@ -12,7 +12,7 @@ from pydantic import StringConstraints
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations.base import TEMPLATE, StoredForm, filled_in
 from gateway_tokens.errors import AzureForbidden, DestinationBlocked, WriteConflict
-from gateway_tokens.stored import MANAGED_BY, Ownership, StoredToken
+from gateway_tokens.stored import MANAGED_BY, Ownership, Restart, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 
 from .api import ClusterSettings, cluster_api
@@ -41,10 +41,14 @@ class KubernetesSecret(ClusterSettings):
     layout: Layout = Layout.HELM
     restart: Workload | None = None
 
+    @property
+    def depends_on(self) -> str:
+        """The cluster."""
+        return (self.server or self.cluster or "").rstrip("/").lower()
+
     def location(self, ref: GatewayRef) -> str:
         """Cluster, namespace and Secret."""
-        where = (self.server or self.cluster or "").rstrip("/").lower()
-        return f"{where}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
+        return f"{self.depends_on}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
 _OWNERSHIP = {"app.kubernetes.io/managed-by": MANAGED_BY}
@@ -60,12 +64,10 @@ class KubernetesDestination:
         self._key, self._name = spec.layout.key, filled_in(spec.secret, ref).lower()
         self._api = cluster_api(spec, azure)
         self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
-        self._workload = (
-            KubernetesWorkload(spec.restart, spec, ref, self._api, azure) if spec.restart else None
-        )
+        self._workload = KubernetesWorkload(spec.restart, spec, ref, self._api) if spec.restart else None
 
     async def read(self) -> StoredToken | None:
-        """The key's value, and whether the workload still has to restart for it."""
+        """The key's value, and how far the workload's restart for it is."""
         secret = await self._api.call(
             "GET",
             f"{self._path}/{self._name}",
@@ -78,8 +80,8 @@ class KubernetesDestination:
         self._check_usable(secret)
         token = StoredForm.HEADER.token_in(_decoded((secret.get("data") or {}).get(self._key)))
         ownership = Ownership.from_annotations(secret["metadata"].get("annotations") or {})
-        due = token is not None and ownership is not None and await self._restart_due(token)
-        return StoredToken(token, ownership, secret["metadata"].get("resourceVersion", ""), due)
+        restart = await self._restart_of(token) if token and ownership else None
+        return StoredToken(token, ownership, secret["metadata"].get("resourceVersion", ""), restart)
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         """Create the Secret, or change the one key of the version that was read."""
@@ -100,21 +102,21 @@ class KubernetesDestination:
             method, path, action=action, location=self.location, body=body, expected=expected
         )
         if done is None:
-            raise WriteConflict(self.location, "somebody changed the Secret. The next sweep reads it.")
+            raise WriteConflict(self.location, "somebody changed the Secret. The next run reads it.")
 
     async def restart(self, token: GatewayToken) -> None:
-        """Restart the workload's pods and wait for them. Raises RestartFailed."""
+        """Ask for a restart of the workload's pods. Raises NotRestarted."""
         if self._workload is not None:
             await self._workload.restart(token.fingerprint)
 
-    async def _restart_due(self, token: GatewayToken) -> bool:
+    async def _restart_of(self, token: GatewayToken) -> Restart | None:
         if self._workload is None:
-            return False
+            return None
         try:
-            return await self._workload.restart_due(token.fingerprint)
-        except AzureForbidden:
-            # The token is delivered all the same; the restart then says what is lacking.
-            return True
+            return await self._workload.restart_of(token.fingerprint)
+        except AzureForbidden as error:
+            # The token is delivered and its restart asked for all the same; whether it is done cannot be told.
+            return Restart(begun=True, stuck=f"cannot be judged. {error}")
 
     def _check_usable(self, secret: dict[str, Any]) -> None:
         kind = secret.get("type") or "Opaque"
@@ -123,7 +125,7 @@ class KubernetesDestination:
                 self.location, f"is a Secret of type {kind}. Name another in the settings."
             )
         if secret.get("immutable"):
-            raise DestinationBlocked(self.location, "is immutable. Delete it; the next sweep makes it anew.")
+            raise DestinationBlocked(self.location, "is immutable. Delete it; the next run makes it anew.")
 
 
 def _decoded(data: str | None) -> str | None:

@@ -20,7 +20,7 @@ from pydantic import Field, StringConstraints, model_validator
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
 from gateway_tokens.destinations.base import HttpsAddress
-from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked
+from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parsing import StrictModel
 from gateway_tokens.tokens import Secret
@@ -204,7 +204,7 @@ class ClusterApi:
             if response.status_code in expected:
                 return None
             if response.status_code == HTTPStatus.UNAUTHORIZED:
-                raise DestinationBlocked(
+                raise SignInRefused(
                     location, "the cluster does not accept the app's sign-in. See the row's `signIn`."
                 )
             if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:

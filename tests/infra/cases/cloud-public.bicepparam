@@ -23,6 +23,8 @@ param identityId = '${sample.one}/rg/providers/Microsoft.ManagedIdentity/userAss
 param clientId = '55555555-5555-5555-5555-555555555555'
 param blobEndpoint = 'https://stgatewaytokens.blob.example/'
 param queueEndpoint = 'https://stgatewaytokens.queue.example/'
+param renewalsQueue = 'gateway-renewals'
+param eventQueue = 'gateway-events'
 param packageContainer = 'app-package'
 param stateContainer = 'gateway-tokens'
 param applicationInsightsConnectionString = 'InstrumentationKey=0'

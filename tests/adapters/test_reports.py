@@ -1,0 +1,115 @@
+"""Reports in blobs: read, guarded, summed up, listed; every failure is an error of ours."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from emulator.faults import Fault
+from gateway_tokens.azure.reports import Reports
+from gateway_tokens.errors import AzureError, AzureForbidden, AzureNotFound, AzureUnavailable
+from tests.adapters.destination_places import Surroundings
+
+NAME = "reports/contoso.json"
+
+
+@pytest.fixture
+def reports(around: Surroundings) -> Reports:
+    return Reports(around.azure, around.emulator.container_url)
+
+
+def one_more(text: str | None) -> tuple[str, Mapping[str, str]]:
+    return f"{text or ''}+", {"n": str(len(text or ""))}
+
+
+async def test_what_nobody_wrote_is_none(reports: Reports) -> None:
+    assert await reports.read(NAME) == (None, "")
+
+
+async def test_a_text_comes_back_as_it_was_written(reports: Reports) -> None:
+    assert await reports.write(NAME, "äöü", "", {})
+    assert (await reports.read(NAME))[0] == "äöü"
+
+
+async def test_bytes_that_are_not_text_are_read_all_the_same(around: Surroundings, reports: Reports) -> None:
+    around.emulator.azure.blobs.put("gateway-tokens", NAME, b"\xff\xfe", datetime.now(UTC))
+    assert (await reports.read(NAME))[0] == "\ufffd\ufffd"
+
+
+async def test_a_write_over_what_somebody_else_wrote_is_refused(reports: Reports) -> None:
+    await reports.write(NAME, "one", "", {})
+    _, etag = await reports.read(NAME)
+    assert await reports.write(NAME, "two", etag, {})
+    assert not await reports.write(NAME, "three", etag, {})
+    assert not await reports.write(NAME, "four", "", {})
+    assert (await reports.read(NAME))[0] == "two"
+
+
+async def test_changes_at_the_same_time_all_arrive(reports: Reports) -> None:
+    await asyncio.gather(reports.update(NAME, one_more), reports.update(NAME, one_more))
+    assert (await reports.read(NAME))[0] == "++"
+
+
+async def test_a_change_gives_up_after_three_tries(around: Surroundings, reports: Reports) -> None:
+    await reports.update(NAME, one_more)
+    around.emulator.azure.faults.add(
+        Fault("blob", "PUT", status=412, body="", headers={"x-ms-error-code": "ConditionNotMet"}, times=None)
+    )
+    with pytest.raises(AzureUnavailable, match="WrittenByOthersAllTheTime"):
+        await reports.update(NAME, one_more)
+    assert len(around.emulator.azure.called("blob", "PUT")) == 4
+
+
+async def test_a_listing_has_every_blob_with_its_summary_and_when_it_was_first_written(
+    around: Surroundings, reports: Reports
+) -> None:
+    await reports.write(NAME, "one", "", {"rows": "3"})
+    (first,) = await reports.entries()
+    await reports.update(NAME, one_more)
+    await reports.write("runs/s.json", "{}", "", {})
+    entries = {entry.name: entry for entry in await reports.entries()}
+    assert set(entries) == {NAME, "runs/s.json"}
+    assert first.metadata == {"rows": "3"}
+    assert entries[NAME].metadata == {"n": "3"}
+    assert entries[NAME].created == first.created
+    assert len(around.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
+
+
+async def test_deleting_what_is_not_there_is_no_failure(reports: Reports) -> None:
+    await reports.write(NAME, "one", "", {})
+    for _ in range(2):
+        await reports.delete(NAME)
+    assert await reports.read(NAME) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("blob", status=500, body="", times=None), AzureUnavailable),
+        (Fault("blob", kind="drop", times=None), AzureUnavailable),
+        (
+            Fault("blob", status=409, body="<Error><Code>LeaseIdMissing</Code></Error>", times=None),
+            AzureError,
+        ),
+    ],
+)
+async def test_storage_that_fails_is_an_error_of_ours(
+    around: Surroundings, reports: Reports, fault: Fault, error: type[AzureError]
+) -> None:
+    around.emulator.azure.faults.add(fault)
+    for call in (reports.read(NAME), reports.entries()):
+        with pytest.raises(error):
+            await call
+
+
+async def test_a_missing_role_is_named(around: Surroundings, reports: Reports) -> None:
+    around.emulator.azure.granted = set()
+    with pytest.raises(AzureForbidden) as caught:
+        await reports.read(NAME)
+    assert caught.value.role == "Storage Blob Data Owner"
+
+
+async def test_a_container_that_does_not_exist_is_a_fault_of_the_settings(around: Surroundings) -> None:
+    with pytest.raises(AzureNotFound):
+        await Reports(around.azure, f"{around.emulator.container_url}-x").read(NAME)
