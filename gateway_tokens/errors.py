@@ -16,6 +16,7 @@ GatewayTokensError
 ├── AzureError                  azure_error                 Azure answered with an error
 │   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
 │   ├── AzureRejected           azure_rejected              Azure found the request invalid
+│   ├── AzureBlocked            azure_blocked               a lock, a policy, a tier or a tenant is in the way
 │   ├── AzureNotFound           azure_not_found             Azure does not know the resource
 │   ├── AzureThrottled          azure_throttled             Azure asked us to come back later
 │   ├── AzureUnavailable        azure_unavailable           no answer, or a failing service
@@ -247,6 +248,12 @@ class AzureRejected(AzureError):
     advice = "Azure found the request invalid: a name or value that it does not allow."
 
 
+class AzureBlocked(AzureError):
+    """A lock, a policy, a tier, a tenant or a disabled subscription is in the way; the text says which."""
+
+    code = "azure_blocked"
+
+
 class AzureNotFound(AzureError):
     """Azure does not know the resource."""
 
@@ -272,7 +279,7 @@ class IdentityUnavailable(AzureError):
     """The app's identity yields no token, so nothing in Azure can be reached."""
 
     code = "identity_unavailable"
-    advice = "Check that the app has the managed identity named by AZURE_CLIENT_ID."
+    advice = "AZURE_CLIENT_ID must be the client id (not the object id) of an identity that the app has."
 
 
 class SigningKeysUnavailable(AzureError):

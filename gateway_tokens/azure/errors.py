@@ -19,6 +19,7 @@ from azure.core import exceptions as azure
 from azure.core.pipeline.policies import AsyncRetryPolicy
 
 from gateway_tokens.errors import (
+    AzureBlocked,
     AzureError,
     AzureFacts,
     AzureForbidden,
@@ -43,13 +44,37 @@ _NOT_TRUSTED = (
 )
 # API Management's words for "another change is under way", with a status that elsewhere means something else.
 _BUSY = frozenset({"PessimisticConcurrencyConflict", "ManagementApiRequestFailed"})
+_POLICY = "A policy of governance forbids it. Exempt what this app writes from the policy, or ask whoever assigned it."
+# What no repeat, no role and no other request cures, by Azure's innermost code.
+_BLOCKED = {
+    "ScopeLocked": "A lock makes it read-only. Take the lock off, or make it CanNotDelete.",
+    "ReadOnlyDisabledSubscription": "The subscription is disabled, and so read-only. Enable it.",
+    "SubscriptionNotRegistered": "The subscription has not registered the resource provider. Register it.",
+    "RequestDisallowedByPolicy": _POLICY,
+    "RequestDisallowedByAzure": _POLICY,
+    "ForbiddenByGovernancePolicy": _POLICY,
+    "ForbiddenByPolicy": "The vault uses access policies in place of roles. Add one with get and set for the app, or use roles.",
+    "MethodNotAllowedInPricingTier": "The tier of this API Management service has no self-hosted gateways.",
+    "InvalidAuthenticationTokenTenant": "It trusts another tenant than that of the app's identity. Use an identity of its own tenant.",
+    "InvalidAuthenticationTokenAudience": "It does not accept the audience of the app's token. Correct ARM_SCOPE.",
+}
+# Refusals that a role lifts. Any other 403 is told without advice.
+_ROLE_LACKS = frozenset(
+    {"", "AuthorizationFailed", "LinkedAuthorizationFailed", "Forbidden", "ForbiddenByRbac", "AccessDenied",
+     "AuthorizationPermissionMismatch", "AuthorizationFailure", "InsufficientAccountPermissions"}
+)  # fmt: skip
+_NOT_SIGNED_IN = "It does not accept the app's sign-in. Check that it trusts the tenant of the app's identity, and ARM_SCOPE."
+# What is in the caller's request. Other bad requests are faults of the estate.
+_INVALID = frozenset({"ValidationError", "InvalidParameters", "InvalidRequestContent", "BadParameter"})
 _BY_STATUS: dict[int, type[AzureError]] = {
-    HTTPStatus.BAD_REQUEST: AzureRejected,
     HTTPStatus.NOT_FOUND: AzureNotFound,
     HTTPStatus.REQUEST_TIMEOUT: AzureUnavailable,
-    HTTPStatus.UNPROCESSABLE_ENTITY: AzureRejected,
     HTTPStatus.TOO_MANY_REQUESTS: AzureThrottled,
 }
+
+
+class NoAccessToken(azure.ClientAuthenticationError):
+    """The identity endpoint gave no access token; the text says for which audience."""
 
 
 @asynccontextmanager
@@ -104,7 +129,7 @@ def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
 
 
 def facts_of(error: azure.HttpResponseError) -> AzureFacts:
-    """What Azure answer, in the parts that may be passed on; texts are cut to a sensible length."""
+    """What Azure answered, in the parts that may be passed on; texts are cut to a sensible length."""
     answer: Any = error.error if error.error is not None else None
     response: Any = error.response
     headers = response.headers if response is not None else {}
@@ -114,7 +139,7 @@ def facts_of(error: azure.HttpResponseError) -> AzureFacts:
     ]
     return AzureFacts(
         status=error.status_code or 0,
-        code=str(getattr(answer, "code", None) or ""),
+        code=_innermost_code(answer),
         message=str(getattr(answer, "message", None) or "")[:_LONGEST_TEXT],
         details=tuple(details),
         request_id=headers.get("x-ms-correlation-request-id") or headers.get("x-ms-request-id") or "",
@@ -122,17 +147,34 @@ def facts_of(error: azure.HttpResponseError) -> AzureFacts:
     )
 
 
-def _from_response(operation: str, error: azure.HttpResponseError, action: str, scope: str) -> AzureError:
+def _innermost_code(answer: Any) -> str:
+    """The code of the innermost error: the outer ones say the same of many causes."""
+    code, inner = getattr(answer, "code", None), getattr(answer, "innererror", None)
+    while isinstance(inner, dict):
+        code, inner = inner.get("code") or code, inner.get("innererror")
+    return str(code or "")
+
+
+def _from_response(  # noqa: PLR0911 - a rule a line, in their order
+    operation: str, error: azure.HttpResponseError, action: str, scope: str
+) -> AzureError:
     facts = facts_of(error)
-    if isinstance(error, azure.ClientAuthenticationError):
-        return IdentityUnavailable(operation, _without_words(facts))
-    if facts.status == HTTPStatus.FORBIDDEN:
-        return AzureForbidden(operation, _without_words(facts), action, scope)
+    plain = _without_words(facts)
+    if isinstance(error, NoAccessToken):
+        return IdentityUnavailable(operation, plain, str(error))
+    if facts.code in _BLOCKED:
+        return AzureBlocked(operation, plain, _BLOCKED[facts.code])
+    if facts.status == HTTPStatus.UNAUTHORIZED:
+        return AzureBlocked(operation, plain, _NOT_SIGNED_IN)
+    if facts.status == HTTPStatus.FORBIDDEN and facts.code in _ROLE_LACKS:
+        return AzureForbidden(operation, plain, action, scope)
     if facts.status == HTTPStatus.OK:
-        return AzureError(operation, _without_words(facts), _SOMETHING_ELSE)
-    failing = facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR or facts.code in _BUSY
-    kind = AzureUnavailable if failing else _BY_STATUS.get(facts.status, AzureError)
-    return kind(operation, facts if kind is AzureRejected else _without_words(facts))
+        return AzureError(operation, plain, _SOMETHING_ELSE)
+    if facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR or facts.code in _BUSY:
+        return AzureUnavailable(operation, plain)
+    if facts.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} and facts.code in _INVALID:
+        return AzureRejected(operation, facts)
+    return _BY_STATUS.get(facts.status, AzureError)(operation, plain)
 
 
 def _without_words(facts: AzureFacts) -> AzureFacts:

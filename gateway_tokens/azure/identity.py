@@ -10,7 +10,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from azure.core.exceptions import ClientAuthenticationError
+from .errors import NoAccessToken
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -39,7 +39,7 @@ class SharedCredential:
     async def get_token(
         self, *scopes: str, claims: str | None = None, tenant_id: str | None = None, **options: Any
     ) -> AccessToken:
-        """An access token for the scopes. Raises ClientAuthenticationError within 20 seconds."""
+        """An access token for the scopes. Raises NoAccessToken within 20 seconds."""
         key = (*scopes, claims or "", tenant_id or "")
         fetching = self._fetching.get(key)
         if fetching is None:
@@ -52,10 +52,11 @@ class SharedCredential:
         try:
             async with asyncio.timeout(IDENTITY_SECONDS):
                 return await self._credential.get_token(*scopes, **options)
-        except ClientAuthenticationError:
-            raise
         except Exception:  # noqa: BLE001 - its texts may hold an access token, and none of its kinds tells more
-            raise ClientAuthenticationError("The identity endpoint gave no access token.") from None
+            raise NoAccessToken(
+                f"The app's identity gives no token for '{' '.join(scopes)}'. AZURE_CLIENT_ID must be the client id (not the "
+                "object id) of an identity that the app has, and the tenant must know the audience."
+            ) from None
 
     def _forget(self, key: tuple[str, ...], task: asyncio.Task[AccessToken]) -> None:
         del self._fetching[key]

@@ -28,6 +28,13 @@ def filled_in(template: str, ref: GatewayRef) -> str:
 
 # Behind each pattern, not before it: pydantic leaves a pattern that follows a function out of the JSON Schema.
 TEMPLATE = AfterValidator(_known_placeholders)
+ServerAddress = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~-]+)*/?$",
+        max_length=255,
+    ),
+]
 HttpsAddress = Annotated[
     str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
 ]

@@ -50,6 +50,9 @@ _MOST_TAGS = 15
 _DELETED = "is deleted but recoverable, so its name is taken. Recover it, or purge it; this app does neither."
 _PASSING = "is being deleted or recovered. The next run tries again."
 _FIREWALL = "the vault's firewall refuses this app. Let the app's virtual network or outbound addresses in."
+_OTHER_ADDRESS = (
+    "the vault answers under another address. Name it by its own, such as https://contoso.vault.azure.net."
+)
 _BLOCKED = {
     "SecretDisabled": "its latest version is disabled. Enable it, or name another secret in the settings.",
     "ObjectIsDeletedButRecoverable": _DELETED,
@@ -116,6 +119,9 @@ class KeyVaultDestination:
         ):
             try:
                 yield
+            except ValueError:
+                # The SDK's challenge policy: the vault answers under another domain than it was asked under.
+                raise DestinationBlocked(self.location, _OTHER_ADDRESS) from None
             except HttpResponseError as error:
                 inner = (error.error and error.error.innererror) or {}
                 detail = _BLOCKED.get(str(inner.get("code", "")))

@@ -18,13 +18,13 @@ from gateway_tokens.azure.budget import ArmBudget, Cost
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import TRIES
 from gateway_tokens.errors import (
+    AzureBlocked,
     AzureError,
     AzureForbidden,
     AzureNotFound,
     AzureRejected,
     AzureThrottled,
     AzureUnavailable,
-    IdentityUnavailable,
     TokenUnusable,
 )
 from gateway_tokens.errors import Fault as Detail
@@ -214,10 +214,10 @@ async def test_a_list_whose_connection_breaks_is_azure_unavailable(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, AzureRejected),
-        (401, IdentityUnavailable),
+        (400, AzureError),
+        (401, AzureBlocked),
         (402, AzureError),
-        (403, AzureForbidden),
+        (403, AzureError),
         (404, AzureNotFound),
         (405, AzureError),
         (409, AzureError),
@@ -252,7 +252,9 @@ async def test_400_carries_azures_code_message_and_details_each_cut_at_500_chara
     assert (len(facts.message), len(facts.details[1].message)) == (500, 500)
 
 
-async def test_400_in_another_form_is_still_a_rejection(emulator: Emulator, gateways: ArmGateways) -> None:
+async def test_400_in_another_form_is_an_error_without_advice(
+    emulator: Emulator, gateways: ArmGateways
+) -> None:
     odd: list[object] = [
         *("", "{", "[]", "null", {"error": "text"}),
         {"error": {"code": 1, "message": ["m"], "details": [1, None]}},
@@ -263,7 +265,7 @@ async def test_400_in_another_form_is_still_a_rejection(emulator: Emulator, gate
         emulator.azure.faults.clear()
         answers(emulator, 400, body)
         error = await refusal(gateways)
-        assert isinstance(error, AzureRejected), body
+        assert type(error) is AzureError, body
         assert error.facts.status == 400
 
 
@@ -411,3 +413,46 @@ async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azur
     assert len(await listed(gateways)) == 4
     subscription = CONTOSO.subscription_id
     assert budget.spent == [(subscription, Cost.WRITE), (subscription, Cost.READ), (subscription, Cost.READ)]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "text"),
+    [
+        (409, {"code": "ScopeLocked"}, AzureBlocked, "A lock makes it read-only."),
+        (409, {"code": "ReadOnlyDisabledSubscription"}, AzureBlocked, "The subscription is disabled"),
+        (403, {"code": "RequestDisallowedByPolicy"}, AzureBlocked, "A policy of governance forbids it."),
+        (400, {"code": "MethodNotAllowedInPricingTier"}, AzureBlocked, "has no self-hosted gateways"),
+        (401, {"code": "InvalidAuthenticationTokenTenant"}, AzureBlocked, "It trusts another tenant"),
+        (401, {"code": "AuthenticationFailed"}, AzureBlocked, "does not accept the app's sign-in"),
+        (403, {"code": "AuthorizationFailed"}, AzureForbidden, "needs a role with the action"),
+        (
+            403,
+            {
+                "code": "Forbidden",
+                "innererror": {"code": "Odd", "innererror": {"code": "ForbiddenByGovernancePolicy"}},
+            },
+            AzureBlocked,
+            "A policy of governance forbids it.",
+        ),
+        (
+            403,
+            {"code": "Forbidden", "innererror": {"code": "Newer"}},
+            AzureError,
+            "403 Newer. See Azure's own code",
+        ),
+        (400, {"code": "ValidationError"}, AzureRejected, "a name or value that it does not allow"),
+    ],
+)
+async def test_a_refusal_is_told_as_what_its_innermost_code_says(  # noqa: PLR0917 - a table's columns
+    emulator: Emulator,
+    gateways: ArmGateways,
+    status: int,
+    error: dict[str, Any],
+    kind: type[AzureError],
+    text: str,
+) -> None:
+    answers(emulator, status, {"error": {"message": "A secret.", **error}}, JSON)
+    refused = await refusal(gateways)
+    assert type(refused) is kind
+    assert text in str(refused)
+    assert "A secret." not in str(refused)

@@ -136,3 +136,14 @@ async def test_one_vault_out_of_reach_does_not_touch_another(around: Surrounding
 async def test_a_restart_is_nothing_to_do(around: Surroundings) -> None:
     await opened(around).restart(TOKEN)
     assert around.emulator.azure.calls == []
+
+
+async def test_a_vault_that_answers_under_another_address_is_told_as_that(around: Surroundings) -> None:
+    challenge = (
+        'Bearer authorization="https://login.microsoftonline.com/t", resource="https://vault.other.example"'
+    )
+    around.emulator.azure.faults.add(
+        Fault(host="vault", status=401, headers={"WWW-Authenticate": challenge}, times=None)
+    )
+    with pytest.raises(DestinationBlocked, match="Name it by its own"):
+        await opened(around).read()

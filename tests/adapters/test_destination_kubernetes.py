@@ -161,6 +161,70 @@ class TestSecret:
         assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
 
 
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("status", "message", "text"),
+        [
+            (
+                403,
+                'admission webhook "policy.example" denied the request: GatewayKey secret',
+                "'policy.example' denies it",
+            ),
+            (400, 'admission webhook "policy.example" denied the request', "'policy.example' denies it"),
+            (
+                500,
+                'Internal error occurred: failed calling webhook "policy.example": timeout',
+                "'policy.example' does not answer",
+            ),
+            (
+                422,
+                "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request",
+                "'no-secrets' denies it",
+            ),
+            (
+                403,
+                'secrets "x" is forbidden: exceeded quota: small, requested: secrets=1',
+                "quota 'small' is used up",
+            ),
+            (
+                403,
+                "unable to create in namespace edge because it is being terminated",
+                "namespace is being deleted",
+            ),
+        ],
+    )
+    async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
+        self, around: Surroundings, status: int, message: str, text: str
+    ) -> None:
+        body = json.dumps(
+            {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": message, "code": status}
+        )
+        fault = Fault(
+            host="kubernetes",
+            method="POST",
+            status=status,
+            body=body,
+            headers={"Content-Type": "application/json"},
+            times=None,
+        )
+        around.emulator.azure.faults.add(fault)
+        with pytest.raises(DestinationBlocked, match=text) as caught:
+            await opened(around).write(TOKEN, LABEL, None)
+        assert "GatewayKey" not in str(caught.value)
+
+    async def test_a_server_behind_a_path_keeps_the_path_exactly_once(self, around: Surroundings) -> None:
+        spec = a_kubernetes_spec(around, server=f"{around.cluster.url}/k8s/clusters/c-1/")
+        assert await open_destination(spec, REF, around.azure).read() is None
+        paths = {call.path for call in around.emulator.azure.calls if call.host == "kubernetes"}
+        assert paths == {"/k8s/clusters/c-1/api/v1/namespaces/default/secrets/edge-01-token"}
+
+    @pytest.mark.parametrize(
+        "server", ["https://[fd00::1]:6443", "https://rancher.example/k8s/clusters/c-1", "https://10.0.0.1"]
+    )
+    def test_servers_may_have_a_path_or_an_ipv6_address(self, around: Surroundings, server: str) -> None:
+        assert a_kubernetes_spec(around, server=server).depends_on == server
+
+
 class TestRestart:
     async def test_is_not_due_while_no_workload_is_named(self, around: Surroundings) -> None:
         destination = opened(around)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 import ssl
 from collections.abc import Collection
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
-from gateway_tokens.destinations.base import HttpsAddress
+from gateway_tokens.destinations.base import HttpsAddress, ServerAddress
 from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parsing import StrictModel
@@ -55,7 +56,7 @@ class ServiceAccountToken(StrictModel):
 class ClusterSettings(DestinationSettings):
     """Which cluster, how the app signs in to it, and the namespace."""
 
-    server: HttpsAddress | None = Field(
+    server: ServerAddress | None = Field(
         default=None, description="The API server. Left out: asked of `cluster`."
     )
     cluster: (
@@ -167,6 +168,28 @@ def cluster_api(spec: ClusterSettings, azure: AzureAccess) -> ClusterApi:
     return azure.shared(key, lambda: ClusterApi(spec, azure))
 
 
+# What a Status says of causes that are no fault of the request: a name at most is taken from it.
+_REFUSALS = (
+    (
+        r'admission webhook "([\w.-]+)" denied',
+        "the admission webhook '{0}' denies it. Its rules must let the app's Secrets and restarts pass.",
+    ),
+    (
+        r'failed calling webhook "([\w.-]+)"',
+        "the admission webhook '{0}' does not answer. Repair it, or ask whoever runs it.",
+    ),
+    (
+        r"ValidatingAdmissionPolicy '([\w.-]+)'",
+        "the admission policy '{0}' denies it. Its rules must let the app's Secrets and restarts pass.",
+    ),
+    (r"exceeded quota: ([\w.-]+)", "the namespace's quota '{0}' is used up. Raise it."),
+    (
+        r"because it is being terminated",
+        "the namespace is being deleted. Name another, or take the gateway out of the settings.",
+    ),
+)
+
+
 class _Status(ODataV4Format):
     """A Kubernetes Status. Its message may quote what was sent, so only its reason is kept."""
 
@@ -207,6 +230,8 @@ class ClusterApi:
                 raise SignInRefused(
                     location, "the cluster does not accept the app's sign-in. See the row's `signIn`."
                 )
+            if refusal := _refusal(response):
+                raise DestinationBlocked(location, refusal)
             if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 raise HttpResponseError(response=response, error_format=_Status)
             return object_in(response)
@@ -253,6 +278,20 @@ class ClusterApi:
         return answer._replace(
             certificate_authority=self._spec.certificate_authority or answer.certificate_authority
         )
+
+
+def _refusal(response: AsyncHttpResponse) -> str:
+    """Why the cluster refuses, where its status names a cause of its own; what it quotes of an object is not told."""
+    if response.status_code < HTTPStatus.BAD_REQUEST:
+        return ""
+    try:
+        message = str(object_in(response).get("message", ""))
+    except HttpResponseError:
+        return ""
+    for pattern, refusal in _REFUSALS:
+        if match := re.search(pattern, message):
+            return refusal.format(*match.groups())
+    return ""
 
 
 def _sign_in(
