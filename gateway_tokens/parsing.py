@@ -125,9 +125,18 @@ def read_model(
     """
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
-        return kind.model_validate_json(json.dumps(document), context=context), []
+        return kind.model_validate_json(json.dumps(_without_nulls(document)), context=context), []
+    except RecursionError:
+        return None, [Fault("(document)", "is nested too deeply")]
     except ValidationError as error:
         return None, _faults_of(error, tags)
+
+
+def _without_nulls(value: object) -> object:
+    """The value with null members of objects left out: null counts as absent."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _faults_of(invalid: ValidationError, tags: Iterable[str]) -> list[Fault]:

@@ -28,7 +28,7 @@ class KeyVaultSecret(DestinationSettings):
     role = "Gateway token secret writer"
     kind: Literal["keyVault"]
     vault: HttpsAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
-    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]{1,127}$"), TEMPLATE] = Field(
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]+$", max_length=127), TEMPLATE] = Field(
         default="{gateway}-token", description="The secret's name; may hold {service} and {gateway}."
     )
     form: StoredForm = StoredForm.HEADER

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gateway_tokens.errors import Fault, SettingsInvalid
+from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME
 
 from .faults import read_estate
 from .schedule import FEW_RUNS, longest_pause
-from .schema import AccessRule, Estate
+from .schema import AccessRule, Estate, GatewayRule
 from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
 
 # Every setting the code and its triggers read, with its default; None means that it must be set.
@@ -132,15 +133,25 @@ def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Itera
         yield Fault("RENEWAL_SCHEDULE", str(error))
         return
     yield from _alert_faults(_value(environ, "NO_RUN_AFTER_HOURS"), interval)
-    lifetimes = [
-        rule.lifetime
-        for service in (estate.services.values() if estate else ())
-        for rule in service.gateways.values()
-        if rule.renew and rule.destinations
-    ]
-    if lifetimes and FEW_RUNS * interval >= min(lifetimes):
-        message = f"pauses for {interval}, too long for a lifetime of {min(lifetimes)}"
-        yield Fault("RENEWAL_SCHEDULE", message)
+    for name, service in estate.services.items() if estate else ():
+        for pattern, rule in service.gateways.items():
+            if rule.renew and rule.destinations and (message := _due_again(rule, interval)):
+                yield Fault(f"services.{name}.gateways.{pattern}", message)
+
+
+def _due_again(rule: GatewayRule, pause: timedelta) -> str:
+    """Why a new token would be due at one of the next runs, or the empty string.
+
+    Counted with what Azure gives, the whole hour that renewals end on, jitter, and the rule for tokens with few runs left.
+    """
+    lives = min(rule.lifetime, MAX_LIFETIME - CLOCK_MARGIN) - timedelta(hours=1)
+    due_before = max(rule.window + rule.jitter, FEW_RUNS * pause)
+    if lives - due_before > FEW_RUNS * pause:
+        return ""
+    return (
+        f"a new token would be renewed again within {FEW_RUNS} runs: it lives for {lives} at least, is due {due_before} before its end "
+        f"at most, and the schedule pauses for {pause} at most. Set a shorter renewBefore, a longer lifetime, or run more often"
+    )
 
 
 def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -26,16 +27,23 @@ class _Row(NamedTuple):
 
 def read_estate(text: str) -> Estate:
     """The document as frozen types. Raises SettingsInvalid with every fault and its path in the document."""
+    estate, faults = _read(text)
+    if faults or estate is None:
+        raise SettingsInvalid(faults)
+    return estate
+
+
+@lru_cache(maxsize=1)
+def _read(text: str) -> tuple[Estate | None, tuple[Fault, ...]]:
+    """The last text's document or its faults: a faulty one is asked for with every call."""
     document, faults = read_json(text, _ROOT)
     if not isinstance(document, dict):
-        raise SettingsInvalid(faults or [Fault(_ROOT, "must be an object")])
+        return None, tuple(faults or [Fault(_ROOT, "must be an object")])
     estate, invalid = _validated(document)
     faults += [*invalid, *_ties(document)]
     sound = estate or _validated(_without_faulty_rules(document))[0]
     faults += list(_between_rows(sound)) if sound else []
-    if faults or estate is None:
-        raise SettingsInvalid(faults)
-    return estate
+    return estate, tuple(faults)
 
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
@@ -108,17 +116,36 @@ def _between_rows(estate: Estate) -> Iterator[Fault]:
             yield Fault(
                 row.path, f"every gateway of '{row.pattern}' would write the same location: add {{gateway}}"
             )
-    for row, later in combinations(rows, 2):
-        if row.template == later.template and _can_meet(row, later):
-            yield Fault(later.path, f"can write the same location as {row.path}: set them apart")
+    for row, later in _colliding(rows):
+        yield Fault(later.path, f"can write the same location as {row.path}: set them apart")
 
 
-def _can_meet(one: _Row, other: _Row) -> bool:
-    """Whether two rows with the same template can be filled in alike by different gateways."""
-    if one.service == other.service and one.pattern == other.pattern:
-        return True  # the same gateway twice
-    if _ANY.gateway not in one.template:
-        return one.service == other.service or _ANY.service not in one.template
-    if one.service == other.service:
-        return False  # one gateway follows one rule, and different gateways fill in different names
-    return _ANY.service not in one.template and overlap(one.pattern, other.pattern)
+def _colliding(rows: Iterable[_Row]) -> Iterator[tuple[_Row, _Row]]:
+    """Rows with one template that different gateways, or one gateway twice, can fill in alike: the first and each later one."""
+    by_template: dict[str, list[_Row]] = {}
+    for row in rows:
+        by_template.setdefault(row.template, []).append(row)
+    for template, alike in by_template.items():
+        per_gateway, per_service = _ANY.gateway in template, _ANY.service in template
+        first: dict[tuple[str, str], _Row] = {}
+        for row in alike:
+            key = (row.service if per_service else "", row.pattern.casefold() if per_gateway else "")
+            if first.setdefault(key, row) is not row:
+                yield first[key], row
+        if per_gateway and not per_service:
+            yield from _meeting(list(first.values()))
+
+
+def _meeting(rows: list[_Row]) -> Iterator[tuple[_Row, _Row]]:
+    """Rows of different services, one of which has a wildcard, whose patterns have a name in common; in their order."""
+    wild = [number for number, row in enumerate(rows) if "*" in row.pattern]
+    for number in wild:
+        for other, row in enumerate(rows):
+            seen = other == number or ("*" in row.pattern and other < number)
+            if (
+                not seen
+                and row.service != rows[number].service
+                and overlap(row.pattern, rows[number].pattern)
+            ):
+                first, later = sorted((number, other))
+                yield rows[first], rows[later]

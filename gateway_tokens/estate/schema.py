@@ -89,7 +89,7 @@ def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
 
 
 ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=50)]
-GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]{1,80}$")]
+GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]+$", max_length=80)]
 AccessPattern = Annotated[
     str,
     StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
@@ -181,6 +181,11 @@ class GatewayRule(StrictModel):
     def margin(self) -> timedelta:
         """How long before its expiry a token that is still there counts as at risk."""
         return self.window / 2 if self.risk_margin is None else self.risk_margin
+
+    @property
+    def jitter(self) -> timedelta:
+        """The most by which a row is renewed before its window begins."""
+        return min(self.window, self.lifetime - self.window) / 10
 
     @model_validator(mode="after")
     def _ordered(self) -> GatewayRule:

@@ -13,9 +13,6 @@ from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
 from gateway_tokens.stored import Ownership, StoredToken, owner_of
 from gateway_tokens.tokens import GatewayRef, GatewayToken, ServiceId
 
-# Renewals of an estate spread over a tenth of the renewal window, each row always at its own point.
-_JITTER = 10
-
 
 class Action(StrEnum):
     """What the plan asks for."""
@@ -128,12 +125,7 @@ def due_at(row: RowId, rule: GatewayRule, expiry: datetime) -> datetime:
     a wide window would be due from birth.
     """
     share = int.from_bytes(hashlib.sha256(str(row).encode()).digest()[:4]) / 2**32
-    return expiry - rule.window - jitter(rule) * share
-
-
-def jitter(rule: GatewayRule) -> timedelta:
-    """The most by which a row is renewed before its window begins."""
-    return min(rule.window, rule.lifetime - rule.window) / _JITTER
+    return expiry - rule.window - rule.jitter * share
 
 
 def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:

@@ -3,6 +3,7 @@
 import json
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,24 +191,47 @@ def test_an_estate_that_delivers_nowhere_needs_no_place_for_its_state(rule: dict
     assert read(GATEWAY_TOKENS=json.dumps(document(any_gateway=rule))).state_container_url == ""
 
 
-@pytest.mark.parametrize(("lifetime", "wrong"), [("P2D", True), ("P3D", True), ("P4D", False)])
-def test_three_pauses_of_the_schedule_must_be_shorter_than_any_lifetime(lifetime: str, wrong: bool) -> None:  # noqa: FBT001 - a table's column
-    rule = {
-        "lifetime": lifetime,
-        "destinations": [{"kind": "keyVault", "vault": "https://a.vault.azure.net"}],
-    }
-    daily = {
-        **LEAST,
-        "GATEWAY_TOKENS": json.dumps(document(**{"*": rule})),
-        "RENEWAL_SCHEDULE": "0 0 3 * * *",
-        "STATE_CONTAINER_URL": CONTAINER,
-    }
-    if wrong:
-        ((path, message),) = faults_of(daily)
-        assert path == "RENEWAL_SCHEDULE"
-        assert "too long for a lifetime" in message
-    else:
-        read_settings(daily)
+def scheduled(schedule: str, **rule: str) -> dict[str, str]:
+    destinations = [{"kind": "keyVault", "vault": "https://a.vault.azure.net"}]
+    estate = json.dumps(document(**{"*": {**rule, "destinations": destinations}}))
+    return {**LEAST, "GATEWAY_TOKENS": estate, "RENEWAL_SCHEDULE": schedule, "STATE_CONTAINER_URL": CONTAINER}
+
+
+HOURLY, DAILY = "0 0 * * * *", "0 0 3 * * *"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rule"),
+    [
+        (HOURLY, {"lifetime": "P30D", "renewBefore": "P29DT23H"}),
+        (HOURLY, {"lifetime": "P1D", "renewBefore": "PT23H"}),
+        ("0 0 */6 * * *", {"lifetime": "P1D"}),
+        ("0 0 */12 * * *", {"lifetime": "P2D"}),
+        (DAILY, {"lifetime": "P6DT1H"}),
+        (HOURLY, {"lifetime": "P10D", "renewBefore": "P9DT20H"}),
+    ],
+)
+def test_a_rule_whose_new_tokens_would_be_due_within_three_runs_is_a_fault(
+    schedule: str, rule: dict[str, str]
+) -> None:
+    ((path, message),) = faults_of(scheduled(schedule, **rule))
+    assert path == "services.contoso.gateways.*"
+    assert "a new token would be renewed again within 3 runs: it lives for " in message
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rule"),
+    [
+        (HOURLY, {"lifetime": "P1D"}),
+        (DAILY, {"lifetime": "P6DT2H"}),
+        (HOURLY, {"lifetime": "P10D", "renewBefore": "P9DT18H"}),
+        (DAILY, {"lifetime": "P2D", "renew": False}),
+    ],
+)
+def test_a_rule_whose_new_tokens_are_left_alone_for_three_runs_is_sound(
+    schedule: str, rule: dict[str, Any]
+) -> None:
+    assert read_settings(scheduled(schedule, **rule)).estate.services
 
 
 @pytest.mark.parametrize("hours", ["0", "49", "-1", "1.5", "three", "0x3"])

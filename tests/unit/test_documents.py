@@ -86,7 +86,6 @@ def test_a_duration_is_weeks_days_hours_minutes_and_seconds(text: str, value: ti
         30,
         1.5,
         True,
-        None,
         ["P1D"],
     ],
 )
@@ -189,7 +188,12 @@ def test_all_faults_are_told_together() -> None:
     assert [path for path, _ in found] == ["leaf.flag", "leaf.more", "leaves[0].wait", "other"]
 
 
-@pytest.mark.parametrize("flag", ["true", 1, 0, "yes", None])
+def test_null_counts_as_absent_at_every_depth() -> None:
+    document = {"leaf": {"flag": None, "wait": None}, "leaves": [{"flag": None}], "other": None}
+    assert read_model(Tree, document) == read_model(Tree, {"leaf": {}, "leaves": [{}]})
+
+
+@pytest.mark.parametrize("flag", ["true", 1, 0, "yes"])
 def test_nothing_but_true_and_false_is_a_flag(flag: object) -> None:
     assert [path for path, _ in faults_in({"leaf": {"flag": flag}})] == ["leaf.flag"]
 

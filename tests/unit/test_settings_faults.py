@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.estate import faults
+from gateway_tokens.estate.faults import read_estate
 from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, SUBSCRIPTION, VAULT, document, faults_of
 
 RULE = "services.contoso.gateways.*"
@@ -104,7 +106,7 @@ def test_a_gateway_pattern_at_its_boundary_is_sound(pattern: str) -> None:
         ({"lifetime": "P30DT1S"}, ".lifetime", MANAGED),
         ({"lifetime": "P1M"}, ".lifetime", DURATION),
         ({"lifetime": 30}, ".lifetime", DURATION),
-        ({"lifetime": None}, ".lifetime", DURATION),
+        ({"lifetime": True}, ".lifetime", DURATION),
         ({"renewBefore": "10"}, ".renewBefore", DURATION),
         ({"riskMargin": "10"}, ".riskMargin", DURATION),
         ({"renewBefore": "P30D"}, "", WINDOW),
@@ -467,3 +469,17 @@ def test_a_name_ties_with_itself_in_another_case() -> None:
         "services.contoso.gateways",
         "'Edge-01' and 'EDGE-01' match the same names equally well: make one more literal",
     )
+
+
+def test_a_thousand_names_are_read_without_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def counted(one: str, other: str) -> bool:
+        compared.append(one + other)
+        return False
+
+    monkeypatch.setattr(faults, "overlap", counted)
+    destination = {"kind": "keyVault", "vault": "https://a.vault.azure.net"}
+    names = {f"edge-{number:04}": {"destinations": [destination]} for number in range(1000)}
+    read_estate(json.dumps(document(**names)))
+    assert len(compared) < 10

@@ -37,7 +37,9 @@ class KubernetesSecret(ClusterSettings):
 
     role = "Gateway token cluster reader"
     kind: Literal["kubernetes"]
-    secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$"), TEMPLATE] = "{gateway}-token"
+    secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]+$", max_length=253), TEMPLATE] = (
+        "{gateway}-token"
+    )
     layout: Layout = Layout.HELM
     restart: Workload | None = None
 

@@ -20,7 +20,7 @@ class Workload(StrictModel):
     """The Deployment or StatefulSet that reads the Secret, restarted after each change."""
 
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]{1,253}$"), TEMPLATE] = Field(
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]+$", max_length=253), TEMPLATE] = Field(
         description="Its name; may hold {service} and {gateway}."
     )
     timeout: Duration = Field(
