@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import Estate
@@ -16,8 +17,12 @@ SERVICE = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/apim-rg"
     "/providers/Microsoft.ApiManagement/service/contoso-apim"
 )
+CLUSTER = (
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.ContainerService/managedClusters/c"
+)
 SIGNATURE = base64.b64encode(bytes(range(64))).decode()
 VAULT = "https://contoso.vault.azure.net"
+NO_DURATION = "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
 
 # The example of the design, written out as strict JSON.
 DESIGN_EXAMPLE: dict[str, Any] = {

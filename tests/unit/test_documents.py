@@ -35,79 +35,34 @@ def faults_in(document: object) -> list[tuple[str, str]]:
     return [(fault.path, fault.message) for fault in faults]
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("P1W", timedelta(weeks=1)),
-        ("P1D", timedelta(days=1)),
-        ("PT1H", timedelta(hours=1)),
-        ("PT1M", timedelta(minutes=1)),
-        ("PT1S", timedelta(seconds=1)),
-        ("P1W2DT3H4M5S", timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5)),
-        ("P0D", timedelta(0)),
-        ("P007D", timedelta(days=7)),
-        (
-            "P999W9999DT9999H99999M999999S",
-            timedelta(weeks=999, days=9999, hours=9999, minutes=99999, seconds=999999),
-        ),
-    ],
-)
-def test_a_duration_is_weeks_days_hours_minutes_and_seconds(text: str, value: timedelta) -> None:
-    assert wait_of(text) == value
+def paths_in(document: object) -> list[str]:
+    return [path for path, _ in faults_in(document)]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "P1Y",
-        "P1M",
-        "P1Y2D",
-        "",
-        "P",
-        "PT",
-        "P1DT",
-        "1D",
-        "p1d",
-        "P1H",
-        "PT1D",
-        "P1D1W",
-        "PT1S1M",
-        "P-1D",
-        "-P1D",
-        "P1.5D",
-        "PT0.5S",
-        "P1,5D",
-        "P 1D",
-        " P1D",
-        "P1D\n",
-        "P10000D",
-        "P１D",  # noqa: RUF001 - a wide digit is no digit here
-        "30",
-        30,
-        1.5,
-        True,
-        ["P1D"],
-    ],
-)
-def test_anything_else_is_no_duration(text: object) -> None:
-    part, faults = read_model(Leaf, {"wait": text})
-    assert part is None
-    assert [fault.path for fault in faults] == ["wait"]
-    assert faults[0].message.startswith("must be an ISO 8601 duration")
+def test_a_duration_is_weeks_days_hours_minutes_and_seconds() -> None:
+    assert wait_of("P1W2DT3H4M5S") == timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5)
+    assert wait_of("PT1M") == timedelta(minutes=1)
+    assert wait_of("P007D") == timedelta(days=7)
+    assert wait_of("P999W9999D") == timedelta(weeks=999, days=9999)
+    assert wait_of("PT9999H99999M999999S") == timedelta(hours=9999, minutes=99999, seconds=999999)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (timedelta(days=30), "P30D"),
-        (timedelta(hours=24), "P1D"),
-        (timedelta(hours=12), "PT43200S"),
-        (timedelta(days=1, seconds=1), "PT86401S"),
-        (timedelta(0), "P0D"),
-    ],
-)
-def test_a_duration_is_written_in_whole_days_or_in_seconds(value: timedelta, text: str) -> None:
-    assert duration_text(value) == text
+def test_any_other_text_is_no_duration() -> None:
+    without_length = ["P1Y", "P1M", "P1Y2D", "", "P", "PT", "P1DT"]
+    misplaced = ["1D", "p1d", "P1H", "PT1D", "P1D1W", "PT1S1M", "P 1D", " P1D", "P1D\n", "30"]
+    no_whole_number = ["P-1D", "-P1D", "P1.5D", "PT0.5S", "P1,5D", "P１D"]  # noqa: RUF001 - a wide digit is no digit here
+    too_long = ["P1000W", "P10000D", "PT10000H", "PT100000M", "PT1000000S"]
+    others: list[object] = [30, 1.5, True, ["P1D"]]
+    for text in (*without_length, *misplaced, *no_whole_number, *too_long, *others):
+        ((path, said),) = faults_in({"leaf": {"wait": text}})
+        assert path == "leaf.wait"
+        assert said.startswith("must be an ISO 8601 duration")
+
+
+def test_a_duration_is_written_in_whole_days_or_in_seconds() -> None:
+    assert duration_text(timedelta(hours=24)) == "P1D"
+    assert duration_text(timedelta(days=1, seconds=1)) == "PT86401S"
+    assert duration_text(timedelta(0)) == "P0D"
 
 
 @given(st.integers(min_value=0, max_value=999_999))
@@ -116,106 +71,95 @@ def test_a_duration_that_was_written_is_read_back(seconds: int) -> None:
     assert wait_of(duration_text(value)) == value
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("{}", {}), ("null", None), ("[1]", [1]), (b'{"a": "\xc3\xa9"}', {"a": "é"}), (b"\xef\xbb\xbf{}", {})],
-)
-def test_json_is_read_as_json(text: str | bytes, value: object) -> None:
-    assert read_json(text, "body") == (value, [])
+def test_json_is_read_as_json() -> None:
+    texts: dict[str | bytes, object] = {
+        "null": None,
+        "[1]": [1],
+        b'{"a": "\xc3\xa9"}': {"a": "é"},
+        b"\xef\xbb\xbf{}": {},
+    }
+    for text, value in texts.items():
+        assert read_json(text, "body") == (value, [])
+
+
+NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "is not JSON: Expecting value at line 1 column 1"),
-        ("{", "is not JSON: Expecting property name enclosed in double quotes at line 1 column 2"),
         ('{"a": 1}\n{', "is not JSON: Extra data at line 2 column 1"),
-        ('{"a": NaN}', "is not JSON: it holds a number that JSON does not know"),
-        ('{"a": Infinity}', "is not JSON: it holds a number that JSON does not know"),
-        ('{"a": -Infinity}', "is not JSON: it holds a number that JSON does not know"),
-        ('{"a": ' + "9" * 5000 + "}", "is not JSON: it holds a number that JSON does not know"),
+        ('{"a": NaN}', NO_NUMBER),
+        ('{"a": -Infinity}', NO_NUMBER),
+        ('{"a": ' + "9" * 5000 + "}", NO_NUMBER),
         (b'{"a": "\xff"}', "is not UTF-8 text"),
         ("[" * 100_000, "is nested too deeply"),
     ],
-    ids=range(9),
+    ids=range(7),
 )
-def test_what_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, said: str) -> None:
+def test_text_that_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, said: str) -> None:
     assert read_json(text, "body") == (None, [Fault("body", said)])
 
 
-def test_a_name_given_twice_is_a_fault_wherever_it_stands() -> None:
+def test_a_name_given_twice_in_one_object_is_a_fault() -> None:
     _, faults = read_json('{"a": {"b": 1, "b": 2}, "c": 1, "c": 2, "c": 3, "b": 1}', "body")
-    assert {str(fault) for fault in faults} == {"body: 'b' is given twice", "body: 'c' is given twice"}
-    assert len(faults) == 2
-
-
-def test_a_name_in_two_objects_is_given_once_in_each() -> None:
+    assert sorted(map(str, faults)) == ["body: 'b' is given twice", "body: 'c' is given twice"]
     assert read_json('[{"a": 1}, {"a": 2}]', "body")[1] == []
 
 
-@pytest.mark.parametrize("depth", [190, 210, 800, 900, 940, *range(960, 1010, 5)])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"leaf":', "}")])
-def test_no_depth_of_nesting_is_more_than_a_fault(depth: int, opening: str, closing: str) -> None:
-    document, faults = read_json(opening * depth + "1" + closing * depth, "body")
-    if not faults:
-        part, faults = read_model(Tree, document)
-        assert part is None
-    assert faults
+def test_any_depth_of_nesting_is_a_fault(opening: str, closing: str) -> None:
+    for depth in (190, 210, 800, 900, 940, *range(960, 1010, 5)):
+        document, faults = read_json(opening * depth + "1" + closing * depth, "body")
+        assert faults or faults_in(document)
 
 
 @pytest.mark.parametrize(
-    ("document", "fault"),
+    ("document", "path", "said"),
     [
-        ({}, ("leaf", "required")),
-        ({"leaf": {"more": 1}}, ("leaf.more", "unknown field")),
-        ({"leaf": {"some_name": 1}}, ("leaf.some_name", "must be a string")),
-        ({"leaf": {}, "leaves": [{}, {"flag": "true"}]}, ("leaves[1].flag", "must be true or false")),
-        ({"leaf": {}, "leaves": {}}, ("leaves", "must be an array")),
-        ({"leaf": {}, "named": []}, ("named", "must be an object")),
-        ({"leaf": {}, "named": {"one": {"someName": 5}}}, ("named.one.someName", "must be a string")),
-        ({"leaf": 7}, ("leaf", "must be an object")),
-        ([], ("(document)", "must be an object")),
-        (None, ("(document)", "must be an object")),
-        ("{}", ("(document)", "must be an object")),
+        ({}, "leaf", "required"),
+        ({"leaf": {"more": 1}}, "leaf.more", "unknown field"),
+        ({"leaf": {"some_name": 1}}, "leaf.some_name", "must be a string"),
+        ({"leaf": {}, "leaves": [{}, {"flag": "true"}]}, "leaves[1].flag", "must be true or false"),
+        ({"leaf": {}, "leaves": {}}, "leaves", "must be an array"),
+        ({"leaf": {}, "named": []}, "named", "must be an object"),
+        ({"leaf": {}, "named": {"one": {"someName": 5}}}, "named.one.someName", "must be a string"),
+        ({"leaf": 7}, "leaf", "must be an object"),
+        ([], "(document)", "must be an object"),
+        ("{}", "(document)", "must be an object"),
     ],
 )
-def test_a_fault_has_the_path_that_leads_to_it(document: object, fault: tuple[str, str]) -> None:
-    assert faults_in(document) == [fault]
+def test_a_fault_has_the_path_that_leads_to_it(document: object, path: str, said: str) -> None:
+    assert faults_in(document) == [(path, said)]
 
 
 def test_all_faults_are_told_together() -> None:
-    found = faults_in({"leaf": {"flag": 1, "more": 1}, "leaves": [{"wait": "x"}], "other": 2})
-    assert [path for path, _ in found] == ["leaf.flag", "leaf.more", "leaves[0].wait", "other"]
+    broken = {"leaf": {"flag": 1, "more": 1}, "leaves": [{"wait": "x"}], "other": 2}
+    assert paths_in(broken) == ["leaf.flag", "leaf.more", "leaves[0].wait", "other"]
 
 
-def test_null_counts_as_absent_at_every_depth() -> None:
-    document = {"leaf": {"flag": None, "wait": None}, "leaves": [{"flag": None}], "other": None}
-    assert read_model(Tree, document) == read_model(Tree, {"leaf": {}, "leaves": [{}]})
+def test_nothing_but_true_and_false_is_a_flag() -> None:
+    for flag in ("true", 1, 0):
+        assert paths_in({"leaf": {"flag": flag}}) == ["leaf.flag"]
 
 
-@pytest.mark.parametrize("flag", ["true", 1, 0, "yes"])
-def test_nothing_but_true_and_false_is_a_flag(flag: object) -> None:
-    assert [path for path, _ in faults_in({"leaf": {"flag": flag}})] == ["leaf.flag"]
-
-
-@pytest.mark.parametrize("odd", ["\ud800", float("inf"), 10**400])
-def test_what_only_python_reads_as_json_is_a_fault(odd: object) -> None:
-    assert len(faults_in({"leaf": {"someName": odd}})) == 1
+def test_a_value_that_only_python_reads_as_json_is_a_fault() -> None:
+    for odd in ("\ud800", float("inf"), 10**400):
+        assert len(faults_in({"leaf": {"someName": odd}})) == 1
 
 
 def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
-    _, faults = read_model(
-        Tree, {"leaf": {}, "leaves": [{"flag": 1}], "named": {"flag": {"flag": 1}}}, tags=("flag",)
-    )
+    broken = {"leaf": {}, "leaves": [{"flag": 1}], "named": {"flag": {"flag": 1}}}
+    _, faults = read_model(Tree, broken, tags=("flag",))
     assert [fault.path for fault in faults] == ["leaves[0]", "named.flag.flag"]
 
 
-@pytest.mark.parametrize("name", ["someName", "flag", "wait"])
-@pytest.mark.parametrize("value", [["tok-3n"], {"a": "tok-3n"}, 73_073_073])
-def test_a_fault_does_not_repeat_the_value(name: str, value: object) -> None:
-    part, faults = read_model(Leaf, {name: value})
-    assert part is None
-    assert not any(secret in str(fault) for fault in faults for secret in ("tok-3n", "73073073", "73_073"))
+def test_a_fault_does_not_repeat_the_value() -> None:
+    for name in ("someName", "flag", "wait"):
+        for value in (["tok-3n"], {"a": "tok-3n"}, 73_073_073):
+            ((path, said),) = faults_in({"leaf": {name: value}})
+            assert not any(secret in path + said for secret in ("tok-3n", "73073073", "73_073"))
 
 
 def test_a_part_is_not_changed_once_read() -> None:
@@ -223,7 +167,12 @@ def test_a_part_is_not_changed_once_read() -> None:
         Leaf().some_name = "other"  # type: ignore[misc]
 
 
-def test_even_the_raw_validation_error_does_not_print_the_value() -> None:
+def test_a_raw_validation_error_does_not_print_the_value() -> None:
     with pytest.raises(ValidationError) as refused:
         Leaf.model_validate_json('{"flag": "tok-3n"}')
     assert "tok-3n" not in str(refused.value)
+
+
+def test_null_counts_as_absent_at_every_depth() -> None:
+    document = {"leaf": {"flag": None, "wait": None}, "leaves": [{"flag": None}], "other": None}
+    assert read_model(Tree, document) == read_model(Tree, {"leaf": {}, "leaves": [{}]})

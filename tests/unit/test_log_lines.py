@@ -32,43 +32,29 @@ def written(caplog: pytest.LogCaptureFixture) -> Written:
 
 def test_a_line_says_what_happened_and_in_which_call(written: Written) -> None:
     asked = correlation.set("c-1")
-    log_line("token.issued", gateway="edge-01", keyType=KeyType.PRIMARY)
+    log_line("token.issued", keyType=KeyType.PRIMARY)
     correlation.reset(asked)
-    assert written() == [
-        {"event": "token.issued", "correlationId": "c-1", "gateway": "edge-01", "keyType": "primary"}
-    ]
+    assert written() == [{"event": "token.issued", "correlationId": "c-1", "keyType": "primary"}]
 
 
-def test_a_line_outside_any_call_names_none(written: Written) -> None:
-    log_line("sweep.done", due=0, late=False)
-    assert written() == [{"event": "sweep.done", "due": 0, "late": False}]
-
-
-def test_an_empty_text_is_left_out(written: Written) -> None:
-    log_line("token.issued", gateway="", reason=None)
-    assert written() == [{"event": "token.issued", "reason": None}]
+def test_a_line_outside_any_call_names_none_and_leaves_empty_text_out(written: Written) -> None:
+    log_line("sweep.done", due=0, late=False, gateway="", reason=None)
+    assert written() == [{"event": "sweep.done", "due": 0, "late": False, "reason": None}]
 
 
 def test_a_line_has_the_level_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     log_line("token.refused", logging.WARNING)
-    assert [(record.name, record.levelno) for record in caplog.records] == [
-        ("gateway_tokens", logging.WARNING)
-    ]
+    assert caplog.record_tuples == [("gateway_tokens", logging.WARNING, '{"event": "token.refused"}')]
 
 
-def test_a_moment_is_written_as_azure_writes_it(written: Written) -> None:
-    log_line("token.issued", expiry=NOW)
-    assert written()[0]["expiry"] == "2026-03-01T12:00:00Z"
+def test_a_moment_is_written_as_azure_writes_it_and_a_noun_as_it_prints(written: Written) -> None:
+    log_line("token.issued", expiry=NOW, ref=GatewayRef("contoso", "edge-01"), caller=Caller(client_id="c-1"))
+    (line,) = written()
+    assert line["expiry"] == "2026-03-01T12:00:00Z"
+    assert (line["ref"], line["caller"]) == ("contoso/edge-01", "client:c-1")
 
 
-def test_a_noun_is_written_as_it_prints(written: Written) -> None:
-    log_line("token.issued", ref=GatewayRef("contoso", "edge-01"), caller=Caller(client_id="c-1"))
-    assert (written()[0]["ref"], written()[0]["caller"]) == ("contoso/edge-01", "client:c-1")
-
-
-@pytest.mark.parametrize(
-    "value", ["a\nb", "a\r\nb", "\u2028", "\x00", '"}\n{"event": "forged"', "%s %d", "\ud800"]
-)
+@pytest.mark.parametrize("value", ["a\r\nb", "\u2028", "\x00", '"}\n{"event": "forged"', "%s %d", "\ud800"])
 def test_no_value_breaks_a_line(written: Written, value: str) -> None:
     log_line("token.refused", gateway=value)
     assert written() == [{"event": "token.refused", "gateway": value}]

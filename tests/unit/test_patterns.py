@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,55 +13,25 @@ NAMES = ["".join(letters) for size in range(9) for letters in product(ALPHABET, 
 PATTERNS = st.text(alphabet="ab*", max_size=4)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "name"),
-    [
-        ("edge-01", "edge-01"),
-        ("edge-01", "EDGE-01"),
-        ("EDGE-*", "edge-01"),
-        ("edge-*", "edge-"),
-        ("*", ""),
-        ("*", "anything"),
-        ("*-eu-*", "edge-eu-1"),
-        ("a*b*c", "abc"),
-        ("a**c", "abc"),
-        ("a*a", "aa"),
-        ("a.b", "a.b"),
-        ("*/*", "contoso/edge-01"),
-        ("a*", "a\nb"),
-    ],
-)
-def test_a_pattern_fits_the_whole_name(pattern: str, name: str) -> None:
-    assert matches(pattern, name)
+def test_a_pattern_fits_the_whole_name_in_any_case() -> None:
+    for pattern, name in (("edge-01", "EDGE-01"), ("EDGE-*", "edge-"), ("*", ""), ("*/*", "contoso/edge-01")):
+        assert matches(pattern, name)
+    for pattern, name in (("edge-01", "edge-011"), ("edge-01", "edge-01\n"), ("edge-*", "xedge-1")):
+        assert not matches(pattern, name)
+    assert matches("a*", "a\nb")
 
 
-@pytest.mark.parametrize(
-    ("pattern", "name"),
-    [
-        ("edge-01", "edge-011"),
-        ("edge-01", "edge-0"),
-        ("edge-01", "edge-01\n"),
-        ("edge-*", "edge"),
-        ("edge-*", "xedge-1"),
-        ("*-eu", "edge-eu-1"),
-        ("a*a", "a"),
-        ("a*b*c", "acb"),
-        ("a.b", "axb"),
-        ("a+", "aa"),
-        ("[ab]", "a"),
-        ("a?", "ab"),
-        ("", "a"),
-    ],
-)
-def test_a_pattern_does_not_fit_part_of_a_name_nor_speak_another_pattern_language(
-    pattern: str, name: str
-) -> None:
-    assert not matches(pattern, name)
+def test_no_character_but_the_star_is_special() -> None:
+    names = {"a.b": "axb", "a+": "aa", "[ab]": "a", "a?": "ab", "[ab]*": "ab", "?*": "ab"}
+    for pattern, name in names.items():
+        assert not matches(pattern, name)
+        assert matches(pattern, pattern.replace("*", "x"))
 
 
-def test_many_stars_stay_quick() -> None:
+def test_patterns_of_many_stars_are_compared_quickly() -> None:
     # Backtracking would need longer than the age of the universe here.
     assert not matches("*a" * 30 + "*b", "a" * 80)
+    assert not overlap("*a" * 40, "*a" * 39 + "b")
 
 
 @given(PATTERNS, st.sampled_from(NAMES))
@@ -88,23 +57,8 @@ def test_two_patterns_overlap_when_and_only_when_some_name_fits_both(one: str, o
     assert overlap(one, other) is any(matches(one, name) and matches(other, name) for name in NAMES)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("edge-*", "*-01"), ("EDGE-01", "edge-*"), ("*", ""), ("a*", "*b"), ("contoso/*", "*/*")],
-)
-def test_patterns_that_meet(one: str, other: str) -> None:
-    assert overlap(one, other)
-    assert overlap(other, one)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("edge-*", "lab-*"), ("a", "b"), ("a*b", "a*c"), ("", "a"), ("a", "a*a"), ("contoso/*", "fabrikam/*")],
-)
-def test_patterns_that_do_not_meet(one: str, other: str) -> None:
-    assert not overlap(one, other)
-    assert not overlap(other, one)
-
-
-def test_long_patterns_are_compared_quickly() -> None:
-    assert not overlap("*a" * 40, "*a" * 39 + "b")
+def test_overlap_ignores_case() -> None:
+    assert overlap("EDGE-01", "edge-*")
+    assert overlap("edge-*", "EDGE-01")
+    assert overlap("EDGE-*", "*-01")
+    assert not overlap("EDGE-*", "lab-*")

@@ -25,28 +25,19 @@ REFUSED = {
 NOW = datetime(2026, 11, 23, 23, 20, 7, tzinfo=UTC)
 
 
-def accepted(schedule: str) -> bool:
-    try:
-        longest_pause(schedule)
-    except ValueError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: repr(verdict["schedule"]))
 def test_a_schedule_is_read_as_the_host_reads_it(verdict: dict[str, Any]) -> None:
     schedule = verdict["schedule"]
-    if schedule in REFUSED:
-        with pytest.raises(ValueError, match=REFUSED[schedule]):
+    if schedule in REFUSED or not verdict["accepted"]:
+        with pytest.raises(ValueError, match=REFUSED.get(schedule, "write|separate")):
             longest_pause(schedule)
         return
-    assert accepted(schedule) is verdict["accepted"]
-    if verdict["accepted"]:
-        found = islice(occurrences(schedule, datetime.fromisoformat(verdict["from"])), len(verdict["next"]))
-        assert [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in found] == verdict["next"]
+    assert longest_pause(schedule)
+    found = islice(occurrences(schedule, datetime.fromisoformat(verdict["from"])), len(verdict["next"]))
+    assert [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in found] == verdict["next"]
 
 
-def test_the_hosts_verdicts_are_all_there() -> None:
+def test_the_verdicts_of_the_host_are_complete() -> None:
     assert len(VERDICTS) == 85
     assert set(REFUSED) < {verdict["schedule"] for verdict in VERDICTS}
 
@@ -54,30 +45,19 @@ def test_the_hosts_verdicts_are_all_there() -> None:
 @pytest.mark.parametrize(
     ("schedule", "pause"),
     [
-        ("0 0 * * * *", timedelta(hours=1)),
         ("* * * * * *", timedelta(seconds=1)),
-        ("*/30 * * * * *", timedelta(seconds=30)),
-        ("0 */15 * * * *", timedelta(minutes=15)),
         ("*/15 * * * *", timedelta(minutes=15)),
-        ("0 0 6,18 * * *", timedelta(hours=12)),
         ("0 0 9,17 * * *", timedelta(hours=16)),
         ("0 0 9 * * 1-5", timedelta(days=3)),
-        ("0 0 9 * * Mon-Fri", timedelta(days=3)),
-        ("0 0 9 * * FRI-MON", timedelta(days=3)),
-        ("0 0 0 1 * *", timedelta(days=31)),
         ("0 0 0 31 * *", timedelta(days=61)),
         ("0 0 3 1-7 * MON", timedelta(days=35)),
         ("0 0 0 29 2 *", timedelta(days=1461)),
         ("0 0 0 13 * FRI", timedelta(days=427)),
-        ("0 */5 9-17 * * 1-5", timedelta(days=2, hours=15, minutes=5)),
         ("*/10 * 8-18 * * 1-5", timedelta(days=2, hours=13, seconds=10)),
         ("0 * 9-11,14-17 * * *", timedelta(hours=15, minutes=1)),
-        ("0 * * * * 1-5", timedelta(days=2, minutes=1)),
     ],
 )
-def test_a_schedules_longest_pause_counts_nights_weekends_and_rare_dates(
-    schedule: str, pause: timedelta
-) -> None:
+def test_the_longest_pause_counts_nights_weekends_and_rare_dates(schedule: str, pause: timedelta) -> None:
     assert longest_pause(schedule) == pause
 
 
@@ -87,12 +67,8 @@ def test_a_schedules_longest_pause_counts_nights_weekends_and_rare_dates(
         ("", "is not set: write six fields"),
         ("0 0 * *", "has 4 of six fields: write six fields"),
         ("0 0 * * * *\t", "separate the fields by spaces"),
-        (
-            "0 0 3 * * 7",
-            "day of week '7' is not a value, list, range or step of 0 to 6 or a name: write for example",
-        ),
+        ("0 0 3 * * 7", "day of week '7' is not a value, list, range or step of 0 to 6 or a name: write for"),
         ("0 60 * * * *", "minute '60' is not .* of 0 to 59: write for example 0, 5,35 or"),
-        ("0 0 0 L * *", "day of month 'L' is not .* of 1 to 31"),
         ("x 0 0 * 13 *", "second 'x' .*; month '13'"),
         ("01:00:00", "is a time span, which Azure takes on dedicated plans only: write six fields"),
         ("0 0 0 31 4 *", "names a date that never comes, such as 30 February: write a date that does"),
@@ -103,7 +79,7 @@ def test_a_refusal_says_which_field_is_wrong_and_what_to_write(schedule: str, sa
         longest_pause(schedule)
 
 
-def test_what_looks_like_a_token_is_not_quoted() -> None:
+def test_a_field_that_looks_like_a_token_is_not_quoted() -> None:
     with pytest.raises(ValueError, match="a name withheld") as refused:
         longest_pause("edge-01&202601010000&x 0 * * * *")
     assert "edge-01" not in str(refused.value)

@@ -1,25 +1,32 @@
 """Every kind of fault in the settings document has its path, and all are told together."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from gateway_tokens.estate import faults
-from gateway_tokens.estate.faults import read_estate
-from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, SUBSCRIPTION, VAULT, document, faults_of
+from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, NO_DURATION, SERVICE, VAULT, document, faults_of
 
 RULE = "services.contoso.gateways.*"
 OTHER_SERVICE = SERVICE.replace("contoso-apim", "fabrikam-apim")
-CLUSTER = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/r/providers/Microsoft.ContainerService/managedClusters/c"
-)
-DURATION = "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
+KEY_VAULT = {"kind": "keyVault", "vault": VAULT}
+KUBERNETES = {"kind": "kubernetes", "server": "https://k"}
+ENTRA_CLUSTER = {"kind": "kubernetes", "cluster": CLUSTER}
 MANAGED = "must be between one day (P1D) and 30 days (P30D)"
 GRANTED = "must be between one minute (PT1M) and 30 days (P30D)"
 WINDOW = "renewBefore must be longer than zero and shorter than lifetime"
 MARGIN = "riskMargin must be longer than zero and shorter than renewBefore"
 PLACEHOLDERS = "may hold the placeholders {service} and {gateway} only"
+NOBODY = "must name an appRole, objectId, clientId or functionKey: true"
+NOT_ALONE = "functionKey must be alone: a caller who sends a bearer token is known by the token only"
+AT_LEAST = "string should have at least 1 character"
+NO_ENTRA = "has `cluster` and `signIn`: a cluster that does not use Entra needs `server`"
+USE_DOCKER = "the kind file is not supported any more: see 'Docker' in docs/recipes.md"
+USE_CONTAINER_APPS = (
+    "the kind containerApp is not supported any more: "
+    "see 'Container Apps with a Key Vault reference' in docs/recipes.md"
+)
 
 
 def vault(secret: str, address: str = VAULT) -> dict[str, Any]:
@@ -44,92 +51,12 @@ def two_services(contoso: dict[str, Any], fabrikam: dict[str, Any]) -> dict[str,
     }
 
 
-def test_the_designs_example_has_no_fault() -> None:
-    assert faults_of(DESIGN_EXAMPLE) == []
+def paths_of(value: object) -> list[str]:
+    return [path for path, _ in faults_of(value)]
 
 
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("", ("GATEWAY_TOKENS", "is not JSON: Expecting value at line 1 column 1")),
-        ("[]", ("GATEWAY_TOKENS", "must be an object")),
-        ("null", ("GATEWAY_TOKENS", "must be an object")),
-        ('"{}"', ("GATEWAY_TOKENS", "must be an object")),
-        ("{}", ("services", "required")),
-        ('{"services": {}, "services": {}}', ("GATEWAY_TOKENS", "'services' is given twice")),
-        ('{"services": []}', ("services", "must be an object")),
-        ('{"services": {"a": 5}}', ("services.a", "must be an object")),
-        ('{"services": {"a": {}}}', ("services.a.resourceId", "required")),
-        ('{"services": {}, "access": {}}', ("access", "must be an array")),
-        ('{"services": {}, "acess": []}', ("acess", "unknown field")),
-    ],
-)
-def test_a_document_of_another_shape_is_a_fault(text: str, fault: tuple[str, str]) -> None:
-    assert faults_of(text) == [fault]
-
-
-@pytest.mark.parametrize("name", ["1a", "a-", "-a", "a b", "a_b", "", "a/b", "a*", "a" * 51, "a\n"])
-def test_a_services_name_follows_azures_pattern(name: str) -> None:
-    assert [path for path, _ in faults_of({"services": {name: {"resourceId": SERVICE}}})] == [
-        f"services.{name}.[key]"
-    ]
-
-
-@pytest.mark.parametrize("name", ["a", "A1", "a-1", "a" * 50])
-def test_a_services_name_at_the_patterns_boundary_is_sound(name: str) -> None:
-    assert faults_of({"services": {name: {"resourceId": SERVICE}}}) == []
-
-
-@pytest.mark.parametrize("resource_id", ["contoso-apim", SERVICE + "/", SERVICE + "\n", ""])
-def test_a_resource_id_names_an_api_management_service(resource_id: str) -> None:
-    [(path, said)] = faults_of({"services": {"contoso": {"resourceId": resource_id}}})
-    assert path == "services.contoso.resourceId"
-    assert said.startswith("must be /subscriptions/{id}/")
-
-
-@pytest.mark.parametrize("pattern", ["a b", "", "a/b", "a" * 81, "a?", "a\n"])
-def test_a_gateway_pattern_holds_a_names_characters_and_stars(pattern: str) -> None:
-    assert [path for path, _ in faults_of(document(**{pattern: {}}))] == [
-        f"services.contoso.gateways.{pattern}.[key]"
-    ]
-
-
-@pytest.mark.parametrize("pattern", ["*", "a" * 80, "A.b_c~d-*"])
-def test_a_gateway_pattern_at_its_boundary_is_sound(pattern: str) -> None:
-    assert faults_of(document(**{pattern: {}})) == []
-
-
-@pytest.mark.parametrize(
-    ("rule", "at", "said"),
-    [
-        ({"lifetime": "PT23H59M59S"}, ".lifetime", MANAGED),
-        ({"lifetime": "P30DT1S"}, ".lifetime", MANAGED),
-        ({"lifetime": "P1M"}, ".lifetime", DURATION),
-        ({"lifetime": 30}, ".lifetime", DURATION),
-        ({"lifetime": True}, ".lifetime", DURATION),
-        ({"renewBefore": "10"}, ".renewBefore", DURATION),
-        ({"riskMargin": "10"}, ".riskMargin", DURATION),
-        ({"renewBefore": "P30D"}, "", WINDOW),
-        ({"renewBefore": "P0D"}, "", WINDOW),
-        ({"lifetime": "P7D", "renewBefore": "P7D"}, "", WINDOW),
-        ({"lifetime": "P7D", "renewBefore": "P8D"}, "", WINDOW),
-        ({"riskMargin": "P10D"}, "", MARGIN),
-        ({"riskMargin": "P0D"}, "", MARGIN),
-        ({"renewBefore": "P4D", "riskMargin": "P4D"}, "", MARGIN),
-        ({"renew": "false"}, ".renew", "must be true or false"),
-        ({"keyType": "Primary"}, ".keyType", "input should be 'primary' or 'secondary'"),
-        ({"renewbefore": "P1D"}, ".renewbefore", "unknown field"),
-        ({"destinations": {}}, ".destinations", "must be an array"),
-        ({"destinations": [7]}, ".destinations[0]", "must be an object"),
-    ],
-)
-def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said: str) -> None:
-    assert faults_of(document(any_gateway=rule)) == [(RULE + at, said)]
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
+def test_a_document_at_its_boundaries_has_no_fault() -> None:
+    rules: list[dict[str, Any]] = [
         {"lifetime": "P1D"},
         {"lifetime": "P30D"},
         {"lifetime": "P7D", "renewBefore": "P6DT23H59M59S"},
@@ -137,10 +64,74 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
         {"riskMargin": "P9DT23H59M59S"},
         {"riskMargin": "PT1S"},
         {"renewBefore": None, "riskMargin": None},
+        {"destinations": [{**KEY_VAULT, "vault": VAULT + "/", "secret": "{gateway}" + "a" * 118}]},
+        {"destinations": [{**KEY_VAULT, "vault": "https://" + "a" * 247, "form": "token", "adopt": True}]},
+        {"destinations": [{**KEY_VAULT, "vault": "https://127.0.0.1:8443"}]},
+        {"destinations": [{**ENTRA_CLUSTER, "layout": "envFrom"}]},
+    ]
+    for rule in rules:
+        assert faults_of(document(any_gateway=rule)) == []
+    for pattern in ("contoso/*", "CONTOSO/edge", "*/*", "con*/a", "contoso/" + "a" * 80):
+        assert faults_of(access(gateways=[pattern], maxLifetime="PT1M")) == []
+    assert faults_of(DESIGN_EXAMPLE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("", "GATEWAY_TOKENS", "is not JSON: Expecting value at line 1 column 1"),
+        ("[]", "GATEWAY_TOKENS", "must be an object"),
+        ("{}", "services", "required"),
+        ('{"services": {}, "services": {}}', "GATEWAY_TOKENS", "'services' is given twice"),
+        ('{"services": []}', "services", "must be an object"),
+        ('{"services": {"a": 5}}', "services.a", "must be an object"),
+        ('{"services": {"a": {}}}', "services.a.resourceId", "required"),
+        ('{"services": {}, "acess": []}', "acess", "unknown field"),
     ],
 )
-def test_lifetime_window_and_margin_at_their_boundaries_are_sound(rule: dict[str, Any]) -> None:
-    assert faults_of(document(any_gateway=rule)) == []
+def test_a_document_of_another_shape_is_a_fault(text: str, path: str, said: str) -> None:
+    assert faults_of(text) == [(path, said)]
+
+
+def test_names_and_patterns_follow_azures_patterns() -> None:
+    for name in ("a", "A1", "a-1", "a" * 50):
+        assert faults_of({"services": {name: {"resourceId": SERVICE}}}) == []
+    for name in ("1a", "a-", "-a", "a b", "a_b", "", "a/b", "a*", "a" * 51, "a\n"):
+        assert paths_of({"services": {name: {"resourceId": SERVICE}}}) == [f"services.{name}.[key]"]
+    for pattern in ("*", "a" * 80, "A.b_c~d-*"):
+        assert faults_of(document(**{pattern: {}})) == []
+    for pattern in ("a b", "", "a/b", "a" * 81, "a?", "a\n"):
+        assert paths_of(document(**{pattern: {}})) == [f"services.contoso.gateways.{pattern}.[key]"]
+    for pattern in ("contoso", "contoso/", "/edge", "a/b/c", "contoso/a b", "contoso/" + "a" * 81, ""):
+        assert paths_of(access(gateways=[pattern])) == ["access[0].gateways[0]"]
+
+
+def test_a_resource_id_names_an_api_management_service() -> None:
+    [(path, said)] = faults_of({"services": {"contoso": {"resourceId": SERVICE + "\n"}}})
+    assert path == "services.contoso.resourceId"
+    assert said.startswith("must be /subscriptions/{id}/")
+
+
+@pytest.mark.parametrize(
+    ("rule", "at", "said"),
+    [
+        ({"lifetime": "PT23H59M59S"}, ".lifetime", MANAGED),
+        ({"lifetime": "P30DT1S"}, ".lifetime", MANAGED),
+        ({"lifetime": "P1M"}, ".lifetime", NO_DURATION),
+        ({"renewBefore": "10"}, ".renewBefore", NO_DURATION),
+        ({"riskMargin": "10"}, ".riskMargin", NO_DURATION),
+        ({"renewBefore": "P30D"}, "", WINDOW),
+        ({"renewBefore": "P0D"}, "", WINDOW),
+        ({"lifetime": "P7D", "renewBefore": "P7D"}, "", WINDOW),
+        ({"riskMargin": "P10D"}, "", MARGIN),
+        ({"riskMargin": "P0D"}, "", MARGIN),
+        ({"renewBefore": "P4D", "riskMargin": "P4D"}, "", MARGIN),
+        ({"renew": "false"}, ".renew", "must be true or false"),
+        ({"keyType": "Primary"}, ".keyType", "input should be 'primary' or 'secondary'"),
+    ],
+)
+def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said: str) -> None:
+    assert faults_of(document(any_gateway=rule)) == [(RULE + at, said)]
 
 
 @pytest.mark.parametrize(
@@ -149,140 +140,62 @@ def test_lifetime_window_and_margin_at_their_boundaries_are_sound(rule: dict[str
         ({}, "", "kind: required"),
         ({"kind": "vault"}, "", "kind must be one of 'keyVault', 'kubernetes'"),
         ({"kind": "keyVault"}, ".vault", "required"),
-        ({"kind": "keyVault", "vault": VAULT, "secrets": "x"}, ".secrets", "unknown field"),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "{gateway}-{}"}, ".secret", PLACEHOLDERS),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "{gateway"}, ".secret", PLACEHOLDERS),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "gateway}"}, ".secret", PLACEHOLDERS),
+        ({**KEY_VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
+        ({**KEY_VAULT, "secret": "{gateway}-{}"}, ".secret", PLACEHOLDERS),
+        ({**KEY_VAULT, "secret": "{gateway"}, ".secret", PLACEHOLDERS),
+        ({**KEY_VAULT, "secret": "gateway}"}, ".secret", PLACEHOLDERS),
         ({"kind": "kubernetes"}, "", "needs either `server` or `cluster`"),
-        (
-            {"kind": "kubernetes", "server": "https://k", "cluster": CLUSTER},
-            "",
-            "needs either `server` or `cluster`",
-        ),
-        (
-            {
-                "kind": "kubernetes",
-                "cluster": CLUSTER,
-                "signIn": {"vault": "https://v.vault.azure.net", "secret": "sa"},
-            },
-            "",
-            "has `cluster` and `signIn`: a cluster that does not use Entra needs `server`",
-        ),
-        ({"kind": "kubernetes", "server": "https://k", "restart": {}}, ".restart.name", "required"),
-        (
-            {"kind": "kubernetes", "server": "https://k", "signIn": {"vault": VAULT}},
-            ".signIn.secret",
-            "required",
-        ),
-        (
-            {"kind": "containerApp", "resourceId": "x"},
-            "",
-            (
-                "the kind containerApp is not supported any more: "
-                "see 'Container Apps with a Key Vault reference' in docs/recipes.md"
-            ),
-        ),
-        (
-            {"kind": "file", "path": "/mnt/{gateway}.conf"},
-            "",
-            "the kind file is not supported any more: see 'Docker' in docs/recipes.md",
-        ),
-        ({"kind": "keyVault", "vault": VAULT, "secret": 5}, ".secret", "must be a string"),
+        ({**ENTRA_CLUSTER, "server": "https://k"}, "", "needs either `server` or `cluster`"),
+        ({**ENTRA_CLUSTER, "signIn": {"vault": VAULT, "secret": "sa"}}, "", NO_ENTRA),
+        ({**KUBERNETES, "restart": {}}, ".restart.name", "required"),
+        ({**KUBERNETES, "signIn": {"vault": VAULT}}, ".signIn.secret", "required"),
+        ({"kind": "file"}, "", USE_DOCKER),
+        ({"kind": "containerApp"}, "", USE_CONTAINER_APPS),
     ],
 )
 def test_a_faulty_destination_is_named_by_its_path(fields: dict[str, Any], at: str, said: str) -> None:
     assert faults_of(destination(**fields)) == [(f"{RULE}.destinations[0]{at}", said)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "at"),
-    [
-        ({"kind": "keyVault", "vault": "http://contoso.vault.azure.net"}, ".vault"),
-        ({"kind": "keyVault", "vault": "https://contoso.vault.azure.net/secrets"}, ".vault"),
-        ({"kind": "keyVault", "vault": "https://user:word@contoso.vault.azure.net"}, ".vault"),
-        ({"kind": "keyVault", "vault": "https://"}, ".vault"),
-        ({"kind": "keyVault", "vault": VAULT + "\n"}, ".vault"),
-        ({"kind": "keyVault", "vault": "https://" + "a" * 248}, ".vault"),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "{gateway}_token"}, ".secret"),
-        ({"kind": "keyVault", "vault": VAULT, "secret": ""}, ".secret"),
-        ({"kind": "keyVault", "vault": VAULT, "secret": "{gateway}" + "a" * 119}, ".secret"),
-        ({"kind": "keyVault", "vault": VAULT, "form": "bare"}, ".form"),
-        ({"kind": "kubernetes", "server": "https://k", "namespace": "Default"}, ".namespace"),
-        ({"kind": "kubernetes", "server": "https://k", "secret": "{gateway}_t"}, ".secret"),
-        ({"kind": "kubernetes", "server": "https://k", "layout": "Helm"}, ".layout"),
-        (
-            {"kind": "kubernetes", "server": "https://k", "restart": {"kind": "Pod", "name": "a"}},
-            ".restart.kind",
-        ),
-        ({"kind": "kubernetes", "cluster": SERVICE}, ".cluster"),
-    ],
-)
-def test_a_value_that_breaks_its_pattern_is_named_by_its_path(fields: dict[str, Any], at: str) -> None:
-    assert [path for path, _ in faults_of(destination(**fields))] == [f"{RULE}.destinations[0]{at}"]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"kind": "keyVault", "vault": VAULT + "/", "secret": "{gateway}" + "a" * 118},
-        {"kind": "keyVault", "vault": "https://" + "a" * 247, "form": "token", "adopt": True},
-        {"kind": "keyVault", "vault": "https://127.0.0.1:8443"},
-        {"kind": "kubernetes", "cluster": CLUSTER, "layout": "envFrom"},
-    ],
-)
-def test_a_destination_at_its_boundary_is_sound(fields: dict[str, Any]) -> None:
-    assert faults_of(destination(**fields)) == []
+def test_a_value_that_breaks_its_pattern_is_named_by_its_path() -> None:
+    addresses = ["http://a", f"{VAULT}/secrets", "https://user:word@a", "https://", f"{VAULT}\n"]
+    for fields, field, values in (
+        (KEY_VAULT, "vault", [*addresses, "https://" + "a" * 248]),
+        (KEY_VAULT, "secret", ["", "{gateway}_token", "{gateway}" + "a" * 119]),
+        (KEY_VAULT, "form", ["bare"]),
+        (KUBERNETES, "namespace", ["Default"]),
+        (KUBERNETES, "secret", ["{gateway}_t"]),
+        (KUBERNETES, "layout", ["Helm"]),
+        ({"kind": "kubernetes"}, "cluster", [SERVICE]),
+    ):
+        for value in values:
+            found = paths_of(destination(**{**fields, field: value}))
+            assert found == [f"{RULE}.destinations[0].{field}"]
+    restart = destination(**KUBERNETES, restart={"kind": "Pod", "name": "a"})
+    assert paths_of(restart) == [f"{RULE}.destinations[0].restart.kind"]
 
 
 @pytest.mark.parametrize(
     ("changes", "at", "said"),
     [
-        ({"caller": {}}, ".caller", "must name an appRole, objectId, clientId or functionKey: true"),
-        (
-            {"caller": {"functionKey": False}},
-            ".caller",
-            "must name an appRole, objectId, clientId or functionKey: true",
-        ),
-        (
-            {"caller": {"functionKey": True, "appRole": "r"}},
-            ".caller",
-            "functionKey must be alone: a caller who sends a bearer token is known by the token only",
-        ),
-        ({"caller": {"role": "r"}}, ".caller.role", "unknown field"),
-        ({"caller": {"appRole": 5}}, ".caller.appRole", "must be a string"),
-        ({"caller": {"appRole": ["r"]}}, ".caller.appRole", "must be a string"),
+        ({"caller": {}}, ".caller", NOBODY),
+        ({"caller": {"functionKey": False}}, ".caller", NOBODY),
+        ({"caller": {"appRole": ""}}, ".caller.appRole", AT_LEAST),
+        ({"caller": {"objectId": ""}}, ".caller.objectId", AT_LEAST),
+        ({"caller": {"clientId": ""}}, ".caller.clientId", AT_LEAST),
+        ({"caller": {"functionKey": True, "appRole": "r"}}, ".caller", NOT_ALONE),
+        ({"caller": {"functionKey": True, "objectId": "o"}}, ".caller", NOT_ALONE),
+        ({"caller": {"functionKey": True, "clientId": "c"}}, ".caller", NOT_ALONE),
         ({"gateways": []}, ".gateways", "must not be empty"),
-        ({"gateways": "contoso/*"}, ".gateways", "must be an array"),
         ({"gateways": ["fabrikam/*"]}, ".gateways[0]", "'fabrikam/*' matches no declared service"),
         ({"allow": []}, ".allow", "must not be empty"),
         ({"allow": ["Issue"]}, ".allow[0]", "input should be 'issue', 'renew' or 'read'"),
         ({"maxLifetime": "PT59S"}, ".maxLifetime", GRANTED),
         ({"maxLifetime": "P30DT1S"}, ".maxLifetime", GRANTED),
-        ({"maxLifetime": "P1M"}, ".maxLifetime", DURATION),
-        ({"maxLifeTime": "P1D"}, ".maxLifeTime", "unknown field"),
     ],
 )
 def test_a_faulty_access_rule_is_named_by_its_path(changes: dict[str, Any], at: str, said: str) -> None:
     assert faults_of(access(**changes)) == [(f"access[0]{at}", said)]
-
-
-@pytest.mark.parametrize(
-    "pattern", ["contoso", "contoso/", "/edge", "a/b/c", "contoso/a b", "contoso/" + "a" * 81, ""]
-)
-def test_an_access_pattern_is_service_and_gateway(pattern: str) -> None:
-    assert [path for path, _ in faults_of(access(gateways=[pattern]))] == ["access[0].gateways[0]"]
-
-
-@pytest.mark.parametrize("trait", ["appRole", "objectId", "clientId"])
-def test_a_trait_is_never_the_empty_text(trait: str) -> None:
-    found = faults_of(access(caller={trait: ""}))
-    assert [path for path, _ in found] == [f"access[0].caller.{trait}"]
-
-
-@pytest.mark.parametrize("pattern", ["contoso/*", "CONTOSO/edge", "*/*", "con*/a", "contoso/" + "a" * 80])
-def test_an_access_pattern_that_meets_a_declared_service_is_sound(pattern: str) -> None:
-    assert faults_of(access(gateways=[pattern], maxLifetime="PT1M")) == []
 
 
 def test_faults_everywhere_are_told_together() -> None:
@@ -297,7 +210,7 @@ def test_faults_everywhere_are_told_together() -> None:
         "access": [{"caller": {}, "gateways": ["x/*"], "allow": []}],
         "more": 1,
     }
-    assert [path for path, _ in faults_of(broken)] == [
+    assert paths_of(broken) == [
         "services.contoso.resourceId",
         "services.contoso.gateways.*.lifetime",
         "services.fabrikam.gateways.e.renew",
@@ -310,14 +223,11 @@ def test_faults_everywhere_are_told_together() -> None:
     ]
 
 
-@pytest.mark.parametrize(("one", "other"), [("a*", "*b"), ("edge-01", "EDGE-01"), ("*", "**"), ("*a*", "b*")])
-def test_two_patterns_that_match_the_same_names_equally_well_are_a_tie(one: str, other: str) -> None:
-    assert faults_of(document(**{one: {}, other: {}})) == [
-        (
-            "services.contoso.gateways",
-            f"'{one}' and '{other}' match the same names equally well: make one more literal",
-        )
-    ]
+def test_two_patterns_that_match_the_same_names_equally_well_are_a_tie() -> None:
+    for one, other in (("a*", "*b"), ("edge-01", "EDGE-01"), ("*", "**"), ("*a*", "b*")):
+        said = f"'{one}' and '{other}' match the same names equally well: make one more literal"
+        found = faults_of(document(**{one: {}, "edge-02": {}, other: {}}))
+        assert found == [("services.contoso.gateways", said)]
 
 
 def test_a_tie_between_pasted_tokens_names_neither() -> None:
@@ -328,14 +238,9 @@ def test_a_tie_between_pasted_tokens_names_neither() -> None:
     assert not any("202601010000" in path + message for path, message in found)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("a*", "b*"), ("a*", "*bc"), ("ab", "a*"), ("edge-01", "edge-02")]
-)
-def test_patterns_that_differ_in_weight_or_never_meet_are_no_tie(one: str, other: str) -> None:
-    assert faults_of(document(**{one: {}, other: {}})) == []
-
-
-def test_the_same_patterns_in_two_services_are_no_tie() -> None:
+def test_patterns_that_differ_in_weight_or_never_meet_are_no_tie() -> None:
+    for one, other in (("a*", "b*"), ("a*", "*bc"), ("ab", "a*"), ("edge-01", "edge-02")):
+        assert faults_of(document(**{one: {}, other: {}})) == []
     assert faults_of(two_services({"*": {}}, {"*": {}})) == []
 
 
@@ -344,142 +249,67 @@ def test_services_that_differ_in_case_only_are_a_fault() -> None:
     assert faults_of(twice) == [("services", "'contoso' and 'Contoso' differ in case only")]
 
 
-def at(service: str, pattern: str, index: int = 0) -> str:
+FIXED, BY_SERVICE, BY_GATEWAY, BY_BOTH = map(vault, ("x", "{service}", "{gateway}", "{service}-{gateway}"))
+ELSEWHERE = vault("x", "https://fabrikam.vault.azure.net")
+SPELLED_DIFFERENTLY = vault("X", "https://CONTOSO.VAULT.AZURE.NET/")
+TWICE, GATEWAY_TWICE = ({"destinations": rule["destinations"] * 2} for rule in (FIXED, BY_GATEWAY))
+# The rules of two services, and the later and the earlier of two rows that can write the same location.
+SHARED_PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "one gateway has a location twice": ({"a": TWICE}, {}, "contoso a 1", "contoso a 0"),
+    "one pattern has its gateways' locations twice": ({"*": GATEWAY_TWICE}, {}, "contoso * 1", "contoso * 0"),
+    "two gateways have one location": ({"a": FIXED, "b": FIXED}, {}, "contoso b 0", "contoso a 0"),
+    "it is named after a service": ({"a": BY_SERVICE, "b": BY_SERVICE}, {}, "contoso b 0", "contoso a 0"),
+    "two services have one location": ({"a": FIXED}, {"b": FIXED}, "fabrikam b 0", "contoso a 0"),
+    "patterns of two services meet": ({"*": BY_GATEWAY}, {"a*": BY_GATEWAY}, "fabrikam a* 0", "contoso * 0"),
+    "case and slash differ": ({"a": FIXED, "b": SPELLED_DIFFERENTLY}, {}, "contoso b 0", "contoso a 0"),
+}
+SEPARATE_PLACES = {
+    "two services have locations named after them": two_services({"a": BY_SERVICE}, {"a": BY_SERVICE}),
+    "two patterns have locations named after gateways": two_services({"*": BY_GATEWAY, "a": BY_GATEWAY}, {}),
+    "patterns of two services never meet": two_services({"a-*": BY_GATEWAY}, {"b-*": BY_GATEWAY}),
+    "patterns of two services have locations named after both": two_services({"*": BY_BOTH}, {"*": BY_BOTH}),
+    "the same secret is in two vaults": two_services({"a": FIXED, "b": ELSEWHERE}, {}),
+    "one of the gateways is not renewed": two_services({"a": FIXED, "b": {"renew": False, **FIXED}}, {}),
+    "an exact name has a fixed location": two_services({"a": FIXED}, {}),
+}
+
+
+def row(text: str) -> str:
+    service, pattern, index = text.split()
     return f"services.{service}.gateways.{pattern}.destinations[{index}]"
 
 
-def met(later: str, earlier: str) -> list[tuple[str, str]]:
-    return [(later, f"can write the same location as {earlier}: set them apart")]
+@pytest.mark.parametrize(
+    ("contoso", "fabrikam", "later", "earlier"), SHARED_PLACES.values(), ids=SHARED_PLACES
+)
+def test_two_rows_that_can_write_the_same_place_are_a_fault(
+    contoso: dict[str, Any], fabrikam: dict[str, Any], later: str, earlier: str
+) -> None:
+    said = f"can write the same location as {row(earlier)}: set them apart"
+    assert faults_of(two_services(contoso, fabrikam)) == [(row(later), said)]
 
 
-def test_one_gateway_that_writes_a_place_twice_is_a_fault() -> None:
-    twice = vault("a")["destinations"] * 2
-    assert faults_of(document(edge={"destinations": twice})) == met(
-        at("contoso", "edge", 1), at("contoso", "edge")
-    )
-
-
-def test_one_pattern_that_writes_its_gateways_places_twice_is_a_fault() -> None:
-    twice = vault("{gateway}")["destinations"] * 2
-    assert faults_of(document(any_gateway={"destinations": twice})) == met(
-        at("contoso", "*", 1), at("contoso", "*")
-    )
-
-
-def test_two_gateways_of_one_service_in_one_fixed_place_are_a_fault() -> None:
-    assert faults_of(document(a=vault("fixed"), b=vault("fixed"))) == met(
-        at("contoso", "b"), at("contoso", "a")
-    )
-
-
-def test_two_gateways_of_one_service_in_a_place_named_after_the_service_are_a_fault() -> None:
-    both = document(a=vault("{service}"), b=vault("{service}"))
-    assert faults_of(both) == met(at("contoso", "b"), at("contoso", "a"))
-
-
-def test_gateways_of_two_services_in_one_fixed_place_are_a_fault() -> None:
-    both = two_services({"a": vault("fixed")}, {"b": vault("fixed")})
-    assert faults_of(both) == met(at("fabrikam", "b"), at("contoso", "a"))
-
-
-def test_gateways_of_two_services_in_places_named_after_the_services_are_sound() -> None:
-    assert faults_of(two_services({"a": vault("{service}")}, {"a": vault("{service}")})) == []
-
-
-def test_two_patterns_of_one_service_in_places_named_after_gateways_are_sound() -> None:
-    assert faults_of(document(any_gateway=vault("{gateway}"), edge=vault("{gateway}"))) == []
-
-
-def test_meeting_patterns_of_two_services_in_places_named_after_gateways_are_a_fault() -> None:
-    both = two_services({"*": vault("{gateway}")}, {"edge-*": vault("{gateway}")})
-    assert faults_of(both) == met(at("fabrikam", "edge-*"), at("contoso", "*"))
-
-
-def test_patterns_of_two_services_that_never_meet_in_places_named_after_gateways_are_sound() -> None:
-    assert faults_of(two_services({"a-*": vault("{gateway}")}, {"b-*": vault("{gateway}")})) == []
-
-
-def test_patterns_of_two_services_in_places_named_after_both_are_sound() -> None:
-    assert (
-        faults_of(two_services({"*": vault("{service}-{gateway}")}, {"*": vault("{service}-{gateway}")}))
-        == []
-    )
-
-
-def test_places_that_differ_in_case_or_a_final_slash_are_the_same() -> None:
-    other = VAULT.upper().replace("HTTPS", "https") + "/"
-    both = document(a=vault("Fixed"), b=vault("fixed", other))
-    assert faults_of(both) == met(at("contoso", "b"), at("contoso", "a"))
-
-
-def test_the_same_secret_in_two_vaults_is_sound() -> None:
-    assert faults_of(document(a=vault("fixed"), b=vault("fixed", "https://fabrikam.vault.azure.net"))) == []
-
-
-def test_gateways_that_are_left_alone_write_nowhere() -> None:
-    assert faults_of(document(a=vault("fixed"), b={"renew": False, **vault("fixed")})) == []
+@pytest.mark.parametrize("value", SEPARATE_PLACES.values(), ids=SEPARATE_PLACES)
+def test_rows_that_never_write_the_same_place_are_sound(value: dict[str, Any]) -> None:
+    assert faults_of(value) == []
 
 
 @pytest.mark.parametrize("secret", ["fixed", "{service}"])
 def test_a_pattern_whose_gateways_would_all_write_one_place_is_a_fault(secret: str) -> None:
-    assert faults_of(document(any_gateway=vault(secret))) == [
-        (at("contoso", "*"), "every gateway of '*' would write the same location: add {gateway}")
-    ]
+    said = "every gateway of '*' would write the same location: add {gateway}"
+    assert faults_of(document(any_gateway=vault(secret))) == [(f"{RULE}.destinations[0]", said)]
 
 
-def test_an_exact_name_may_write_a_fixed_place() -> None:
-    assert faults_of(document(edge=vault("fixed"))) == []
+def with_every(name: str, value: object) -> Any:  # noqa: ANN401 - JSON
+    """The design's example with that value for every field of that name."""
+    text = json.dumps(DESIGN_EXAMPLE)
+    return json.loads(text, object_hook=lambda part: part | {name: value} if name in part else part)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        ("services",),
-        ("access",),
-        ("services", "contoso"),
-        ("services", "contoso", "resourceId"),
-        ("services", "contoso", "gateways"),
-        ("services", "contoso", "gateways", "*"),
-        ("services", "contoso", "gateways", "*", "lifetime"),
-        ("services", "contoso", "gateways", "*", "keyType"),
-        ("services", "contoso", "gateways", "*", "destinations"),
-        ("services", "contoso", "gateways", "lab-*", "renew"),
-    ],
-)
-@pytest.mark.parametrize("value", ["GatewayKey tok-3n", ["tok-3n"], {"tok": 5.5}, 555_666])
-def test_a_wrong_value_is_never_repeated(path: tuple[str, ...], value: object) -> None:
-    broken = json.loads(json.dumps(DESIGN_EXAMPLE))
-    part = broken
-    for name in path[:-1]:
-        part = part[name]
-    part[path[-1]] = value
-    found = faults_of(broken)
-    assert found
-    assert not any(leak in said for _, said in found for leak in ("tok-3n", "5.5", "555666"))
-
-
-def test_a_wrong_kind_is_not_repeated() -> None:
-    assert not any("tok-3n" in said for _, said in faults_of(destination(kind="tok-3n")))
-
-
-def test_a_name_ties_with_itself_in_another_case() -> None:
-    rules: dict[str, Any] = {"Edge-01": {}, "edge-02": {}, "EDGE-01": {}}
-    (fault,) = faults_of({"services": {"contoso": {"resourceId": SERVICE, "gateways": rules}}})
-    assert fault == (
-        "services.contoso.gateways",
-        "'Edge-01' and 'EDGE-01' match the same names equally well: make one more literal",
-    )
-
-
-def test_a_thousand_names_are_read_without_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[str] = []
-
-    def counted(one: str, other: str) -> bool:
-        compared.append(one + other)
-        return False
-
-    monkeypatch.setattr(faults, "overlap", counted)
-    destination = {"kind": "keyVault", "vault": "https://a.vault.azure.net"}
-    names = {f"edge-{number:04}": {"destinations": [destination]} for number in range(1000)}
-    read_estate(json.dumps(document(**names)))
-    assert len(compared) < 10
+def test_no_fault_repeats_a_wrong_value() -> None:
+    names = set(re.findall(r'"([^"]+)":', json.dumps(DESIGN_EXAMPLE))) - {"appRole", "objectId"}  # any text
+    for name in sorted(names):
+        for value in ("GatewayKey tok-3n", ["tok-3n"], {"tok-3n": 5.5}, 555_666):
+            found = faults_of(with_every(name, value))
+            assert found
+            assert not any(leak in said for _, said in found for leak in ("tok-3n", "5.5", "555666"))
