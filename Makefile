@@ -11,12 +11,21 @@ UV := uv==0.13.9
 CYCLONEDX := cyclonedx-bom==7.5.0
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint types unit bench infra schema requirements package sbom clean
+.PHONY: run check test prove lint types unit bench infra schema requirements package sbom clean
 
 run: $(VENV)/.app
 	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
 
+# While working: the folders whose tests need no emulator, without those marked slow.
+FAST := tests/unit tests/infra
+check: lint types
+	$(BIN)/python -m pytest -m "not slow and not prove" $(FAST)
+
+# What has to pass. Of the long proofs a sample runs; `make prove` runs them at their full size.
 test: lint types unit
+
+prove: $(VENV)/.dev
+	$(BIN)/python -m pytest -m prove
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

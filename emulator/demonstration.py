@@ -22,7 +22,7 @@ _COLUMNS = {"gateway": 18, "destination": 34, "reason": 18, "outcome": 10, "oldE
 
 
 class RunLines(logging.Handler):
-    """Gathers a run's rows from the app's own log lines, and shows progress when it takes longer than a moment."""
+    """Gathers a run's rows from the app's own log lines; shows progress on a terminal when a run takes longer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class RunLines(logging.Handler):
         line = json.loads(record.getMessage())
         if line["event"] == "run.row":
             self.rows.append(line)
-            if time.monotonic() - self._told > 1:
+            if sys.stderr.isatty() and time.monotonic() - self._told > 1:
                 self._told = time.monotonic()
                 print(f"  ... {len(self.rows)} rows so far", file=sys.stderr)
 

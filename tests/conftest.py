@@ -23,6 +23,11 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
+@pytest.fixture(autouse=True)
+def _info_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
 @pytest.fixture
 def short_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits on one operation that a test can wait for."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from emulator.server import Emulator
 from gateway_tokens.tokens import ServiceId
 
@@ -59,3 +61,11 @@ def environment(
         "ALLOW_FUNCTION_KEYS": "true",
         **more,
     }
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> None:
+    """Make these the app's settings; those that a developer may have set for Azure are removed."""
+    for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)

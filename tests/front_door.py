@@ -10,7 +10,9 @@ import azure.functions as func
 import function_app
 
 Answer = func.HttpResponse
-GENERATE = "services/{service}/gateways/{gatewayId}/generateToken"
+GATEWAYS = "services/{service}/gateways"
+GENERATE = f"{GATEWAYS}/{{gatewayId}}/generateToken"
+RENEW = f"{GATEWAYS}/{{gatewayId}}/renew"
 
 
 async def generate_token(
@@ -32,29 +34,44 @@ async def generate_token(
     path, function = GENERATE, function_app.generate_token
     if form is not None:
         path, function = f"{GENERATE}/{{format}}", function_app.generate_token_in_format
-    asked = request("POST", path, route, headers=headers, query={**(query or {}), **named}, body=sent)
+    asked = request("POST", path, route, sent, headers=headers, query={**(query or {}), **named})
     return await _call(function, asked)
 
 
-async def list_gateways(service: str = "contoso", headers: Mapping[str, str] | None = None) -> Answer:
-    """`GET services/{service}/gateways`."""
-    asked = request("GET", "services/{service}/gateways", {"service": service}, headers=headers)
-    return await _call(function_app.list_gateways, asked)
+async def list_gateways(service: str = "contoso", **how: Mapping[str, str]) -> Answer:
+    """`GET services/{service}/gateways`; `how` are headers and query, as in every call."""
+    return await _call(function_app.list_gateways, request("GET", GATEWAYS, {"service": service}, b"", **how))
 
 
-async def health(headers: Mapping[str, str] | None = None) -> Answer:
+async def renew(gateway: str = "edge-01", service: str = "contoso", **how: Mapping[str, str]) -> Answer:
+    """`POST services/{service}/gateways/{gatewayId}/renew`."""
+    route = {"service": service, "gatewayId": gateway}
+    return await _call(function_app.renew_gateway, request("POST", RENEW, route, b"", **how))
+
+
+async def plan(**how: Mapping[str, str]) -> Answer:
+    """`GET renewals`."""
+    return await _call(function_app.plan_renewals, request("GET", "renewals", {}, b"", **how))
+
+
+async def run(**how: Mapping[str, str]) -> Answer:
+    """`POST renewals`."""
+    return await _call(function_app.run_renewals, request("POST", "renewals", {}, b"", **how))
+
+
+async def health(**how: Mapping[str, str]) -> Answer:
     """`GET health`."""
-    return await _call(function_app.health, request("GET", "health", headers=headers))
+    return await _call(function_app.health, request("GET", "health", {}, b"", **how))
 
 
 def request(
     method: str,
     path: str,
     route: Mapping[str, str] | None = None,
+    body: bytes = b"",
     *,
     headers: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
-    body: bytes = b"",
 ) -> func.HttpRequest:
     """The request as the worker makes it: the host leaves empty values out of the query, not out of the address."""
     route, query = dict(route or {}), dict(query or {})
@@ -72,6 +89,11 @@ def request(
 def document(answer: Answer) -> Any:  # noqa: ANN401 - JSON may be anything
     """The answer's JSON."""
     return json.loads(answer.get_body())
+
+
+def code_of(answer: Answer) -> tuple[int, str]:
+    """The status and the error code; the code of a success is empty."""
+    return answer.status_code, document(answer).get("code", "")
 
 
 def text(answer: Answer) -> str:

@@ -14,9 +14,11 @@ from emulator.host import Host
 from emulator.host_app import AppError
 
 APP = """
+import json
 import threading
 
 import azure.functions as func
+from stand_in_neighbour import WORD
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 bp = func.Blueprint()
@@ -25,7 +27,6 @@ seen = []
 
 @bp.route("gateways/{gatewayId}/token", methods=["POST"])
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
-    import json
     body = json.dumps({
         "method": req.method, "url": req.url, "agent": req.headers["X-Agent"], "params": dict(req.params),
         "route": dict(req.route_params), "body": req.get_body().decode(),
@@ -40,7 +41,7 @@ def any_gateway(req: func.HttpRequest) -> str:
 
 @bp.route("gateways/mine", methods=["GET"])
 def my_gateway(req: func.HttpRequest, context: func.Context) -> str:
-    return f"{context.function_name} {threading.current_thread() is not threading.main_thread()}"
+    return f"{context.function_name} {threading.current_thread() is not threading.main_thread()} {WORD}"
 
 
 @bp.route("guarded", auth_level=func.AuthLevel.FUNCTION)
@@ -78,20 +79,24 @@ async def listen(msg: func.QueueMessage) -> None:
 app.register_functions(bp)
 """
 KEY = "sample-key"
-
-
-def app_directory(root: Path, source: str = APP) -> Path:
-    (root / "function_app.py").write_text(source)
-    extensions = {"http": {"routePrefix": "v1"}, "queues": {"maxDequeueCount": 3}}
-    (root / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
-    return root
+ENVIRON = {"SCHEDULE": "0 0 * * * *"}
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    loaded = await Host.load(app_directory(tmp_path), key=KEY, environ={"SCHEDULE": "0 0 * * * *"})
+def app_root(tmp_path: Path) -> Path:
+    (tmp_path / "function_app.py").write_text(APP)
+    (tmp_path / "stand_in_neighbour.py").write_text("WORD = 'neighbour'")
+    extensions = {"http": {"routePrefix": "v1"}, "queues": {"maxDequeueCount": 3}}
+    (tmp_path / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+    return tmp_path
+
+
+@pytest.fixture
+async def host(app_root: Path) -> AsyncIterator[Host]:
+    loaded = await Host.load(app_root, key=KEY, environ=ENVIRON)
     yield loaded
     await loaded.stop()
+    assert str(app_root) not in sys.path
 
 
 @pytest.fixture
@@ -125,38 +130,30 @@ async def test_a_function_receives_the_whole_request_and_its_answer_goes_out_unc
 
 
 @pytest.mark.parametrize(
-    ("segment", "value"),
-    [("a%2Fb", "a%2Fb"), ("a%252Fb", "a%2Fb"), ("%C3%A9+%26", "é+&"), ("edge-01/", "edge-01")],
-)
-async def test_a_route_parameter_is_decoded_except_for_slashes(
-    http: aiohttp.ClientSession, segment: str, value: str
-) -> None:
-    async with http.get(URL(f"/v1/gateways/{segment}", encoded=True)) as answer:
-        assert (answer.status, await answer.text()) == (200, value)
-
-
-async def test_a_spelled_out_route_wins_over_a_parameter_and_a_plain_function_runs_in_a_thread(
-    http: aiohttp.ClientSession,
-) -> None:
-    async with http.get("/v1/Gateways/mine") as answer:
-        assert await answer.text() == "my_gateway True"
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "status", "text"),
     [
-        ("GET", "/v1/nowhere"),
-        ("GET", "/api/gateways/mine"),
-        ("GET", "/v1/gateways/"),
-        ("DELETE", "/v1/gateways/mine"),
-        ("HEAD", "/v1/gateways/mine"),
+        # A spelled-out route wins over a parameter, and a plain function runs in a thread.
+        ("GET", "/v1/Gateways/mine", 200, "my_gateway True neighbour"),
+        # A route parameter is decoded except for slashes.
+        ("GET", "/v1/gateways/a%2Fb", 200, "a%2Fb"),
+        ("GET", "/v1/gateways/a%252Fb", 200, "a%2Fb"),
+        ("GET", "/v1/gateways/%C3%A9+%26", 200, "é+&"),
+        ("GET", "/v1/gateways/edge-01/", 200, "edge-01"),
+        # An unknown address or method is not found.
+        ("GET", "/v1/nowhere", 404, ""),
+        ("GET", "/api/gateways/mine", 404, ""),
+        ("GET", "/v1/gateways/", 404, ""),
+        ("DELETE", "/v1/gateways/mine", 404, ""),
+        ("HEAD", "/v1/gateways/mine", 404, ""),
+        # A function without an answer fails.
+        ("GET", "/v1/nothing", 500, ""),
     ],
 )
-async def test_an_unknown_address_or_method_is_not_found(
-    http: aiohttp.ClientSession, method: str, path: str
+async def test_an_address_leads_to_its_function(
+    http: aiohttp.ClientSession, method: str, path: str, status: int, text: str
 ) -> None:
-    async with http.request(method, path) as answer:
-        assert (answer.status, await answer.read()) == (404, b"")
+    async with http.request(method, URL(path, encoded=True)) as answer:
+        assert (answer.status, await answer.text()) == (status, text)
 
 
 @pytest.mark.parametrize(
@@ -179,10 +176,9 @@ async def test_a_guarded_function_opens_to_its_key_and_the_header_counts_first(
 
 @pytest.mark.parametrize(("enforce_keys", "status"), [(True, 401), (False, 200)])
 async def test_without_a_key_a_guarded_function_opens_only_when_keys_are_not_enforced(
-    tmp_path: Path, *, enforce_keys: bool, status: int
+    app_root: Path, *, enforce_keys: bool, status: int
 ) -> None:
-    app_root = app_directory(tmp_path)
-    host = await Host.load(app_root, key=None, enforce_keys=enforce_keys, environ={"SCHEDULE": "0 0 * * * *"})
+    host = await Host.load(app_root, key=None, enforce_keys=enforce_keys, environ=ENVIRON)
     async with aiohttp.ClientSession(await host.start()) as http, http.get("/v1/guarded") as answer:
         assert answer.status == status
     await host.stop()
@@ -197,32 +193,22 @@ async def test_a_failing_function_answers_an_empty_500_and_is_logged(
     assert "the reason" in caplog.text
 
 
-async def test_a_function_without_an_answer_fails(http: aiohttp.ClientSession) -> None:
-    async with http.get("/v1/nothing") as answer:
-        assert (answer.status, await answer.read()) == (500, b"")
-
-
 async def test_a_cookie_goes_out(http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/cookies") as answer:
         assert (answer.status, answer.headers["Set-Cookie"]) == (204, "a=b; Path=/")
 
 
-async def test_the_admin_address_runs_a_timer_now(host: Host, http: aiohttp.ClientSession) -> None:
-    async with http.post("/admin/functions/sweep", json={}, headers={"x-functions-key": KEY}) as answer:
-        assert (answer.status, await answer.read()) == (202, b"")
-    await host._server.stop()
-    assert seen(host) == [False]
-
-
 @pytest.mark.parametrize(
-    ("name", "key", "status"), [("sweep", "wrong", 401), ("nothing", KEY, 404), ("echo", KEY, 404)]
+    ("name", "key", "status"),
+    [("sweep", KEY, 202), ("sweep", "wrong", 401), ("nothing", KEY, 404), ("echo", KEY, 404)],
 )
-async def test_the_admin_address_wants_the_key_and_a_function_it_can_run(
+async def test_the_admin_address_runs_a_timer_for_who_has_the_key(
     host: Host, http: aiohttp.ClientSession, name: str, key: str, status: int
 ) -> None:
     async with http.post(f"/admin/functions/{name}", json={}, headers={"x-functions-key": key}) as answer:
-        assert answer.status == status
-    assert seen(host) == []
+        assert (answer.status, await answer.read()) == (status, b"")
+    await host._server.stop()
+    assert seen(host) == ([False] if status == 202 else [])
 
 
 async def test_a_timer_can_be_fired_late(host: Host) -> None:
@@ -238,28 +224,25 @@ async def test_a_message_comes_back_until_it_is_taken(host: Host) -> None:
     assert not host.poison
 
 
-async def test_a_message_nobody_takes_is_kept_as_poison_after_the_last_attempt(host: Host) -> None:
+async def test_a_message_that_no_attempt_takes_is_kept_as_poison(host: Host) -> None:
     assert not await host.enqueue("listen", '"poison"')
     assert len(seen(host)) == 3
     assert host.poison == {"events": [b'"poison"']}
 
 
-async def test_a_missing_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AppError, match=r"'sweep': '%SCHEDULE%' does not resolve to a value"):
-        await Host.load(app_directory(tmp_path), key=KEY, environ={"SCHEDULE": ""})
-    assert str(tmp_path) not in sys.path
-
-
-async def test_two_apps_in_one_file_stop_the_start(tmp_path: Path) -> None:
-    two = "import azure.functions as func\na = func.FunctionApp()\nb = func.FunctionApp()\n"
-    with pytest.raises(AppError, match="exactly one FunctionApp, not 2"):
-        await Host.load(app_directory(tmp_path, two), key=KEY)
-
-
-async def test_the_app_imports_its_neighbours_while_the_host_lives(tmp_path: Path) -> None:
-    (tmp_path / "stand_in_neighbour.py").write_text("WORD = 'neighbour'")
-    source = APP.replace("import threading", "import threading\nfrom stand_in_neighbour import WORD", 1)
-    host = await Host.load(app_directory(tmp_path, source), key=None, environ={"SCHEDULE": "0 0 * * * *"})
-    assert host.functions["sweep"].call.__globals__["WORD"] == "neighbour"
-    await host.stop()
-    assert str(tmp_path) not in sys.path
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (APP, r"'sweep': '%SCHEDULE%' does not resolve to a value"),
+        (
+            "import azure.functions as f\na, b = f.FunctionApp(), f.FunctionApp()\n",
+            "exactly one FunctionApp, not 2",
+        ),
+    ],
+    ids=["a missing setting", "two apps in one file"],
+)
+async def test_the_start_fails_for(app_root: Path, source: str, said: str) -> None:
+    (app_root / "function_app.py").write_text(source)
+    with pytest.raises(AppError, match=said):
+        await Host.load(app_root, key=KEY, environ={"SCHEDULE": ""})
+    assert str(app_root) not in sys.path

@@ -18,7 +18,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from tests.callers import SIGN_IN_MODE, authorization, bearer, rule
 from tests.estate import Opens
-from tests.front_door import Answer, document, generate_token
+from tests.front_door import code_of, document, generate_token
 
 STRANGER = "99999999-9999-4999-8999-999999999999"
 
@@ -30,10 +30,6 @@ def _mode(request: pytest.FixtureRequest, app: Opens) -> None:
         app([rule({"appRole": "Issuer"})], **SIGN_IN_MODE)
     else:
         app([rule({"appRole": "Issuer"}), rule({"functionKey": True})])
-
-
-def code_of(answer: Answer) -> tuple[int, str]:
-    return answer.status_code, document(answer).get("code", "")
 
 
 def issuer(emulator: Emulator, claims: Mapping[str, Any]) -> dict[str, str]:
@@ -71,45 +67,25 @@ GOOD: dict[str, dict[str, Any]] = {
     "v1": {"version": 1},
     "v2 for the address of the API": {"aud": f"api://{API_ID}"},
     "v1 for the client id of the API": {"version": 1, "aud": API_ID},
-    "several audiences": {"aud": ["https://graph.microsoft.com", API_ID]},
-    "roles as text": {"roles": "Issuer"},
-    "several roles": {"roles": ["Reader", "Issuer"]},
-    "roles with something else among them": {"roles": [None, 1, {"a": 1}, "Issuer"]},
-    "a user": {"scp": "user_impersonation", "idtyp": "user"},
-    "expired within the leeway": {"exp": timedelta(seconds=-30)},
-    "not valid yet within the leeway": {"nbf": timedelta(seconds=50)},
-    "ids in capitals": {"azp": CALLER_ID.upper(), "tid": TENANT_ID.upper()},
+    "for several audiences": {"aud": ["https://graph.microsoft.com", API_ID]},
+    "of a user": {"scp": "user_impersonation", "idtyp": "user"},
+    "with ids in capitals": {"azp": CALLER_ID.upper(), "tid": TENANT_ID.upper()},
 }
 
 
 @pytest.mark.parametrize("claims", GOOD.values(), ids=GOOD)
-async def test_a_good_token_opens(emulator: Emulator, claims: dict[str, Any]) -> None:
+async def test_a_good_token_is_accepted(emulator: Emulator, claims: dict[str, Any]) -> None:
     answer = await generate_token(headers=issuer(emulator, claims))
-    assert code_of(answer) == (200, "")
-
-
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", " Bearer ", "Bearer  "])
-async def test_the_scheme_is_read_in_any_case(emulator: Emulator, scheme: str) -> None:
-    answer = await generate_token(headers={"Authorization": f"{scheme} {signed(emulator)}"})
     assert code_of(answer) == (200, "")
 
 
 WRONG_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
     "expired": ({"exp": timedelta(seconds=-120)}, "it has expired"),
-    "not valid yet": ({"nbf": timedelta(seconds=600)}, "it is not valid yet"),
     "for another audience": ({"aud": "https://graph.microsoft.com"}, "its audience is not"),
     "for no audience": ({"aud": ""}, "is missing"),
     "for an audience that only begins alike": ({"aud": f"api://{API_ID}/more"}, "its audience is not"),
-    "of another issuer": ({"iss": f"https://login.example/{TENANT_ID}/v2.0"}, "its issuer is not"),
     "of another tenant's issuer": ({"iss": f"https://sts.windows.net/{STRANGER}/"}, "its issuer is not"),
-    "of another tenant": ({"tid": STRANGER}, "another tenant"),
-    "of no tenant": ({"tid": None}, "another tenant"),
-    "without exp": ({"exp": None}, "'exp' is missing"),
-    "without nbf": ({"nbf": None}, "'nbf' is missing"),
-    "without iss": ({"iss": None}, "'iss' is missing"),
-    "without aud": ({"aud": None}, "'aud' is missing"),
-    "with times in words": ({"exp": "tomorrow"}, "not numbers"),
-    "with a list of issuers": ({"iss": [f"https://sts.windows.net/{TENANT_ID}/"]}, "its issuer is not"),
+    "of several issuers": ({"iss": [f"https://sts.windows.net/{TENANT_ID}/"]}, "its issuer is not"),
 }
 
 
@@ -128,7 +104,6 @@ FORGED: dict[str, Callable[[Emulator], str]] = {
     "signed with another key under Entra's id": lambda e: signed(e, "other", {"kid": "emulator-1"}),
     "signed with a key that Entra does not have": lambda e: signed(e, "other"),
     "unsigned": lambda e: by_hand(e, None, alg="none", typ="JWT", kid="emulator-1"),
-    "unsigned, in capitals": lambda e: by_hand(e, None, alg="NONE", typ="JWT", kid="emulator-1"),
     "without a signature": lambda e: by_hand(e, None, alg="RS256", typ="JWT", kid="emulator-1"),
     "HMAC with the public key as secret": lambda e: by_hand(e, public_pem(), alg="HS256", kid="emulator-1"),
     "HMAC that says RS256": lambda e: by_hand(e, public_pem(), alg="RS256", kid="emulator-1"),
@@ -145,9 +120,6 @@ FORGED: dict[str, Callable[[Emulator], str]] = {
     "cut off": lambda e: signed(e)[:-1],
     "two tokens": lambda e: f"{signed(e)} {signed(e)}",
     "two headers": lambda e: f"{signed(e)}, Bearer {signed(e)}",
-    "a word": lambda _: "xyzzy",
-    "dots": lambda _: "..",
-    "not ASCII": lambda _: "é.é.é",
     "nothing": lambda _: "",
     "JSON nested deeply": lambda _: base64.urlsafe_b64encode(b"[" * 60_000).decode() + ".e30.e30",
 }
@@ -162,7 +134,7 @@ async def test_a_forged_token_is_a_401(emulator: Emulator, forge: Callable[[Emul
     assert emulator.azure.called("arm") == []
 
 
-@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "Bearer ", "bearer\t", "token"])
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "token"])
 async def test_a_header_that_brings_no_bearer_token_is_a_401(header: str) -> None:
     answer = await generate_token(headers={"Authorization": header})
     assert code_of(answer) == (401, "sign_in_required")
@@ -175,7 +147,7 @@ async def test_a_token_for_an_application_that_may_not_call_is_a_403(emulator: E
         assert emulator.azure.called("arm") == []
 
 
-async def test_tokens_of_every_published_key_are_good(emulator: Emulator) -> None:
+async def test_tokens_of_every_published_key_are_accepted(emulator: Emulator) -> None:
     directory = emulator.azure.directory
     directory.key_ids = ["emulator-2", "emulator-1"]
     assert code_of(await generate_token(headers=bearer(emulator, "Issuer"))) == (200, "")
@@ -183,7 +155,7 @@ async def test_tokens_of_every_published_key_are_good(emulator: Emulator) -> Non
     assert len(emulator.azure.called("login")) == 1
 
 
-async def test_while_the_keys_cannot_be_had_a_bearer_token_is_a_503(emulator: Emulator) -> None:
+async def test_a_bearer_token_is_a_503_while_the_signing_keys_cannot_be_fetched(emulator: Emulator) -> None:
     emulator.azure.faults.add(Fault(host="login", times=None, status=500))
     answer = await generate_token(headers=bearer(emulator, "Issuer"))
     assert code_of(answer) == (503, "signing_keys_unavailable")

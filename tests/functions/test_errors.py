@@ -310,7 +310,7 @@ async def test_an_unforeseen_failure_is_a_500_without_its_text_or_stack_trace(
 
 
 async def test_health_answers_whatever_is_in_the_headers() -> None:
-    assert (await health({"authorization": " ", "x-correlation-id": "\x00"})).status_code == 200
+    assert (await health(headers={"authorization": " ", "x-correlation-id": "\x00"})).status_code == 200
 
 
 async def test_a_caller_is_answered_before_the_platform_cuts_the_line() -> None:

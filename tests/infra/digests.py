@@ -1,7 +1,5 @@
 """What the real compiler evaluated, as the repository keeps it: `make infra` writes the digests that this module reads."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

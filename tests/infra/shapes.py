@@ -1,13 +1,9 @@
 """The JSON Schema of the settings document in the notation of the digest of the estate's type: a line for each field."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    Schema = Mapping[str, Any]
+Schema = Mapping[str, Any]
 
 _NULL = {"type": "null"}
 

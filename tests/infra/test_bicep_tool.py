@@ -1,20 +1,15 @@
 """`make infra`: how the compiler is asked, and what is said where there is none."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.infra.digests import ROOT
 from tools.bicep import Bicep, CompilerFailed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # A compiler that writes its arguments beside the snapshot, or fails as the real one does.
 COMPILER = """#!{python}
@@ -46,22 +41,21 @@ def compiler(folder: Path, failure: str = "") -> Bicep:
     return Bicep(program)
 
 
-def test_a_parameter_file_is_evaluated_at_the_scope_of_its_template(parameters: Path) -> None:
+@pytest.mark.parametrize(
+    ("template", "scope"),
+    [("targetScope = 'subscription'\n", "--subscription-id"), ("param x string\n", "--resource-group")],
+)
+def test_a_parameter_file_is_evaluated_at_the_scope_of_its_template(
+    parameters: Path, template: str, scope: str
+) -> None:
+    (parameters.parent / "main.bicep").write_text(template)
     arguments = compiler(parameters.parent).evaluate(parameters).outputs["arguments"]
-
-    assert "--subscription-id" in arguments
-    assert "--resource-group" not in arguments
-
-
-def test_a_template_without_a_scope_is_for_a_resource_group(parameters: Path) -> None:
-    (parameters.parent / "main.bicep").write_text("param x string\n")
-
-    assert "--resource-group" in compiler(parameters.parent).evaluate(parameters).outputs["arguments"]
+    assert scope in arguments
+    assert ("--resource-group" in arguments) is (scope == "--resource-group")
 
 
 def test_a_refusal_is_told_without_the_compilers_own_words(parameters: Path) -> None:
     evaluated = compiler(parameters.parent, REFUSAL).evaluate(parameters)
-
     assert evaluated.refusal == 'name is "x".\nIt must be longer'
 
 
@@ -72,20 +66,12 @@ def test_any_other_failure_of_the_compiler_is_an_error_with_its_text(parameters:
 
 def test_without_a_compiler_it_says_how_to_name_one() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "BICEP"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.infra"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
+    command = [sys.executable, "-m", "tools.infra"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Set BICEP to the path of the Bicep compiler")
 
 
-def test_the_configuration_of_the_linter_makes_errors_of_what_hides_rights() -> None:
+def test_the_linter_treats_what_hides_rights_as_an_error() -> None:
     rules = json.loads((ROOT / "infra" / "bicepconfig.json").read_text())["analyzers"]["core"]["rules"]
-
     assert rules["what-if-short-circuiting"] == {"level": "error"}

@@ -1,7 +1,5 @@
 """The examples: one reader each, short, accepted as they are, and the first of them is the file to fill in."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.infra.digests import INFRA, document, grants, read, resources
@@ -15,36 +13,28 @@ def test_there_is_one_example_for_each_reader() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_short_and_says_what_it_is_for(name: str) -> None:
+def test_an_example_is_short_says_what_it_is_for_is_accepted_and_tells_somebody(name: str) -> None:
     lines = (EXAMPLES / f"{name}.bicepparam").read_text().splitlines()
-
     assert lines[0].startswith("// ")
     assert len(lines) <= 36
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_accepted_and_tells_somebody(name: str) -> None:
     assert "refused" not in read(name)
     assert resources(name, "actionGroups")
 
 
 def test_the_file_to_fill_in_is_the_first_example() -> None:
     example = (EXAMPLES / "key-vault.bicepparam").read_text()
-    own = (INFRA / "main.bicepparam").read_text()
-
     shared = example.partition("// Globally unique.")[2]
     assert shared
-    assert own.endswith(shared)
+    assert (INFRA / "main.bicepparam").read_text().endswith(shared)
 
 
 def test_the_first_example_makes_the_vault_that_its_destinations_mean() -> None:
+    vault = "kv-contoso-gateways"
     (destination,) = document("key-vault")["services"]["contoso"]["gateways"]["*"]["destinations"]
-
-    assert destination == {"kind": "keyVault", "vault": "https://kv-contoso-gateways.vault.azure.net"}
-    assert list(resources("key-vault", "vaults")) == ["kv-contoso-gateways"]
-    assert ("Gateway token secret writer", "11111111/rg-gateway-tokens/vaults/kv-contoso-gateways") in grants(
-        "key-vault"
-    )
+    assert destination == {"kind": "keyVault", "vault": f"https://{vault}.vault.azure.net"}
+    assert list(resources("key-vault", "vaults")) == [vault]
+    scope = f"11111111/rg-gateway-tokens/vaults/{vault}"
+    assert ("Gateway token secret writer", scope) in grants("key-vault")
 
 
 def test_the_platform_grants_nothing_on_what_its_teams_grant_themselves() -> None:
@@ -61,9 +51,10 @@ def test_a_team_grants_what_its_part_needs_and_nothing_beside_it(team: str) -> N
 
 
 def test_a_teams_assignments_have_the_names_that_the_platforms_own_would_have() -> None:
-    ours = {line.partition(" -> ")[2].partition(" to ")[0] for line in read("defaults")["grants"]}
-    teams = {line.partition(" -> ")[2].partition(" to ")[0] for line in read("grants-of-a-team")["grants"]}
-
+    ours, teams = (
+        {line.partition(" -> ")[2].partition(" to ")[0] for line in read(case)["grants"]}
+        for case in ("defaults", "grants-of-a-team")
+    )
     assert teams
     assert teams <= ours
 
@@ -72,6 +63,5 @@ def test_another_generation_gives_every_assignment_another_name() -> None:
     first, second = (
         {line.partition("[")[2][:8] for line in read(case)["grants"]} for case in ("defaults", "generation")
     )
-
     assert len(first) == len(second)
     assert not first & second

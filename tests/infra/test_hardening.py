@@ -1,7 +1,5 @@
 """What every deployment holds to, whatever its parameters: read in the digest of each case."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -30,25 +28,17 @@ HARDENED = (
 )
 # Flex Consumption answers 400 (51021) to them on some of its stamps.
 # https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
-REFUSED_BY_THE_PLAN = {
-    "alwaysOn",
-    "ftpsState",
-    "functionAppScaleLimit",
-    "functionsRuntimeScaleMonitoringEnabled",
-    "javaContainer",
-    "javaContainerVersion",
-    "javaVersion",
-    "linuxFxVersion",
-    "netFrameworkVersion",
-    "nodeVersion",
-    "phpVersion",
-    "powerShellVersion",
-    "preWarmedInstanceCount",
-    "pythonVersion",
-    "use32BitWorkerProcess",
-    "windowsFxVersion",
-}
+REFUSED_BY_THE_PLAN = """
+alwaysOn ftpsState functionAppScaleLimit functionsRuntimeScaleMonitoringEnabled javaContainer javaContainerVersion
+javaVersion linuxFxVersion netFrameworkVersion nodeVersion phpVersion powerShellVersion preWarmedInstanceCount
+pythonVersion use32BitWorkerProcess windowsFxVersion
+"""
 SOURCES = {path.relative_to(INFRA).as_posix(): path.read_text() for path in INFRA.rglob("*.bicep")}
+
+
+def site_of(case: str) -> dict[str, str]:
+    (site,) = resources(case, "sites").values()
+    return site
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), HARDENED)
@@ -56,33 +46,24 @@ def test_no_deployment_is_softer_than_promised(kind: str, name: str, value: str)
     found = {
         f"{case}: {one}": told[name] for case in accepted() for one, told in resources(case, kind).items()
     }
-
     assert found
     assert {one: said for one, said in found.items() if said != value} == {}
 
 
 @pytest.mark.parametrize("case", APPS)
-def test_nothing_is_configured_that_the_plan_refuses(case: str) -> None:
-    (site,) = resources(case, "sites").values()
-
-    assert set(re.findall(r"(\w+):", site["siteConfig"])) & REFUSED_BY_THE_PLAN == set()
-
-
-@pytest.mark.parametrize("case", APPS)
-def test_the_app_runs_python_3_13_on_flex_consumption_and_takes_its_package_with_its_identity(
+def test_the_app_runs_python_3_13_on_flex_consumption_with_its_identity_and_nothing_that_the_plan_refuses(
     case: str,
 ) -> None:
-    (site,), (plan,) = resources(case, "sites").values(), resources(case, "serverfarms").values()
-
+    site, (plan,) = site_of(case), resources(case, "serverfarms").values()
     assert (plan["name"], plan["reserved"]) == ("FC1", "true")
     assert site["runtime"] == "{name:python,version:3.13}"
     assert site["type"] == "UserAssignedIdentity"
+    assert {*re.findall(r"(\w+):", site["siteConfig"])} & {*REFUSED_BY_THE_PLAN.split()} == set()
 
 
 @pytest.mark.parametrize("case", APPS)
-def test_nothing_but_health_is_open_unless_function_keys_are_allowed(case: str) -> None:
+def test_only_health_is_open_unless_function_keys_are_allowed(case: str) -> None:
     told = " | ".join(read(case)["sign-in"])
-
     assert "globalValidation.excludedPaths=[/api/health] |" in f"{told} |"
     keys = case in WITH_KEYS
     assert f"globalValidation.requireAuthentication={str(not keys).lower()}" in told
@@ -94,22 +75,18 @@ def closed(case: str, group: str) -> bool:
 
 
 @pytest.mark.parametrize("case", [case for case in APPS if resources(case, "storageAccounts")])
-def test_storage_is_open_to_roles_alone_and_to_nobody_outside_a_network_that_is_named(case: str) -> None:
+def test_storage_is_closed_to_everybody_outside_a_network_that_is_named(case: str) -> None:
     (account,) = resources(case, "storageAccounts").values()
-
     assert f"defaultAction:{'Deny' if closed(case, 'blob') else 'Allow'}" in account["networkAcls"]
 
 
-def test_the_apps_own_address_is_closed_by_a_private_endpoint_alone() -> None:
-    (site,) = resources("network", "sites").values()
-
+def test_only_a_private_endpoint_closes_the_apps_own_address() -> None:
     assert closed("network", "sites")
-    assert site["publicNetworkAccess"] == "Disabled"
+    assert site_of("network")["publicNetworkAccess"] == "Disabled"
 
 
 def test_address_ranges_keep_the_apps_own_address_open_for_themselves_publishing_included() -> None:
-    (site,) = resources("allowed-addresses", "sites").values()
-
+    site = site_of("allowed-addresses")
     assert site["publicNetworkAccess"] == "Enabled"
     assert "ipSecurityRestrictionsDefaultAction:Deny" in site["siteConfig"]
     assert "scmIpSecurityRestrictionsUseMain:true" in site["siteConfig"]
@@ -117,49 +94,34 @@ def test_address_ranges_keep_the_apps_own_address_open_for_themselves_publishing
 
 
 @pytest.mark.parametrize("case", APPS)
-def test_the_platform_bounds_the_calls_of_an_instance_and_keeps_none_running_unless_asked_to(
+def test_the_platform_bounds_the_calls_of_an_instance_and_keeps_one_running_only_when_asked_to(
     case: str,
 ) -> None:
-    (site,) = resources(case, "sites").values()
-    ready = "[{name:http,instanceCount:2}]" if case == "network" else "[]"
-
-    assert "perInstanceConcurrency:16" in site["scaleAndConcurrency"]
-    assert f"alwaysReady:{ready}" in site["scaleAndConcurrency"]
+    told, ready = site_of(case)["scaleAndConcurrency"], "{name:http,instanceCount:2}"
+    assert "perInstanceConcurrency:16" in told
+    assert f"alwaysReady:[{ready if case == 'network' else ''}]" in told
 
 
 def test_rights_are_granted_before_the_app_reads_of_what_they_open() -> None:
     (line,) = (line for line in read("interface")["main.bicep order"] if line.startswith("functionApp "))
-
     assert "access" in line.partition(" after ")[2].split(", ")
 
 
 def test_no_file_reads_a_key_or_puts_out_a_secret() -> None:
     text = "\n".join(SOURCES.values())
-
     assert re.findall(r"\blist[A-Z]\w*\(", text) == []
-    assert re.findall(
-        r"(?i)^output \w*(?:key|secret|password|token|connectionstring)\b", text, re.MULTILINE
-    ) == ["output connectionString"]
+    outputs = r"(?i)^output \w*(?:key|secret|password|token|connectionstring)\b"
+    assert re.findall(outputs, text, re.MULTILINE) == ["output connectionString"]
     assert "connectionString" not in SOURCES["main.bicep"].partition("output functionAppName")[2]
 
 
-def test_every_parameter_is_described_and_says_truly_whether_it_is_required() -> None:
-    wrong = []
-    for path, source in SOURCES.items():
-        for need, name, rest in re.findall(
-            r"^@description\('(\w+)\. (?:[^\n]*\n)(?:@[^\n]*\n)*param (\w+) ([^\n]*)", source, re.MULTILINE
-        ):
-            optional = rest.endswith("?") or " = " in rest
-            if optional == (need == "Required"):
-                wrong.append(f"{path}: {name}")
-        described = len(
-            re.findall(
-                r"^@description\('(?:Required|Optional|Conditional)\. (?:[^\n]*\n)(?:@[^\n]*\n)*param ",
-                source,
-                re.MULTILINE,
-            )
-        )
-        if described != len(re.findall(r"^param ", source, re.MULTILINE)):
-            wrong.append(f"{path}: a parameter without a description")
-
-    assert wrong == []
+@pytest.mark.parametrize("path", SOURCES)
+def test_every_parameter_is_described_and_says_truly_whether_it_is_required(path: str) -> None:
+    described = (
+        r"^@description\('(Required|Optional|Conditional)\. [^\n]*\n(?:@[^\n]*\n)*param (\w+) ([^\n]*)"
+    )
+    found = re.findall(described, SOURCES[path], re.MULTILINE)
+    assert len(found) == len(re.findall(r"^param ", SOURCES[path], re.MULTILINE))
+    for need, name, rest in found:
+        optional = rest.endswith("?") or " = " in rest
+        assert optional == (need != "Required"), name

@@ -128,7 +128,6 @@ async def test_without_any_one_action_the_failure_names_it(
 ) -> None:
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(action)
-
     errors: list[str] = []
     try:
         errors += errors_of(await everything_the_app_does(app_of(locations)))

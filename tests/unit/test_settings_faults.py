@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.estate import faults
+from gateway_tokens.estate.faults import read_estate
 from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, NO_DURATION, SERVICE, VAULT, document, faults_of
 
 RULE = "services.contoso.gateways.*"
@@ -313,3 +315,17 @@ def test_no_fault_repeats_a_wrong_value() -> None:
             found = faults_of(with_every(name, value))
             assert found
             assert not any(leak in said for _, said in found for leak in ("tok-3n", "5.5", "555666"))
+
+
+def test_a_thousand_names_are_read_without_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def counted(one: str, other: str) -> bool:
+        compared.append(one + other)
+        return False
+
+    monkeypatch.setattr(faults, "overlap", counted)
+    destination = {"kind": "keyVault", "vault": "https://a.vault.azure.net"}
+    names = {f"edge-{number:04}": {"destinations": [destination]} for number in range(1000)}
+    read_estate(json.dumps(document(**names)))
+    assert len(compared) < 10
