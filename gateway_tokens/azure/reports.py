@@ -86,14 +86,6 @@ class Reports:
                 async for blob in container.list_blobs(include=["metadata"])
             ]
 
-    async def delete(self, name: str) -> None:
-        """Delete a blob, if it is there."""
-        async with operation(f"Deleting {name}", action=_WRITE, scope=self._container):
-            try:
-                await self._azure.blob(f"{self._container}/{name}").delete_blob()
-            except ResourceNotFoundError:
-                return
-
 
 def _arguments(changed: tuple[str, Mapping[str, str]], etag: str) -> tuple[str, str, Mapping[str, str]]:
     text, metadata = changed

@@ -80,6 +80,27 @@ resource state 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-0
   name: stateContainer
 }
 
+// A service's report is written anew at every run: one that is not was left behind by a service that left the estate.
+resource oldReports 'Microsoft.Storage/storageAccounts/managementPolicies@2025-06-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'delete-reports-of-services-that-left'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: { blobTypes: ['blockBlob'], prefixMatch: ['${stateContainer}/reports/'] }
+            actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 30 } } }
+          }
+        }
+      ]
+    }
+  }
+}
+
 resource queues 'Microsoft.Storage/storageAccounts/queueServices@2025-06-01' = {
   parent: account
   name: 'default'

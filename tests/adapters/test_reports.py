@@ -76,13 +76,6 @@ async def test_a_listing_has_every_blob_with_its_summary_and_when_it_was_first_w
     assert len(around.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
 
 
-async def test_deleting_what_is_not_there_is_no_failure(reports: Reports) -> None:
-    await reports.write(NAME, "one", "", {})
-    for _ in range(2):
-        await reports.delete(NAME)
-    assert await reports.read(NAME) == (None, "")
-
-
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

@@ -80,6 +80,15 @@ def test_storage_is_closed_to_everybody_outside_a_network_that_is_named(case: st
     assert f"defaultAction:{'Deny' if closed(case, 'blob') else 'Allow'}" in account["networkAcls"]
 
 
+def test_reports_that_are_no_longer_written_are_deleted_after_30_days_and_nothing_else_is() -> None:
+    source = (INFRA / "modules" / "storage.bicep").read_text()
+    policy = source.partition("managementPolicies@")[2].partition("\nresource ")[0]
+    assert re.findall(r"prefixMatch: (.+) }", policy) == ["['${stateContainer}/reports/']"]
+    assert re.findall(r"(\w+): \{ (\w+): ([0-9]+) }", policy) == [
+        ("delete", "daysAfterModificationGreaterThan", "30")
+    ]
+
+
 def test_only_a_private_endpoint_closes_the_apps_own_address() -> None:
     assert closed("network", "sites")
     assert site_of("network")["publicNetworkAccess"] == "Disabled"
