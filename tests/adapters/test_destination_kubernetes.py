@@ -1,17 +1,19 @@
 """A Kubernetes Secret: its key, its ownership, its workload's restart, and each way in which a cluster says no."""
 
 import json
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jwt
 import pytest
 
 from emulator.faults import Fault
 from emulator.tls import throw_away_tls
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
-from gateway_tokens.destinations.kubernetes import Layout
+from gateway_tokens.destinations.kubernetes import Layout, service_account
 from gateway_tokens.destinations.kubernetes.workload import FIELD_MANAGER, restart_of
 from gateway_tokens.errors import (
     AzureError,
@@ -363,6 +365,36 @@ class TestSignIn:
             around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
             with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
                 await opened(around, sign_in=account).read()
+
+    @pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
+    async def test_a_service_accounts_token_that_ends_within_seven_days_is_told(
+        self, around: Surroundings, caplog: pytest.LogCaptureFixture, days: float | None, lines: int
+    ) -> None:
+        account = self.service_account(around)
+        claims = {} if days is None else {"exp": int((datetime.now(UTC) + timedelta(days=days)).timestamp())}
+        token = jwt.encode({"sub": "system:serviceaccount:a:b", **claims}, "k" * 32, algorithm="HS256")
+        around.emulator.azure.vault("contoso").set("edge-account", token, NOW)
+        with suppress(DestinationBlocked):  # the cluster does not know this token
+            await opened(around, sign_in=account).read()
+        written = [json.loads(one.getMessage()) for one in caplog.records if one.name == "gateway_tokens"]
+        told = [line for line in written if line["event"] == "sign_in.expiring"]
+        assert len(told) == lines
+        assert token not in caplog.text
+        for line in told:
+            assert line["secret"].endswith("/secrets/edge-account")
+            assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
+
+    async def test_a_service_accounts_token_is_read_again_when_it_was_kept_for_long_enough(
+        self, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(service_account, "KEEP_SECONDS", 0.0)
+        destination = opened(around, sign_in=self.service_account(around))
+        for reads in (1, 2):
+            await destination.read()
+            assert (
+                len([call for call in around.emulator.azure.called("vault", "GET") if call.status == 200])
+                == reads
+            )
 
     async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
         self, around: Surroundings

@@ -10,25 +10,21 @@ import re
 import ssl
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from azure.core import AsyncPipelineClient
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
-from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
-from gateway_tokens.destinations.base import HttpsAddress, ServerAddress
+from gateway_tokens.destinations.base import ServerAddress
 from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.parsing import StrictModel
-from gateway_tokens.tokens import Secret
 
-if TYPE_CHECKING:
-    from azure.core.pipeline import PipelineRequest, PipelineResponse
-
+from .service_account import ServiceAccountPolicy, ServiceAccountToken
 
 # For whole ids: bounding each `\w` instead would take the pattern's compiler a tenth of a second at every cold start.
 _LONGEST_ID = 300
@@ -44,13 +40,6 @@ _CLUSTER_ID = (
     f"{_any_case('/providers/Microsoft.ContainerService/managedClusters/')}[\\w-]+$"
 )
 KubernetesNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-
-
-class ServiceAccountToken(StrictModel):
-    """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
-
-    vault: HttpsAddress
-    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
 
 
 class ClusterSettings(DestinationSettings):
@@ -119,44 +108,6 @@ def _read_kubeconfig(encoded: str) -> Address:
     if not str(cluster["server"]).startswith("https://"):
         raise ValueError("not an https address")
     return Address(cluster["server"], base64.b64decode(authority).decode() if authority else None)
-
-
-class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Reads the token once, and again when the cluster no longer accepts it."""
-
-    def __init__(self, spec: ServiceAccountToken, azure: AzureAccess) -> None:
-        super().__init__()
-        self._spec, self._azure = spec, azure
-        self._token: Secret | None = None
-
-    async def send(
-        self, request: PipelineRequest[HttpRequest]
-    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        """Send the request with the token. Raises AzureError when the vault does not give it."""
-        remembered = self._token is not None
-        response = await self._signed(request)
-        if response.http_response.status_code == HTTPStatus.UNAUTHORIZED:
-            self._token = None
-            if remembered:
-                response = await self._signed(request)
-        return response
-
-    async def _signed(
-        self, request: PipelineRequest[HttpRequest]
-    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        self._token = self._token or await self._read()
-        request.http_request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
-        return await self.next.send(request)
-
-    async def _read(self) -> Secret:
-        location = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
-        action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
-        async with operation(f"Reading {location}", action=action, scope=location):
-            answer = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
-        token = (answer.value or "").strip()
-        if not token or not token.isascii() or not token.isprintable():
-            raise DestinationBlocked(location, "it holds no service account token.")
-        return Secret(token)
 
 
 Client = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]

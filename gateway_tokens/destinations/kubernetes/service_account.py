@@ -1,0 +1,92 @@
+"""The sign-in of clusters that do not know Entra: a service account's token, kept in Key Vault."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
+
+from azure.core.pipeline.policies import AsyncHTTPPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from pydantic import StringConstraints
+
+from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.errors import operation
+from gateway_tokens.destinations.base import HttpsAddress
+from gateway_tokens.errors import DestinationBlocked
+from gateway_tokens.logs import log_line
+from gateway_tokens.parsing import StrictModel
+from gateway_tokens.tokens import Secret
+
+if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
+
+KEEP_SECONDS = (
+    3600.0  # a token that was replaced in the vault is taken up, and an early end is told, every hour
+)
+WARN_AHEAD = timedelta(days=7)
+
+
+class ServiceAccountToken(StrictModel):
+    """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
+
+    vault: HttpsAddress
+    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
+
+
+class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Reads the token when it is needed: again after an hour, and when the cluster no longer accepts it."""
+
+    def __init__(self, spec: ServiceAccountToken, azure: AzureAccess) -> None:
+        super().__init__()
+        self._spec, self._azure = spec, azure
+        self._token: Secret | None = None
+        self._read_at = 0.0
+
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """Send the request with the token. Raises AzureError when the vault does not give it."""
+        remembered = self._token is not None
+        response = await self._signed(request)
+        if response.http_response.status_code == HTTPStatus.UNAUTHORIZED:
+            self._token = None
+            if remembered:
+                response = await self._signed(request)
+        return response
+
+    async def _signed(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        if self._token is None or time.monotonic() >= self._read_at + KEEP_SECONDS:
+            self._token, self._read_at = await self._read(), time.monotonic()
+        request.http_request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        return await self.next.send(request)
+
+    async def _read(self) -> Secret:
+        location = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
+        action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+        async with operation(f"Reading {location}", action=action, scope=location):
+            answer = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
+        token = (answer.value or "").strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise DestinationBlocked(location, "it holds no service account token.")
+        _warn_of_expiry(token, location)
+        return Secret(token)
+
+
+def _warn_of_expiry(token: str, location: str) -> None:
+    """A log line when the token's own `exp` is near. A token without one never expires by itself."""
+    import jwt
+
+    try:
+        # Read, not trusted: the cluster verifies the signature.
+        expiry = datetime.fromtimestamp(jwt.decode(token, options={"verify_signature": False})["exp"], UTC)
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return
+    left = expiry - datetime.now(UTC)
+    if left <= WARN_AHEAD:
+        hours = round(left.total_seconds() / 3600, 1)
+        log_line("sign_in.expiring", logging.WARNING, secret=location, expiry=expiry, hoursLeft=hours)
