@@ -109,7 +109,7 @@ def _put_together() -> tuple[App, AzureAccess]:
     from .parts import App
 
     settings = read_settings(os.environ)
-    # The SDK writes two lines for every request it sends: at a sweep's size that is all one would see, and pay for.
+    # The SDK writes two lines for every request it sends: at a run's size that is all one would see, and pay for.
     logging.getLogger("azure").setLevel(logging.WARNING)
     # Its warnings quote what the identity endpoint answered, which may hold an access token.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)

@@ -41,7 +41,7 @@ def env_file(token: GatewayToken) -> Secret:
 def kubernetes_secret(token: GatewayToken, ownership: Ownership, named: SecretName) -> Secret:
     """A Secret manifest in JSON, which `kubectl apply -f -` takes; by default it suits the official Helm chart.
 
-    It carries the ownership that the `kubernetes` destination writes, so that a sweep takes it for its own.
+    It carries the ownership that the `kubernetes` destination writes, so that a run takes it for its own.
     """
     metadata = {
         "name": named.name or default_secret_name(token.gateway_id),

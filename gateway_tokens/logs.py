@@ -13,7 +13,7 @@ from datetime import datetime
 
 from .tokens import Secret, written
 
-# The correlation id of the call or sweep under way; every line carries it.
+# The correlation id of the call or run under way; every line carries it.
 correlation: ContextVar[str] = ContextVar("correlation", default="")
 
 _log = logging.getLogger("gateway_tokens")

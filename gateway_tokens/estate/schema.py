@@ -262,7 +262,7 @@ class Estate(StrictModel):
 
     @property
     def manages_something(self) -> bool:
-        """Whether any token is delivered anywhere, so that there is something to sweep."""
+        """Whether any token is delivered anywhere, so that there is something to reconcile."""
         return any(service.delivers for service in self.services.values())
 
     def find(self, service: str, gateway: str = "") -> tuple[str, Service]:

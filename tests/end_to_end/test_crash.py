@@ -1,4 +1,4 @@
-"""A sweep's process is killed at each of its steps; the next sweep completes the work, and no good value was lost."""
+"""A run's process is killed at each of its steps; the next run completes the work, and no good value was lost."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Weeks of hourly sweeps under faults drawn from a seed; in the proof, the 90 days of docs/figures.md."""
+"""Weeks of hourly runs under faults drawn from a seed; in the proof, the 90 days of docs/figures.md."""
 
 import pytest
 

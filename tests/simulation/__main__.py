@@ -19,7 +19,7 @@ def main() -> int:
     verdict, (closest, where) = found.verdict, found.verdict.closest
     lines = [
         f"{given.days} days, {given.gateways} gateways, {found.rows} rows, seed {given.seed}",
-        f"sweeps               {found.sweeps}, and {found.missed} missed",
+        f"runs               {found.runs}, and {found.missed} missed",
         f"renewals             {verdict.renewals}",
         *(f"  {reason:<19}{count}" for reason, count in found.reasons.most_common()),
         f"faults               {found.faults.total()}",

@@ -9,7 +9,7 @@ look. What must hold:
   window, and never less than three hours. So no token expires while there was a path in time.
 - A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
   hours left, or was within its window (by up to a tenth earlier: that is the spread).
-- What the log calls renewed was stored; a gateway is issued at most one token in a sweep, and only when a row needed it.
+- What the log calls renewed was stored; a gateway is issued at most one token in a run, and only when a row needed it.
 """
 
 from bisect import bisect_left
@@ -28,7 +28,7 @@ _Known = tuple[datetime, str]
 
 @dataclass(frozen=True)
 class Line:
-    """What the log said of a row in one sweep."""
+    """What the log said of a row in one run."""
 
     name: str
     reason: str
@@ -57,19 +57,19 @@ def expiry_in(token: str) -> datetime:
 
 
 class Judge:
-    """Told of every sweep's log; asked for its verdict at the end."""
+    """Told of every run's log; asked for its verdict at the end."""
 
     def __init__(self, sky: Sky) -> None:
         self._sky = sky
         self._rows: dict[tuple[str, datetime], Line] = {}
-        self._sweeps: list[datetime] = []
+        self._runs: list[datetime] = []
         self._needed: set[tuple[str, datetime]] = set()
         self.verdict = Verdict()
 
     def hear(self, lines: list[Line]) -> None:
-        """One sweep's rows: those that were not simply fresh."""
+        """One run's rows: those that were not simply fresh."""
         now = self._sky.now
-        self._sweeps.append(now)
+        self._runs.append(now)
         for line in lines:
             self._rows[line.name, now] = line
             if line.reason in _RENEWAL:
@@ -88,7 +88,7 @@ class Judge:
         for before, (at, _) in zip([None, *stored.stored], stored.stored, strict=False):
             self._judge_reason(name, profile, before, at)
         first = stored.stored[0][0] if stored.stored else self._sky.now
-        for at in self._paths(name, stored, self._sweeps[0], first):
+        for at in self._paths(name, stored, self._runs[0], first):
             self._object(f"{name} had no token and was given none", at)
         for token, end in _lives(stored.stored, self._sky.now):
             self._judge_life(name, stored, profile, (token, end), restarting=False)
@@ -155,7 +155,7 @@ class Judge:
         if paths:
             what = "the running token" if restarting else "a token"
             fate = "expired" if end >= expiry else "was replaced late"
-            self._object(f"{name}: {what} {fate}, {len(paths)} sweeps could have replaced it", paths[0])
+            self._object(f"{name}: {what} {fate}, {len(paths)} runs could have replaced it", paths[0])
 
     def _paths(
         self, name: str, stored: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
@@ -163,7 +163,7 @@ class Judge:
         """Sweeps in time at which nothing stood in the way of the row."""
         service, _, gateway = name.partition(" -> ")[0].partition("/")
         weather, named = self._sky.weather, self._sky.estate.named
-        for at in self._sweeps[bisect_left(self._sweeps, begin) : bisect_left(self._sweeps, end)]:
+        for at in self._runs[bisect_left(self._runs, begin) : bisect_left(self._runs, end)]:
             slip = weather.slip(stored.location, at)
             if (
                 (gateway in named or weather.lists(service, at))

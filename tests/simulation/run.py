@@ -26,7 +26,7 @@ class Simulated:
     verdict: Verdict
     faults: Counter[str]
     reasons: Counter[str]
-    sweeps: int
+    runs: int
     missed: int
     rows: int
 
@@ -35,20 +35,20 @@ async def simulate(*, days: int, gateways: int, seed: int) -> Simulated:
     """So many days of hourly runs."""
     weather = Weather(seed, BEGIN, days)
     sky = Sky(estate_of(gateways), weather, BEGIN)
-    judge, reasons, sweeps = Judge(sky), Counter[str](), 0
+    judge, reasons, runs = Judge(sky), Counter[str](), 0
     instances = [Runs() for _ in range(3)]
     for hour in range(24 * days):
         # Runs do not start to the second.
         sky.now = BEGIN + timedelta(hours=hour, seconds=hash((seed, hour)) % 50)
         if not weather.runs(sky.now):
             continue
-        sweeps += 1
+        runs += 1
         with _listening() as log:
             await _run(sky, weather, instances)
         judge.hear(log.lines)
         reasons.update(line.reason for line in log.lines if line.outcome == "renewed")
     sky.now = BEGIN + timedelta(days=days)
-    return Simulated(judge.judge(), sky.faults, reasons, sweeps, 24 * days - sweeps, len(sky.locations))
+    return Simulated(judge.judge(), sky.faults, reasons, runs, 24 * days - runs, len(sky.locations))
 
 
 async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:

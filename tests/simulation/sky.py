@@ -83,7 +83,7 @@ class SimulatedPlace(MemoryDestination):
             raise self._sky.failing(error, "location forbidden")
 
     def _forgive(self, slip: Slip) -> None:
-        """These happen once in a sweep: its second look must do."""
+        """These happen once in a run: its second look must do."""
         self._slips[self._sky.now] = None
         self._sky.faults[slip] += 1
 

@@ -46,7 +46,7 @@ _SLIP, _MISSED, _RECORD = 0.10, 0.02, 0.06
 
 
 class Weather:
-    """All spells of a simulation. Moments are those at which sweeps start."""
+    """All spells of a simulation. Moments are those at which runs start."""
 
     def __init__(self, seed: int, begin: datetime, days: int) -> None:
         self._seed = seed

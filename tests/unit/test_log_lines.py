@@ -38,8 +38,8 @@ def test_a_line_says_what_happened_and_in_which_call(written: Written) -> None:
 
 
 def test_a_line_outside_any_call_names_none_and_leaves_empty_text_out(written: Written) -> None:
-    log_line("sweep.done", due=0, late=False, gateway="", reason=None)
-    assert written() == [{"event": "sweep.done", "due": 0, "late": False, "reason": None}]
+    log_line("run.done", due=0, late=False, gateway="", reason=None)
+    assert written() == [{"event": "run.done", "due": 0, "late": False, "reason": None}]
 
 
 def test_a_line_has_the_level_asked_for(caplog: pytest.LogCaptureFixture) -> None:
