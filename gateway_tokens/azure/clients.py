@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.request import getproxies
 
 import aiohttp
 from azure.core import AsyncPipelineClient
@@ -176,7 +177,15 @@ class AzureAccess:
     def _transport(self, ca: str | None = None) -> dict[str, Any]:
         if ca or self._settings.ca_file:
             return {"transport": _trusting(ca, self._settings.ca_file)}
-        return dict(_TIMEOUTS)
+        return {"use_env_settings": _proxied(), **_TIMEOUTS}
+
+
+def _proxied() -> bool:
+    """Whether the environment names a proxy.
+
+    If so, aiohttp reads the environment and .netrc anew at every request: a quarter of a call's CPU time.
+    """
+    return bool(getproxies())
 
 
 def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
@@ -184,7 +193,7 @@ def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
 
     The SDK's own option takes a file only, and reads it and connects anew for every request.
     """
-    return AioHttpTransport(session=_session(ca, ca_file), **_TIMEOUTS)
+    return AioHttpTransport(session=_session(ca, ca_file), use_env_settings=_proxied(), **_TIMEOUTS)
 
 
 def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
@@ -197,5 +206,5 @@ def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(ssl=context),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trust_env=True,
+        trust_env=_proxied(),
     )

@@ -1,7 +1,9 @@
 """The app's way into Azure: which identity, kept how long, and what happens when it gives no token."""
 
 from collections.abc import AsyncIterator, Callable
+from urllib.request import getproxies
 
+import aiohttp
 import pytest
 from aiohttp import web
 from azure.identity.aio import AzureCliCredential, DefaultAzureCredential, ManagedIdentityCredential
@@ -171,3 +173,19 @@ async def test_one_connection_serves_one_request_after_the_other(
         await azure.close()
     assert len(peers) == 3
     assert len(set(peers)) == 1
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_requests_read_the_environment_only_where_it_names_a_proxy(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    for name in getproxies():
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+    if named:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    azure = AzureAccess(read_settings(estate.environment(emulator)))
+    azure.signing_keys("https://127.0.0.1:1")
+    session = azure.shared(("session", ""), aiohttp.ClientSession)
+    assert session.trust_env is named
+    await azure.close()
