@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
@@ -87,11 +88,11 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     repeated: list[Fault] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
+        counted = Counter(name for name, _ in pairs)
         repeated.extend(
             Fault(path, f"'{shown_name(name)}' is given twice")
-            for name in dict.fromkeys(names)
-            if names.count(name) > 1
+            for name, times in counted.items()
+            if times > 1
         )
         return dict(pairs)
 
