@@ -13,7 +13,7 @@ from emulator.faults import Fault
 from emulator.tls import throw_away_tls
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
-from gateway_tokens.destinations.kubernetes import Layout, service_account
+from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.destinations.kubernetes.workload import FIELD_MANAGER, restart_of
 from gateway_tokens.errors import (
     AzureError,
@@ -384,17 +384,15 @@ class TestSignIn:
             assert line["secret"].endswith("/secrets/edge-account")
             assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
 
-    async def test_a_service_accounts_token_is_read_again_when_it_was_kept_for_long_enough(
+    async def test_a_service_accounts_token_is_read_again_after_an_hour(
         self, around: Surroundings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(service_account, "KEEP_SECONDS", 0.0)
         destination = opened(around, sign_in=self.service_account(around))
-        for reads in (1, 2):
+        for seconds, reads in ((0.0, 1), (3599.0, 1), (3600.0, 2)):
+            monkeypatch.setattr(around.azure, "monotonic", lambda now=seconds: now)
             await destination.read()
-            assert (
-                len([call for call in around.emulator.azure.called("vault", "GET") if call.status == 200])
-                == reads
-            )
+            answered = [call for call in around.emulator.azure.called("vault", "GET") if call.status == 200]
+            assert len(answered) == reads
 
     async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
         self, around: Surroundings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
@@ -60,8 +59,9 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     async def _signed(
         self, request: PipelineRequest[HttpRequest]
     ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        if self._token is None or time.monotonic() >= self._read_at + KEEP_SECONDS:
-            self._token, self._read_at = await self._read(), time.monotonic()
+        now = self._azure.monotonic()
+        if self._token is None or now >= self._read_at + KEEP_SECONDS:
+            self._token, self._read_at = await self._read(), now
         request.http_request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
         return await self.next.send(request)
 
