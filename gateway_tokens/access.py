@@ -62,17 +62,17 @@ class Scope:
         """Whether it may cover some gateway of the service; of any service: `*`."""
         return any(overlap(pattern, f"{service}/*") for rule in self._opening() for pattern in rule.gateways)
 
-    def covers_all(self, service: str) -> bool:
-        """Whether it covers whatever gateway the service has: `*` is a name that only a wildcard matches."""
-        return self.covers(GatewayRef(service, "*"))
-
     def narrowed(self, wanted: Sequence[str]) -> tuple[str, ...]:
-        """The wanted patterns as far as it covers them: those within its own, and its own within those."""
+        """The wanted patterns as far as it covers them: those within its own, and its own within those.
+
+        Raises AccessDenied when it covers none of them.
+        """
         own = [pattern for rule in self._opening() for pattern in rule.gateways]
         within = {name for name in wanted if any(matches(pattern, name) for pattern in own)}
-        return tuple(
-            sorted(within | {pattern for pattern in own if any(matches(name, pattern) for name in wanted)})
-        )
+        within |= {pattern for pattern in own if any(matches(name, pattern) for name in wanted)}
+        if not within:
+            raise AccessDenied(self.permission, ", ".join(wanted))
+        return tuple(sorted(within))
 
     def require(self, ref: GatewayRef) -> timedelta:
         """The longest lifetime granted for the gateway. Raises AccessDenied when no rule covers it."""

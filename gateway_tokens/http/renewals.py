@@ -64,15 +64,10 @@ class RenewalApi:
             name, options_of(app, Demand(app.clock()), str(caller)), await load_report(app, name)
         )
         await run.plan(gateways)
-        shown = [
-            {
-                "gatewayId": ref.gateway,
-                "destinations": [
-                    _shown(row, run.report, app.clock()) for row in run.rows.values() if row.id.ref == ref
-                ],
-            }
-            for ref in refs
-        ]
+        destinations: dict[GatewayRef, list[dict[str, Any]]] = {ref: [] for ref in refs}
+        for row in run.rows.values():
+            destinations[row.id.ref].append(_shown(row, run.report, app.clock()))
+        shown = [{"gatewayId": ref.gateway, "destinations": rows} for ref, rows in destinations.items()]
         return json_answer({"service": name, "gateways": shown})
 
     @answered
@@ -104,9 +99,7 @@ class RenewalApi:
         caller = await caller_of(app, request)
         require_no_query(query_of(request))
         wish = read_run_wish(request.get_body())
-        scope = Scope(app.settings.estate.access, caller, Permission.RENEW)
-        scope.require_some()
-        patterns = scope.narrowed(wish.gateways)
+        patterns = Scope(app.settings.estate.access, caller, Permission.RENEW).narrowed(wish.gateways)
         requests = run_requests(
             app.settings.estate,
             app.clock(),
@@ -186,7 +179,8 @@ async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceRepor
 async def _state_of(app: App, run: str, scope: Scope) -> dict[str, Any]:
     """Where a run is: per subscription the run that did its work, and the services that have a report of it."""
     subscriptions = sorted({r.subscription for r in run_requests(app.settings.estate, app.clock())})
-    places = {name: place for name in subscriptions if (place := await place_of(app, name, run))}
+    found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
+    places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
     ids = {run, *places.values()}
     summaries = [
         s

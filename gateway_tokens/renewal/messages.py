@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from gateway_tokens.errors import Fault, MessageInvalid
-from gateway_tokens.estate.schema import Estate, matches
+from gateway_tokens.estate.schema import Estate, matches, overlap
 from gateway_tokens.parsing import StrictModel, read_json, read_model
 from gateway_tokens.tokens import GatewayRef
 
@@ -36,6 +36,10 @@ class RunRequest(StrictModel):
     def selects(self, ref: GatewayRef) -> bool:
         """Whether it asks for this gateway."""
         return any(matches(pattern, str(ref)) for pattern in self.gateways)
+
+    def concerns(self, service: str) -> bool:
+        """Whether it may ask for some gateway of the service."""
+        return any(overlap(pattern, f"{service}/*") for pattern in self.gateways)
 
     def covers(self, other: RunRequest) -> bool:
         """Whether a run for this request does all that the other asks for."""

@@ -108,7 +108,8 @@ async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> N
     demand = Demand(request.asked_at, force=request.force, expires_before=request.expires_before)
     options = options_of(app, demand, request.asked_by)
     # Another order every time, so that no service is always last.
-    names = Random(request.run).sample(sorted(services), len(services))  # noqa: S311 - an order is not a secret
+    wanted = sorted(filter(request.concerns, services))
+    names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
     free = asyncio.Semaphore(SERVICES_AT_ONCE)
 
     async def one(name: str) -> list[Row]:
@@ -201,7 +202,7 @@ def _record(text: str | None) -> tuple[RunRequest | None, datetime, list[str]]:
     return (
         (request if moment.tzinfo else None),
         moment,
-        [str(run) for run in ended or [] if isinstance(run, str)],
+        [run for run in ended if isinstance(run, str)] if isinstance(ended, list) else [],
     )
 
 

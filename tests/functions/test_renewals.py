@@ -211,6 +211,20 @@ class TestRun:
         _, messages = await ask(body={"gateways": ["contoso/edge-*", "fabrikam/plant-a"]})
         assert {tuple(json.loads(message)["gateways"]) for message in messages} == {("contoso/edge-*",)}
 
+    async def test_of_some_gateways_does_not_list_the_other_services(self, app: RenewalApp) -> None:
+        _, messages = await ask(body={"gateways": ["contoso/edge-*"]})
+        await carry_out(messages)
+        listed = {call.path for call in app.emulator.azure.called("arm", "GET")}
+        assert any("contoso" in path for path in listed)
+        assert not any("fabrikam" in path for path in listed)
+
+    async def test_is_forbidden_where_the_caller_may_renew_none_of_the_gateways(
+        self, app: RenewalApp
+    ) -> None:
+        app.configure([rule("contoso/*")])
+        answer, messages = await ask(body={"gateways": ["fabrikam/*", "fabrikam/plant-a"]})
+        assert (answer.status_code, messages) == (403, [])
+
     @pytest.mark.parametrize(
         "body", [[], {"force": "yes"}, {"gateways": []}, {"gateways": ["edge"]}, {"wanted": 1}]
     )

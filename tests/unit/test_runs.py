@@ -468,6 +468,16 @@ class TestDoubledWork:
         await estate.run()
         assert estate.locations[HOME].value
 
+    @pytest.mark.parametrize("ended", [5, "x", {"a": 1}, [1, None], None])
+    async def test_a_record_with_a_damaged_list_of_ended_runs_still_names_its_run(
+        self, ended: object
+    ) -> None:
+        estate = contoso()
+        (request,) = run_requests(estate.app.settings.estate, NOW)
+        record = {**json.loads(as_message(request)), "beganAt": NOW.isoformat(), "ended": ended}
+        estate.reports.texts = {runs.record_name(request.subscription): json.dumps(record)}
+        assert await runs.place_of(estate.app, request.subscription, request.run) == request.run
+
 
 class TestMessages:
     def test_one_asks_for_one_subscription(self) -> None:
