@@ -163,12 +163,11 @@ class AzureAccess:
 
         kind, client_id = self._settings.credential, self._settings.client_id or None
         if kind is CredentialKind.AZURE_CLI:
-            return SharedCredential(aio.AzureCliCredential())
+            return SharedCredential(aio.AzureCliCredential)
         if kind is CredentialKind.DEFAULT:
-            return SharedCredential(aio.DefaultAzureCredential(managed_identity_client_id=client_id))
-        return SharedCredential(
-            aio.ManagedIdentityCredential(client_id=client_id, **{**_TIMEOUTS, **IDENTITY_RETRY})
-        )
+            return SharedCredential(lambda: aio.DefaultAzureCredential(managed_identity_client_id=client_id))
+        options = {**_TIMEOUTS, **IDENTITY_RETRY}
+        return SharedCredential(lambda: aio.ManagedIdentityCredential(client_id=client_id, **options))
 
     def _options(self, **more: Any) -> dict[str, Any]:
         """What a client of the SDK takes."""

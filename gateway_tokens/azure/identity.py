@@ -7,6 +7,7 @@ its repeats. It also trips over odd answers of the endpoint in many ways, all of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,10 +31,13 @@ IDENTITY_RETRY: dict[str, Any] = {
 
 
 class SharedCredential:
-    """A credential whose requests are shared by all who ask for the same audience at the same time."""
+    """A credential whose requests are shared by all who ask for the same audience at the same time.
 
-    def __init__(self, credential: AsyncTokenCredential) -> None:
-        self._credential = credential
+    The SDK's credential keeps what it learned of its surroundings, so one that failed is made anew for the next request.
+    """
+
+    def __init__(self, make: Callable[[], AsyncTokenCredential]) -> None:
+        self._make, self._credential = make, make()
         self._fetching: dict[tuple[str, ...], asyncio.Task[AccessToken]] = {}
 
     async def get_token(
@@ -53,6 +57,8 @@ class SharedCredential:
             async with asyncio.timeout(IDENTITY_SECONDS):
                 return await self._credential.get_token(*scopes, **options)
         except Exception:  # noqa: BLE001 - its texts may hold an access token, and none of its kinds tells more
+            failed, self._credential = self._credential, self._make()
+            await failed.close()
             raise NoAccessToken(
                 f"The app's identity gives no token for '{' '.join(scopes)}'. AZURE_CLIENT_ID must be the client id (not the "
                 "object id) of an identity that the app has, and the tenant must know the audience."

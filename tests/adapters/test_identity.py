@@ -5,6 +5,7 @@ import re
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
+from azure.identity.aio import ManagedIdentityCredential
 
 from emulator.faults import Fault
 from emulator.server import Emulator
@@ -90,6 +91,26 @@ async def test_whoever_leaves_takes_the_request_from_nobody(emulator: Emulator, 
     go_on.set()
     assert (await staying).token
     assert visits(emulator) == 1
+
+
+async def test_a_credential_that_failed_is_closed_and_made_anew_for_the_next_request(
+    emulator: Emulator, azure: AzureAccess
+) -> None:
+    made: list[ManagedIdentityCredential] = []
+
+    def make() -> ManagedIdentityCredential:
+        # The first one has a client that can never send: only another credential helps.
+        made.append(ManagedIdentityCredential(retry_total=0))
+        return made[-1]
+
+    credential = identity.SharedCredential(make)
+    await made[0].close()
+    made[0].get_token = azure.close  # it takes no scopes, so it fails whatever is asked
+    with pytest.raises(ClientAuthenticationError):
+        await credential.get_token(ARM)
+    assert (await credential.get_token(ARM)).token
+    assert (len(made), visits(emulator)) == (2, 1)
+    await credential.close()
 
 
 async def test_a_request_without_an_answer_is_repeated(
