@@ -7,13 +7,22 @@ from datetime import datetime, timedelta
 
 from .access import Caller, Scope
 from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
-from .estate.schema import Estate, Permission
+from .estate.schema import Estate, GatewayRule, Permission
 from .formats import SecretName, TokenFormat
 from .logs import log_line
 from .parsing import duration_text
 from .parts import Gateways
 from .stored import Ownership, owner_of
-from .tokens import MAX_LIFETIME, GatewayRef, GatewayToken, KeyType, ServiceId, expiry_after, to_the_minute
+from .tokens import (
+    MAX_LIFETIME,
+    GatewayRef,
+    GatewayToken,
+    KeyType,
+    ServiceId,
+    expiry_after,
+    stable_expiry,
+    to_the_minute,
+)
 
 # What Azure says when the settings name a subscription or group that does not exist, rather than the caller a gateway.
 _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
@@ -29,6 +38,7 @@ class TokenRequest:
     lifetime: timedelta | None
     format: TokenFormat | None = None
     secret: SecretName = field(default_factory=SecretName)
+    stable: bool = False  # the same token at each call until it is due; never beside an expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,8 @@ async def issue_for(
     ceiling = Scope(estate.access, caller, Permission.ISSUE).require(request.ref)
     name, service = estate.find(request.ref.service, request.ref.gateway)
     rule = service.rule_for(request.ref.gateway)
-    expiry = _expiry(request, rule.lifetime if rule else MAX_LIFETIME, ceiling, now)
+    owner = owner_of(service.resource_id, request.ref.gateway)
+    expiry = _expiry(request, rule, ceiling, owner, now)
     key_type = request.key_type or (rule.key_type if rule else KeyType.PRIMARY)
     try:
         token = await issue_checked(gateways, service.resource_id, request.ref.gateway, key_type, expiry)
@@ -93,12 +104,24 @@ def gateway_missing(error: AzureNotFound, ref: GatewayRef) -> NotFound | AzureNo
     return error if error.facts.code in _SETTINGS_ARE_WRONG else NotFound(str(ref))
 
 
-def _expiry(request: TokenRequest, usual: timedelta, ceiling: timedelta, now: datetime) -> datetime:
+def _expiry(
+    request: TokenRequest, rule: GatewayRule | None, ceiling: timedelta, owner: str, now: datetime
+) -> datetime:
     """When the token is to end. An end asked for is kept or refused, never shortened; the usual one is."""
-    if request.expiry is None and request.lifetime is None:
-        return expiry_after(min(usual, ceiling), now)
-    expiry = to_the_minute(request.expiry) if request.expiry else expiry_after(request.lifetime or usual, now)
-    if (request.lifetime or expiry - now) > ceiling:
+    lifetime = request.lifetime or min(rule.lifetime if rule else MAX_LIFETIME, ceiling)
+    if request.expiry:
+        expiry = to_the_minute(request.expiry)
+        lifetime = expiry - now
+    elif request.stable:
+        expiry = stable_expiry(lifetime, _window(rule, lifetime), owner, now)
+    else:
+        expiry = expiry_after(lifetime, now)
+    if lifetime > ceiling:
         detail = f"Your access to '{request.ref}' is limited to tokens of {duration_text(ceiling)}; ask for a shorter lifetime."
         raise AccessDenied(Permission.ISSUE, str(request.ref), detail)
     return expiry
+
+
+def _window(rule: GatewayRule | None, lifetime: timedelta) -> timedelta:
+    """How long before its expiry a stable token is due: as the rule says of its own lifetime, else a third of it."""
+    return rule.window if rule and rule.lifetime == lifetime else lifetime / 3

@@ -186,6 +186,8 @@ MAX_LIFETIME = timedelta(days=30)
 MIN_LIFETIME = timedelta(minutes=1)
 # Clocks differ: a lifetime (not an explicit expiry) ends this much before Azure's limit.
 CLOCK_MARGIN = timedelta(minutes=5)
+_MINUTE = timedelta(minutes=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_the_minute(moment: datetime) -> datetime:
@@ -204,6 +206,21 @@ def renewal_expiry(lifetime: timedelta, asked_at: datetime) -> datetime:
     A token is a function of gateway, key and expiry, so whoever repeats a renewal gets the same token.
     """
     return expiry_after(lifetime, asked_at).replace(minute=0)
+
+
+def stable_expiry(lifetime: timedelta, window: timedelta, gateway: str, now: datetime) -> datetime:
+    """When a token ends that stays the same until its window begins.
+
+    It is the last point within `lifetime` of a grid that depends on nothing but the arguments before `now`, and whose
+    step is the lifetime less the window: at any `now` more than the window is left, and no more than the lifetime.
+    `gateway` moves the grid, so that the tokens of an estate are not due all at once.
+    """
+    longest = min(lifetime, MAX_LIFETIME - CLOCK_MARGIN) // _MINUTE
+    # Both in whole minutes, as an expiry is: the lifetime cut down, the window rounded up.
+    step = max(longest + -window // _MINUTE, 1)
+    offset = int.from_bytes(hashlib.sha256(gateway.casefold().encode()).digest()) % step
+    last = (now - _EPOCH) // _MINUTE + longest
+    return _EPOCH + (last - (last - offset) % step) * _MINUTE
 
 
 def expiry_fault(expiry: datetime, now: datetime) -> str:

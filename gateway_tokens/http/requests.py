@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
 import azure.functions as func
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, model_validator
 
 from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
@@ -58,7 +58,7 @@ SECRET_NAMES = {
 
 _ELSEWHERE = {
     "format": "is part of the path: POST services/{service}/gateways/{gatewayId}/generateToken/{format}",
-    **dict.fromkeys(("keyType", "expiry", "lifetime"), "belongs in the body"),
+    **dict.fromkeys(("keyType", "expiry", "lifetime", "stable"), "belongs in the body"),
 }
 
 
@@ -77,12 +77,21 @@ def _sound_lifetime(value: timedelta) -> timedelta:
     return value
 
 
+def _without_expiry(stable: bool, read: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic passes the value
+    if stable and read.data.get("expiry") is not None:
+        raise ValueError(
+            "is for a lifetime: a token with an expiry of your own is the same at each call anyway"
+        )
+    return stable
+
+
 class TokenRequestBody(StrictModel):
-    """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry."""
+    """Azure's GatewayTokenRequestContract with both fields optional, or a lifetime instead of an expiry; and whether it is stable."""
 
     key_type: KeyType | None = None
     expiry: Annotated[AwareDatetime, BeforeValidator(_timestamp)] | None = None
     lifetime: Annotated[Duration, AfterValidator(_sound_lifetime)] | None = None
+    stable: Annotated[bool, AfterValidator(_without_expiry)] = False
 
     @model_validator(mode="after")
     def _one_end(self) -> TokenRequestBody:
@@ -102,7 +111,9 @@ def read_token_request(
         query.get("secretName", ""), query.get("secretKey", SecretName().key), query.get("namespace", "")
     )
     ref = GatewayRef(route["service"], route["gatewayId"])
-    return TokenRequest(ref, fields.key_type, fields.expiry, fields.lifetime, token_format, secret)
+    return TokenRequest(
+        ref, fields.key_type, fields.expiry, fields.lifetime, token_format, secret, fields.stable
+    )
 
 
 def read_gateway(route: Mapping[str, str], query: Mapping[str, str]) -> GatewayRef:

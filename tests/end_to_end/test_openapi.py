@@ -176,7 +176,7 @@ def test_answers_have_all_their_members_but_for_these() -> None:
         if "properties" in schema
     }
     assert {name: members for name, members in optional.items() if members} == {
-        "TokenRequest": {"keyType", "expiry", "lifetime"},
+        "TokenRequest": {"keyType", "expiry", "lifetime", "stable"},
         "RunWish": {"gateways", "force", "expiresBefore"},
         "SecretMetadata": {"namespace"},
         "Problem": {"faults", "azure", "report"},

@@ -10,6 +10,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.gateways import Service
 from emulator.server import Emulator
+from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import CONTOSO, Opens
@@ -74,6 +75,27 @@ async def test_what_the_body_leaves_out_is_decided_by_the_gateways_rule_or_a_def
     body = document(await generate_token(gateway, asked))
     assert body["keyType"] == signed_by(emulator, body["value"], gateway) == key_type
     assert body["expiry"] in about(lifetime)
+
+
+async def test_a_stable_token_is_the_same_until_its_window_begins(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    emulator.azure.clock = lambda: asked_at
+    monkeypatch.setattr(gateway_app, "_clock", emulator.azure.clock)
+
+    async def value(gateway: str = "edge-01", **asked: object) -> object:
+        return document(await generate_token(gateway, {"stable": True, **asked}))["value"]
+
+    first = await value()
+    another = await value(keyType="secondary")
+    asked_at += timedelta(days=1)
+    assert [await value(), await value(keyType="secondary")] == [first, another]
+    assert len({first, another, await value("edge-02"), await value(lifetime="P20D")}) == 4
+    contoso(emulator).gateways["edge-01"].regenerate("primary")
+    assert await value() != first
+    asked_at += timedelta(days=20)
+    assert await value(keyType="secondary") != another
 
 
 NAMES = {"secretName": "apim", "secretKey": "value", "namespace": "gateways"}

@@ -6,12 +6,13 @@ import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.formats import AUTH_SETTING
+from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.http import renewals
 from gateway_tokens.http.requests import MAX_BODY_BYTES
 from gateway_tokens.renewal.causes import PROBE_AFTER
@@ -19,11 +20,13 @@ from gateway_tokens.renewal.checks import Action, Decision, Reason, RowId
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
 from gateway_tokens.renewal.service import AT_ONCE
-from gateway_tokens.tokens import CLOCK_MARGIN, GatewayRef
+from gateway_tokens.stored import Ownership
+from gateway_tokens.tokens import CLOCK_MARGIN, GatewayRef, KeyType
 from tests.unit import documentation_recipes as recipes
 from tests.unit.documentation_checks import error_classes
 from tests.unit.documentation_log_lines import log_lines
 from tests.unit.documentation_reading import ROOT, codes, difference, names, rows, section, sections, snippets
+from tests.unit.samples import token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +187,30 @@ def that_the_docker_recipe_shows_the_line_of_the_env_file(documents: Mapping[str
     (line,) = snippets(section(documents["docs/recipes.md"], "Docker"), "text")
     begins = f"{AUTH_SETTING}=GatewayKey edge-01&"
     return [] if line.startswith(begins) else ["recipes.md, Docker: the file has another line"]
+
+
+def that_callers_who_ask_again_and_again_take_what_the_app_answers(
+    documents: Mapping[str, str],
+) -> list[str]:
+    """External Secrets makes the chart's Secret of an answer, and its body and Terraform's ask for the stable token."""
+    text = documents["docs/recipes.md"]
+    (webhook,) = (
+        one["spec"]
+        for one in recipes.manifests(section(text, "External Secrets' webhook generator"))
+        if one["kind"] == "Webhook"
+    )
+    address, _, query = webhook["url"].partition("?")
+    manifest = kubernetes_secret(
+        token(), Ownership("", KeyType.PRIMARY, _NOW), SecretName(key=dict(parse_qsl(query))["secretKey"])
+    )
+    made = json.loads(manifest.reveal()).get(webhook["result"]["jsonPath"].removeprefix("$."), {})
+    said = {
+        "the Secret's keys": list(made) == [HELM_SECRET_KEY],
+        "the address": address.endswith(f"/gateways/edge-01/generateToken/{TokenFormat.KUBERNETES}"),
+        "the body": json.loads(webhook["body"]) == {"stable": True},
+        "Terraform's body": "jsonencode({ stable = true })" in section(text, "Terraform"),
+    }
+    return [f"recipes.md: {part} is not as the app has it" for part, right in said.items() if not right]
 
 
 def _unread(location: recipes.Place, text: str) -> list[str]:

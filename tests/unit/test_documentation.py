@@ -128,6 +128,24 @@ DRIFTS = (
         "--name edge-01 --",
     ),
     Drift(
+        "that_callers_who_ask_again_and_again_take_what_the_app_answers",
+        "docs/recipes.md",
+        "jsonPath: $.stringData",
+        "jsonPath: $.data",
+    ),
+    Drift(
+        "that_callers_who_ask_again_and_again_take_what_the_app_answers",
+        "docs/recipes.md",
+        "?secretKey=gateway-key",
+        "?secretKey=value",
+    ),
+    Drift(
+        "that_callers_who_ask_again_and_again_take_what_the_app_answers",
+        "docs/recipes.md",
+        "jsonencode({ stable = true })",
+        "jsonencode({})",
+    ),
+    Drift(
         "that_the_docker_recipe_shows_the_line_of_the_env_file",
         "docs/recipes.md",
         "config.service.auth=GatewayKey ",
@@ -158,7 +176,7 @@ def test_every_recipe_has_a_destination() -> None:
     titles = [
         line.split("](")[0].removeprefix("| [")
         for line in DOCUMENTS["docs/recipes.md"].splitlines()
-        if "](#" in line
+        if line.startswith("| [")
     ]
     recipes = sections(DOCUMENTS["docs/recipes.md"])
 

@@ -10,7 +10,7 @@ from gateway_tokens.access import Caller
 from gateway_tokens.errors import AzureFacts, AzureNotFound
 from gateway_tokens.issuing import Issued, TokenRequest, issue_for
 from gateway_tokens.stored import Ownership
-from gateway_tokens.tokens import GatewayRef, KeyType, ServiceId
+from gateway_tokens.tokens import GatewayRef, KeyType, ServiceId, stable_expiry
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW, FakeGateways, a_token
 from tests.unit.samples import SERVICE, document, estate
 
@@ -41,7 +41,7 @@ async def issue(
     now: datetime = NOW,
     **access: object,
 ) -> Issued:
-    rules = document(**{"edge-7": {"lifetime": "P7D", "keyType": "secondary"}})
+    rules = document(**{"edge-7": {"lifetime": "P7D", "renewBefore": "P2D", "keyType": "secondary"}})
     rule = {"caller": {"appRole": "Issue"}, "gateways": ["contoso/edge-*"], "allow": ["issue"], **access}
     return await issue_for(caller, asked, estate({**rules, "access": [rule]}), api or azure(), now)
 
@@ -143,6 +143,46 @@ async def test_azure_errors_that_are_about_no_gateway_are_raised_unchanged(error
     with pytest.raises(errors.AzureError) as passed:
         await issue(request(), azure(failure=error))
     assert passed.value is error
+
+
+@pytest.mark.parametrize(
+    ("gateway", "asked", "access", "lifetime", "window"),
+    [
+        ("edge-7", {}, {}, 7 * DAY, 2 * DAY),
+        ("edge-7", {"lifetime": 7 * DAY}, {}, 7 * DAY, 2 * DAY),
+        ("edge-7", {"lifetime": 6 * DAY}, {}, 6 * DAY, 2 * DAY),
+        ("edge-7", {"lifetime": 9 * DAY}, {}, 9 * DAY, 3 * DAY),
+        ("edge-7", {}, {"maxLifetime": "P3D"}, 3 * DAY, DAY),
+        ("edge-7", {}, {"maxLifetime": "PT1M"}, MINUTE, 20 * SECOND),
+        ("edge-01", {}, {}, 30 * DAY, 10 * DAY),
+    ],
+    ids=[
+        "the rule decides",
+        "the rule's lifetime asked for",
+        "a shorter one",
+        "a longer one",
+        "a limit of access",
+        "the shortest limit of access",
+        "no rule",
+    ],
+)
+async def test_a_stable_token_ends_on_the_grid_of_gateway_lifetime_and_window(
+    gateway: str, asked: dict[str, Any], access: dict[str, Any], lifetime: timedelta, window: timedelta
+) -> None:
+    for now in (NOW, NOW + 5 * DAY):
+        issued = await issue(request(gateway, stable=True, **asked), now=now, **access)
+        assert issued.token.expiry == stable_expiry(lifetime, window, f"contoso-apim/{gateway}", now)
+
+
+async def test_a_stable_token_is_the_same_whoever_asks_however_the_names_are_spelt() -> None:
+    token = (await issue(request("edge-7", stable=True))).token
+    again = await issue(request("EDGE-7", "CONTOSO", stable=True), now=NOW + 10 * SECOND)
+    assert again.token.expiry == token.expiry
+
+
+async def test_a_stable_token_is_refused_beyond_the_limit_of_access() -> None:
+    with pytest.raises(errors.AccessDenied, match="limited to tokens of P1D"):
+        await issue(request(lifetime=DAY + SECOND, stable=True), maxLifetime="P1D")
 
 
 async def test_a_token_for_another_gateway_is_unusable() -> None:

@@ -1,11 +1,39 @@
-"""How long a token may live: thirty days to the second, and the minute that tokens are cut to."""
+"""How long a token may live: thirty days to the second, the minute that tokens are cut to, the grid of stable ones."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME, MIN_LIFETIME, expiry_after, expiry_fault
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_tokens.tokens import (
+    CLOCK_MARGIN,
+    MAX_LIFETIME,
+    MIN_LIFETIME,
+    expiry_after,
+    expiry_fault,
+    stable_expiry,
+)
 from tests.unit.samples import NOW
 
-MINUTE = timedelta(minutes=1)
+SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+MOST = MAX_LIFETIME - CLOCK_MARGIN
+GATEWAY = "contoso-apim/edge-01"
+NOWS = st.datetimes(datetime(2026, 1, 1), datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
+
+
+class Terms(NamedTuple):
+    """A lifetime, and a window for which Azure's limit leaves a minute or more."""
+
+    lifetime: timedelta
+    window: timedelta
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Terms:
+    lifetime = draw(st.timedeltas(2 * MINUTE, MAX_LIFETIME))
+    whole = min(lifetime, MOST) // MINUTE * MINUTE
+    return Terms(lifetime, draw(st.timedeltas(SECOND, whole - MINUTE)))
 
 
 def test_the_limits_are_azures_thirty_days_our_minute_and_five_minutes_for_clocks() -> None:
@@ -31,3 +59,52 @@ def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
         assert now < ends <= now + MIN_LIFETIME
         assert (ends.second, ends.microsecond) == (0, 0)
         assert expiry_fault(ends, now) == ""
+
+
+@given(terms(), NOWS, st.text(max_size=10))
+def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
+    asked: Terms, now: datetime, gateway: str
+) -> None:
+    ends = stable_expiry(*asked, gateway, now)
+    assert now + asked.window < ends <= now + min(asked.lifetime, MOST)
+    assert (ends.second, ends.microsecond) == (0, 0)
+    assert expiry_fault(ends, now) == ""
+
+
+@given(terms(), NOWS, st.floats(0, 1))
+def test_a_stable_token_stays_the_same_until_its_window_begins(
+    asked: Terms, now: datetime, share: float
+) -> None:
+    ends = stable_expiry(*asked, GATEWAY, now)
+    # A window is a whole number of minutes on the grid, and so is what is left of a lifetime.
+    due = ends - -(-asked.window // MINUTE) * MINUTE
+    assert stable_expiry(*asked, GATEWAY, due - SECOND) == ends
+    assert stable_expiry(*asked, GATEWAY, now + (due - SECOND - now) * share) == ends
+    assert stable_expiry(*asked, GATEWAY, due) > ends
+
+
+@given(st.timedeltas(MIN_LIFETIME, MAX_LIFETIME), NOWS)
+def test_any_lifetime_and_window_give_a_token_that_azure_would_issue(
+    lifetime: timedelta, now: datetime
+) -> None:
+    for window in (SECOND, lifetime / 3, lifetime - SECOND):
+        ends = stable_expiry(lifetime, window, GATEWAY, now)
+        assert now < ends <= now + min(lifetime, MOST)
+        assert expiry_fault(ends, now) == ""
+
+
+def test_a_stable_token_of_a_given_gateway_day_and_lifetime_never_ends_at_another_time() -> None:
+    """A change of the grid would make every host that asks restart its gateway once: let it be seen."""
+    assert stable_expiry(MAX_LIFETIME, 10 * DAY, GATEWAY, NOW) == datetime(2026, 3, 26, 9, 49, tzinfo=UTC)
+
+
+def test_the_gateways_of_an_estate_are_due_at_different_times_however_they_are_spelt() -> None:
+    names = [
+        f"{service}/edge-{number:02}" for service in ("contoso-apim", "fabrikam-apim") for number in range(50)
+    ]
+    left = [stable_expiry(MAX_LIFETIME, 10 * DAY, name, NOW) - NOW for name in names]
+    assert len(set(left)) == len(names)
+    # Twenty days of the grid in four parts: none of them is empty, none has half of the gateways.
+    parts = [sum(10 * DAY + 5 * n * DAY < one <= 15 * DAY + 5 * n * DAY for one in left) for n in range(4)]
+    assert all(0 < part < len(names) / 2 for part in parts)
+    assert left == [stable_expiry(MAX_LIFETIME, 10 * DAY, name.upper(), NOW) - NOW for name in names]

@@ -65,7 +65,12 @@ def stamp(ahead: timedelta) -> str:
 
 
 def test_a_body_that_asks_for_nothing_leaves_everything_to_the_gateways_rule() -> None:
-    for body in (b"", b" \r\n\t", b"{}", b'{"keyType": null, "expiry": null, "lifetime": null}'):
+    for body in (
+        b"",
+        b" \r\n\t",
+        b"{}",
+        b'{"keyType": null, "expiry": null, "lifetime": null, "stable": null}',
+    ):
         asked = read(body)
         assert asked == TokenRequest(GatewayRef("contoso", "edge-01"), None, None, None, None, SecretName())
 
@@ -129,7 +134,7 @@ def test_a_form_is_one_of_three() -> None:
 
 def test_parameters_that_belong_elsewhere_are_refused_in_the_query_and_the_place_is_named() -> None:
     for route in (ROUTE, in_form(TokenFormat.ENV_FILE)):
-        for name in ("keyType", "expiry", "lifetime"):
+        for name in ("keyType", "expiry", "lifetime", "stable"):
             assert faults_of(query={name: "PT1H"}, route=route) == [(name, "belongs in the body")]
         for form in ("json", "envFile", ""):
             [(path, message)] = faults_of(query={"format": form}, route=route)
@@ -266,6 +271,16 @@ def test_a_lifetime_lies_between_a_minute_and_thirty_days() -> None:
     assert faults_of({"lifetime": "PT59S"}) == [("lifetime", "is shorter than one minute (PT1M)")]
     assert faults_of({"lifetime": "P30DT1S"}) == [("lifetime", "is longer than 30 days (P30D)")]
     assert faults_of({"lifetime": "P1M"}) == [("lifetime", NO_DURATION)]
+
+
+def test_a_stable_token_is_asked_for_with_a_lifetime_or_nothing_and_never_with_an_expiry() -> None:
+    assert read({"stable": True}).stable
+    assert read({"stable": True, "lifetime": "P7D"}).stable
+    assert not read({"stable": False, "expiry": stamp(timedelta(days=1))}).stable
+    for stable in ("true", 1, [True]):
+        assert faults_of({"stable": stable}) == [("stable", "must be true or false")]
+    [(path, said)] = faults_of({"stable": True, "expiry": stamp(timedelta(days=1))})
+    assert (path, said.partition(":")[0]) == ("stable", "is for a lifetime")
 
 
 def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:
