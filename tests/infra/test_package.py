@@ -20,7 +20,7 @@ PUBLISHED = ["function_app.py", "gateway_tokens/arm.py", "gateway_tokens/destina
 PUBLISHED += ["host.json", "requirements.txt"]
 LEFT_OUT = """
 .env .funcignore .git/config .github/workflows/ci.yml .local/token.txt .venv/bin/python CHANGELOG.md LICENSE Makefile
-README.md azure.yaml docs/deploying.md emulator/server.py gateway_tokens/__pycache__/arm.cpython-313.pyc
+README.md azure.yaml docs/deploying.md edge/gateway-token emulator/server.py gateway_tokens/__pycache__/arm.cpython-313.pyc
 gateway_tokens/destinations/__pycache__/aks.cpython-313.pyc infra/main.bicep local.settings.json
 local.settings.sample.json pyproject.toml requirements-dev.txt requirements-runtime.txt requirements.in
 tests/infra/test_package.py tools/package.py venv/bin/python

@@ -189,6 +189,26 @@ def that_the_docker_recipe_shows_the_line_of_the_env_file(documents: Mapping[str
     return [] if line.startswith(begins) else ["recipes.md, Docker: the file has another line"]
 
 
+def that_the_script_for_hosts_is_explained(documents: Mapping[str, str]) -> list[str]:
+    """Its variables and exit codes; and the units run what the recipe installs, where it says."""
+    text = section(documents["docs/recipes.md"], "Docker")
+    script = (ROOT / "edge" / "gateway-token").read_text("utf-8")
+    (needed,) = re.findall(r"for name in (.*); do", script)
+    units = [(ROOT / "edge" / f"gateway-token@.{kind}").read_text("utf-8") for kind in ("service", "timer")]
+    paths = re.findall(r"^(?:ExecStart|EnvironmentFile)=(/.*/)", "".join(units), re.MULTILINE)
+    return [
+        *difference(
+            "recipes.md, variables",
+            set(names(text, "Variable")),
+            {*needed.split(), *re.findall(r"\{([A-Z_]+):[-=]", script)},
+        ),
+        *difference(
+            "recipes.md, exit codes", set(names(text, "Exit code")), {"0", *re.findall(r"fail (\d) ", script)}
+        ),
+        *(f"recipes.md: {path} of a unit is not named" for path in paths if path not in text),
+    ]
+
+
 def that_callers_who_ask_again_and_again_take_what_the_app_answers(
     documents: Mapping[str, str],
 ) -> list[str]:

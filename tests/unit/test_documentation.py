@@ -145,6 +145,9 @@ DRIFTS = (
         "jsonencode({ stable = true })",
         "jsonencode({})",
     ),
+    Drift("that_the_script_for_hosts_is_explained", "docs/recipes.md", "| `ARC_KEYS` |", "| `KEYS` |"),
+    Drift("that_the_script_for_hosts_is_explained", "docs/recipes.md", "| `6` |", "| `9` |"),
+    Drift("that_the_script_for_hosts_is_explained", "docs/recipes.md", "/usr/local/bin/", "/usr/bin/"),
     Drift(
         "that_the_docker_recipe_shows_the_line_of_the_env_file",
         "docs/recipes.md",
