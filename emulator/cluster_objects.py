@@ -1,11 +1,15 @@
-"""What a cluster holds, and how its workloads roll out."""
+"""What a cluster holds: manifests, and the workloads' pods."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from copy import deepcopy
+from datetime import datetime
 from itertools import count
 from typing import Any
 
-Manifest = dict[str, Any]
+from emulator.azure import utc_now
+from emulator.cluster_workloads import Manifest, Workload, is_asked_to_roll, time_text
+from emulator.managed_fields import with_managed_fields
 
 
 def merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
@@ -35,52 +39,61 @@ def with_data(manifest: Manifest) -> Manifest:
 class Objects:
     """Manifests by resource, namespace and name.
 
-    A workload whose pod template changed takes `looks_to_roll` looks until all its pods are new; those named in
-    `stuck` never get there.
+    `clock` is the API server's. A workload whose pods have to be replaced takes `looks_to_roll` looks for it.
     """
 
     def __init__(self) -> None:
         self.namespaces = {"default"}
+        self.clock: Callable[[], datetime] = utc_now
         self.looks_to_roll = 1
-        self.stuck: set[str] = set()
         self._manifests: dict[tuple[str, str, str], Manifest] = {}
-        self._left: dict[tuple[str, str, str], int] = {}
+        self._workloads: dict[tuple[str, str, str], Workload] = {}
         self._versions = count(1000)
 
     def look(self, resource: str, namespace: str, name: str) -> Manifest | None:
         """Return an object as the API shows it now."""
         key = (resource, namespace, name)
         found = self._manifests.get(key)
-        if found is not None and "replicas" in found.get("spec", {}):
-            self._advance(key, found)
+        if found is not None and key in self._workloads:
+            self._workloads[key].look(found, self.clock())
         return deepcopy(found)
 
     def put(
-        self,
-        resource: str,
-        namespace: str,
-        name: str,
-        manifest: Manifest,
-        managed: tuple[str, str] | None = None,
+        self, resource: str, namespace: str, name: str, manifest: Manifest, manager: str = "kubectl"
     ) -> Manifest:
-        """Store an object as the API does, under a new resourceVersion; `managed` is a field manager and the time."""
+        """Store an object as the API does: under a new resourceVersion, unless nothing changed."""
         key = (resource, namespace, name)
-        before = self._manifests.get(key, {})
-        metadata = {**manifest.get("metadata", {}), "name": name, "namespace": namespace}
+        before, now = self._manifests.get(key, {}), time_text(self.clock())
+        kept = {"namespace": namespace, "creationTimestamp": now} | before.get("metadata", {})
+        servers = {part: kept[part] for part in _SERVERS if part in kept}
+        stored = deepcopy({**manifest, "metadata": {**manifest.get("metadata", {}), **servers, "name": name}})
+        if stored == before:
+            return deepcopy(before)
+        metadata = stored["metadata"]
         metadata["resourceVersion"] = str(next(self._versions))
-        stored = deepcopy({**manifest, "metadata": metadata})
+        metadata["managedFields"] = with_managed_fields(before, stored, manager, now)
         if stored.get("spec") != before.get("spec"):
-            metadata["generation"] = before.get("metadata", {}).get("generation", 0) + 1
-            self._left[key] = self.looks_to_roll
-        if managed and stored != {**before, "metadata": metadata}:
-            others = [e for e in metadata.get("managedFields", []) if e["manager"] != managed[0]]
-            metadata["managedFields"] = [
-                *others,
-                {"manager": managed[0], "operation": "Update", "time": managed[1]},
-            ]
-        stored["metadata"] = metadata
+            metadata["generation"] = metadata.get("generation", 0) + 1
+        if key in self._workloads and is_asked_to_roll(before, stored):
+            self._workloads[key].left = self._workloads[key].looks
         self._manifests[key] = stored
         return deepcopy(stored)
+
+    def remove(self, resource: str, namespace: str, name: str) -> None:
+        """Delete an object, a workload with its pods."""
+        key = (resource, namespace, name)
+        del self._manifests[key]
+        self._workloads.pop(key, None)
+
+    def pods(self, namespace: str, selector: str) -> list[Manifest]:
+        """Return the pods in a namespace with these labels, `name=value` each."""
+        labels = dict(term.split("=") for term in selector.split(",") if term)
+        return [
+            deepcopy(pod)
+            for (_, place, _), workload in self._workloads.items()
+            for pod in workload.pods
+            if place == namespace and labels.items() <= pod["metadata"]["labels"].items()
+        ]
 
     def add_secret(self, namespace: str, name: str, data: dict[str, str], **more: object) -> None:
         """Store a Secret with these plain values, as somebody else would."""
@@ -96,46 +109,28 @@ class Objects:
         value = manifest.get("data", {}).get(key)
         return None if value is None else b64decode(value).decode()
 
-    def add_workload(self, kind: str, namespace: str, name: str, replicas: int = 2, **spec: object) -> None:
-        """Store a Deployment or StatefulSet that has fully rolled out."""
+    def add_workload(
+        self, kind: str, namespace: str, name: str, replicas: int = 2, **spec: object
+    ) -> Workload:
+        """Store a workload whose pods run; its one container reads no Secret unless `template` says so."""
         self.namespaces.add(namespace)
-        key = (f"{kind.lower()}s", namespace, name)
-        template: Manifest = {"metadata": {"labels": {"app": name}}, "spec": {"containers": []}}
+        key, labels = (f"{kind.lower()}s", namespace, name), {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "gateway"}]}}
+        number = {} if kind == "DaemonSet" else {"replicas": replicas}
         manifest = {
             "kind": kind,
-            "metadata": {},
-            "spec": {"replicas": replicas, "template": template, **spec},
+            "spec": {"selector": {"matchLabels": labels}, "template": template, **number, **spec},
         }
+        workload = self._workloads[key] = Workload(kind, 0, replicas)
         self.put(*key, manifest)
-        self._finish(self._manifests[key])
-        self._left[key] = 0
+        self.look(*key)
+        workload.looks = self.looks_to_roll
+        return workload
 
-    def template_annotations(self, resource: str, namespace: str, name: str) -> dict[str, str]:
-        """Return the annotations of a workload's pod template."""
-        metadata = self._manifests[resource, namespace, name]["spec"]["template"]["metadata"]
-        return dict(metadata.get("annotations", {}))
+    def stored(self, resource: str, namespace: str, name: str) -> Manifest:
+        """Return an object as it was stored, without a look of its controller; `KeyError` if there is none."""
+        return deepcopy(self._manifests[resource, namespace, name])
 
-    def _advance(self, key: tuple[str, str, str], workload: Manifest) -> None:
-        spec, status, left = workload["spec"], workload["status"], self._left[key]
-        self._left[key] = max(0, left - 1)
-        if 0 < left == self.looks_to_roll:
-            return  # the controller has not looked yet: the status is about the former generation
-        held_back = spec.get("paused") or spec.get("updateStrategy", {}).get("type") == "OnDelete"
-        if left == 0 and not held_back and key[2] not in self.stuck:
-            self._finish(workload)
-        elif status["observedGeneration"] < workload["metadata"]["generation"]:
-            # One pod more than wanted, which never becomes ready: the old ones serve on.
-            pods = spec["replicas"]
-            status |= {
-                "observedGeneration": workload["metadata"]["generation"],
-                "updatedReplicas": min(1, pods),
-                "replicas": pods + min(1, pods),
-            }
 
-    @staticmethod
-    def _finish(workload: Manifest) -> None:
-        pods = workload["spec"]["replicas"]
-        names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-        workload["status"] = dict.fromkeys(names, pods) | {
-            "observedGeneration": workload["metadata"]["generation"]
-        }
+# Of the metadata, what only the server writes.
+_SERVERS = ("namespace", "creationTimestamp", "resourceVersion", "generation", "managedFields")

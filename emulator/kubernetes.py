@@ -1,4 +1,4 @@
-"""A Kubernetes API server: Secrets, Deployments and StatefulSets, as far as a client that delivers tokens goes."""
+"""A Kubernetes API server: Secrets, workloads and their pods, as far as a client that delivers tokens goes."""
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -6,11 +6,20 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from aiohttp import web
 
 from emulator.azure import Azure
-from emulator.cluster_objects import Manifest, Objects, merged, with_data
+from emulator.cluster_objects import Objects, merged, with_data
+from emulator.cluster_workloads import Manifest
 from emulator.endpoint import Endpoint, RefusedError, Route
 
 # The audience of the tokens that Entra issues for AKS clusters.
 SERVER_APPLICATION = "6dae42f8-4368-4678-94ff-3960e28e3630"
+GROUPS = {
+    "secrets": "",
+    "pods": "",
+    "deployments": "apps/v1",
+    "statefulsets": "apps/v1",
+    "daemonsets": "apps/v1",
+    "rollouts": "argoproj.io/v1alpha1",
+}
 PATCHES = {"application/merge-patch+json", "application/strategic-merge-patch+json"}
 
 ObjectWork = Callable[[str, web.Request], Awaitable[web.Response]]
@@ -41,17 +50,18 @@ class Cluster(Endpoint):
     def routes(self) -> Iterable[Route]:
         """Return the operations on Secrets and workloads."""
         yield self._route("POST", "secrets", self._create, "create")
-        for resource in ("secrets", "deployments", "statefulsets"):
+        yield self._route("GET", "pods", self._list, "list")
+        for resource in GROUPS.keys() - {"pods"}:
             yield self._route("GET", resource, self._get, "get")
             yield self._route("PATCH", resource, self._patch, "patch")
 
     def _route(self, method: str, resource: str, work: ObjectWork, verb: str) -> Route:
         async def bound(azure: Azure, request: web.Request) -> web.Response:
-            request["now"] = f"{azure.clock():%Y-%m-%dT%H:%M:%SZ}"
+            self.objects.clock = azure.clock
             return await work(resource, request)
 
-        group = "/api/v1" if resource == "secrets" else "/apis/apps/v1"
-        one = "" if method == "POST" else "/{name}"
+        group = f"/apis/{GROUPS[resource]}" if GROUPS[resource] else "/api/v1"
+        one = "" if verb in {"create", "list"} else "/{name}"
         path = f"{group}/namespaces/{{namespace}}/{resource}{one}"
         return Route(method, path, bound, f"{verb} {resource}")
 
@@ -76,7 +86,7 @@ class Cluster(Endpoint):
     def forbidden(self, azure: Azure, request: web.Request, action: str) -> RefusedError:
         """Return what RBAC says to an identity without the role."""
         verb, resource = action.split()
-        group = "" if resource == "secrets" else "apps"
+        group = GROUPS[resource].partition("/")[0]
         name, namespace = request.match_info.get("name", ""), request.match_info["namespace"]
         return RefusedError(
             403,
@@ -91,6 +101,11 @@ class Cluster(Endpoint):
             raise _not_found(resource, request.match_info["name"])
         return web.json_response(found)
 
+    async def _list(self, resource: str, request: web.Request) -> web.Response:
+        del resource
+        pods = self.objects.pods(request.match_info["namespace"], request.query.get("labelSelector", ""))
+        return web.json_response({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods})
+
     async def _create(self, resource: str, request: web.Request) -> web.Response:
         namespace, manifest = request.match_info["namespace"], await _body(request)
         if namespace not in self.objects.namespaces:
@@ -98,7 +113,8 @@ class Cluster(Endpoint):
         name = manifest["metadata"]["name"]
         if self.objects.look(resource, namespace, name):
             raise RefusedError(409, "AlreadyExists", f'{resource} "{name}" already exists')
-        return web.json_response(self.objects.put(resource, namespace, name, _stored(manifest)), status=201)
+        stored = self.objects.put(resource, namespace, name, _stored(manifest), _manager(request))
+        return web.json_response(stored, status=201)
 
     async def _patch(self, resource: str, request: web.Request) -> web.Response:
         if request.content_type not in PATCHES:
@@ -120,15 +136,16 @@ class Cluster(Endpoint):
                 f'Secret "{name}" is invalid: data: Forbidden: field is immutable when `immutable` is set'
             )
             raise RefusedError(422, "Invalid", message)
-        manager = request.query.get("fieldManager", "unknown")
         changed = _stored(merged(found, patch))
-        return web.json_response(
-            self.objects.put(resource, namespace, name, changed, (manager, request["now"]))
-        )
+        return web.json_response(self.objects.put(resource, namespace, name, changed, _manager(request)))
 
 
 def _key(request: web.Request) -> tuple[str, str]:
     return request.match_info["namespace"], request.match_info["name"]
+
+
+def _manager(request: web.Request) -> str:
+    return request.query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0]
 
 
 def _not_found(resource: str, name: str) -> RefusedError:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,8 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     emulator.azure.vault(vault).set(
         secret, CLUSTER.service_account_token(emulator.azure), emulator.azure.clock()
     )
-    CLUSTER.objects.add_workload("Deployment", "default", "plant-c")
+    workload = CLUSTER.objects.add_workload("Deployment", "default", "plant-c")
+    workload.age(emulator.azure.clock() - timedelta(days=20))
     refusal = {
         "error": {"code": "Forbidden", "message": "Refused.", "innererror": {"code": "ForbiddenByRbac"}}
     }
@@ -87,14 +89,16 @@ def app_settings(emulator: "Emulator", *, function_keys: bool) -> dict[str, str]
 def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", left: timedelta) -> None:
     """Store a token with so much of its life left, as an earlier run would have."""
     now = emulator.azure.clock()
+    value = "GatewayKey " + gateway.token("primary", now + left)
     tags = {
         "managed-by": "gateway-tokens",
         "gateway": f"{service}/{gateway.name}",
         "key-type": "primary",
         "issued-at": f"{now - timedelta(days=30) + left:%Y-%m-%dT%H:%M:%SZ}",
+        "expiry": f"{now + left:%Y-%m-%dT%H:%M:00Z}",
+        "fingerprint": sha256(value.encode()).hexdigest()[:12],
     }
-    token = gateway.token("primary", now + left)
-    emulator.azure.vault(vault).set(f"{gateway.name}-token", f"GatewayKey {token}", now, tags=tags)
+    emulator.azure.vault(vault).set(f"{gateway.name}-token", value, now, tags=tags)
 
 
 def _document(emulator: "Emulator") -> dict[str, Any]:

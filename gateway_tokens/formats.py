@@ -43,18 +43,19 @@ def kubernetes_secret(token: GatewayToken, ownership: Ownership, named: SecretNa
 
     It carries the ownership that the `kubernetes` destination writes, so that a run takes it for its own.
     """
+    value = token.header_value()
     metadata = {
         "name": named.name or default_secret_name(token.gateway_id),
         **({"namespace": named.namespace} if named.namespace else {}),
         "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
-        "annotations": ownership.annotations(token),
+        "annotations": ownership.of(value).annotations(),
     }
     manifest = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata,
         "type": "Opaque",
-        "stringData": {named.key: token.header_value().reveal()},
+        "stringData": {named.key: value.reveal()},
     }
     return Secret(json.dumps(manifest, indent=2) + "\n")
 

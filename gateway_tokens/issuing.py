@@ -81,7 +81,7 @@ async def issue_for(
         token = await issue_checked(gateways, service.resource_id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:
         raise gateway_missing(error, request.ref) from None
-    ownership = Ownership(owner_of(service.resource_id, token.gateway_id), key_type, now)
+    ownership = Ownership(owner_of(service.resource_id, token.gateway_id), key_type, now, token.expiry)
     return Issued(GatewayRef(name, token.gateway_id), ownership, token)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
-from .tokens import GatewayToken, KeyType, ServiceId, read, written
+from .tokens import GatewayToken, KeyType, Secret, ServiceId, read, written
 
 MANAGED_BY = "gateway-tokens"
+# Of the names that an ownership has, those that it may lack: an earlier one's must go with it.
+OPTIONAL_TAGS = ("taken-over", "restart-asked")
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
@@ -18,26 +22,41 @@ def owner_of(service: ServiceId, gateway: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Kept beside a value: whose it is (`owner`, APIM service name/gateway), which key signed it, and since when."""
+    """Kept beside a value: whose it is (`owner`, APIM service name/gateway), which key signed it, since when, until when.
+
+    `fingerprint` is that of the whole stored value, so that the ownership counts for no other value. `taken_over`:
+    somebody else wrote the value, and Azure proved it. `restart_asked` is the fingerprint of the value for which a
+    restart was asked that nobody can judge.
+    """
 
     owner: str
     key_type: KeyType
     issued_at: datetime
+    expiry: datetime
+    fingerprint: str = ""
+    taken_over: bool = False
+    restart_asked: str = ""
 
-    def tags(self, token: GatewayToken) -> dict[str, str]:
-        """As names and values for tags or annotations; the token appears by its fingerprint only."""
+    def of(self, value: Secret) -> Ownership:
+        """The same, for this stored value."""
+        return replace(self, fingerprint=value.fingerprint)
+
+    def tags(self) -> dict[str, str]:
+        """As names and values for tags or annotations; the value appears by its fingerprint only."""
         return {
             "managed-by": MANAGED_BY,
             "gateway": self.owner,
             "key-type": self.key_type,
             "issued-at": written(self.issued_at),
-            "expiry": written(token.expiry),
-            "fingerprint": token.fingerprint,
+            "expiry": written(self.expiry),
+            "fingerprint": self.fingerprint,
+            **({"taken-over": "true"} if self.taken_over else {}),
+            **({"restart-asked": self.restart_asked} if self.restart_asked else {}),
         }
 
-    def annotations(self, token: GatewayToken) -> dict[str, str]:
+    def annotations(self) -> dict[str, str]:
         """The tags under the names that a Kubernetes object's annotations take."""
-        return {f"{MANAGED_BY}/{name}": value for name, value in self.tags(token).items()}
+        return {f"{MANAGED_BY}/{name}": value for name, value in self.tags().items()}
 
     @classmethod
     def from_annotations(cls, annotations: Mapping[str, str]) -> Ownership | None:
@@ -55,53 +74,93 @@ class Ownership:
         if not tags or tags.get("managed-by") != MANAGED_BY:
             return None
         try:
-            issued_at = read(tags["issued-at"])
-            return cls(tags["gateway"], KeyType(tags["key-type"]), issued_at)
+            return cls(
+                tags["gateway"],
+                KeyType(tags["key-type"]),
+                read(tags["issued-at"]),
+                read(tags["expiry"]),
+                tags["fingerprint"],
+                tags.get("taken-over") == "true",
+                tags.get("restart-asked", ""),
+            )
         except (KeyError, ValueError):
             return None
 
 
+class Running(StrEnum):
+    """How far the workloads that read a location run what is stored there, the worst of them."""
+
+    CURRENT = "current"  # every pod runs it, or there is no pod
+    WAITING = "waiting"  # there is no such workload yet
+    UNVERIFIED = "unverified"  # a restart was asked for, and the pods may not be listed
+    RESTARTING = "restarting"  # pods that run an older value are being replaced
+    STUCK = "stuck"  # the same, but it will not be done by itself
+    OLD = "old"  # some pod runs an older value, and nothing replaces it
+
+
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """How far a workload's restart for the stored token is.
+    """What the workloads that read a location run.
 
-    `begun`: the pod template asks for it. `done`: every pod runs the template. `counts` are the pods, for people.
-    `stuck`: why it will not be done by itself, or the empty string. `late_at`: when it takes too long, if that is known.
+    `old` names the workloads to be asked for a restart. `message` is for people. `late_at`: from when on the restart
+    takes too long. `holds_place`: whether it counts among the workloads of a service that may restart at a time; one
+    that is paused, has no pods or is updated by hand does not. `blind`: what they run cannot be seen, so that asking
+    has to be remembered.
     """
 
-    begun: bool
-    done: bool = False
-    counts: str = ""
-    stuck: str = ""
+    running: Running
+    message: str = ""
     late_at: datetime | None = None
+    holds_place: bool = False
+    old: tuple[str, ...] = ()
+    blind: bool = False
 
     def failure(self, now: datetime) -> str:
         """Why the restart failed, or the empty string while it has not."""
-        if self.stuck:
-            return f"does not restart ({self.counts}): {self.stuck}" if self.counts else self.stuck
-        if self.late_at is not None and self.late_at <= now:
-            return f"did not restart in time ({self.counts}): check its pods"
-        return ""
+        late = self.running is Running.RESTARTING and self.late_at is not None and self.late_at <= now
+        return self.message if late or self.running is Running.STUCK else ""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
     """What a destination holds now.
 
-    `token` is None when there is a value but no token in it; `ownership` is None when this app did not write it.
-    `version` guards a write against somebody else's. `restart` is how far the gateway's workload runs this token; None
-    where the destination cannot tell.
+    `value` is the whole stored value, None when the location exists but holds nothing. `token` is what is read in it
+    leniently, None when it is not a token; `exact`: the value is to the letter what is delivered for that token.
+    `version` guards a write against somebody else's. `writer` is who wrote the value, where the location tells it and
+    it was not this app. `also` are other keys of the location that hold a token of this gateway. `restart` is how far
+    the gateway's workloads run the value; None where the destination cannot tell or this app did not write it.
     """
 
+    value: Secret | None
     token: GatewayToken | None
     ownership: Ownership | None
     version: str = ""
+    exact: bool = True
+    writer: str = ""
+    also: tuple[str, ...] = ()
     restart: Restart | None = None
+
+    @property
+    def owned(self) -> Ownership | None:
+        """The ownership, if it is this value's. Values of the first version have the fingerprint of the bare token."""
+        fingerprints = {part.fingerprint for part in (self.value, self.token) if part is not None}
+        return self.ownership if self.ownership and self.ownership.fingerprint in fingerprints else None
+
+
+_QUOTES_AND_BLANKS = "\"' \t\r\n\ufeff"
+_KEY = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 
 
 def token_in(value: str | None) -> GatewayToken | None:
-    """The token in a stored value, bare or behind its prefix; None when there is none."""
+    """The token in a stored value, bare or behind its prefix, whatever blanks and quotes are around it; None when there is none."""
     try:
-        return GatewayToken.parse(value or "")
+        return GatewayToken.parse((value or "").strip(_QUOTES_AND_BLANKS))
     except ValueError:
         return None
+
+
+def kind_of(value: Secret) -> str:
+    """What a stored value is that holds no token, for people; never the value."""
+    text = value.reveal().strip(_QUOTES_AND_BLANKS).removeprefix("GatewayKey ").strip()
+    return "a gateway key in the place of a token" if _KEY.fullmatch(text) else "a value that is not a token"

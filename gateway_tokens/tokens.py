@@ -37,6 +37,8 @@ _RESOURCE_ID = re.compile(
     r"/providers/Microsoft\.ApiManagement/service/(?P<name>[a-zA-Z](?:[a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?)$",
     re.IGNORECASE,
 )
+# Of other years, a lifetime more or less could not be told.
+_LIKELY_YEARS = range(2000, 9000)
 _SIGNATURE_MIN_BYTES, _SIGNATURE_MAX_CHARACTERS = 32, 512
 
 
@@ -164,9 +166,12 @@ def _expiry(stamp: str) -> datetime:
     if not re.fullmatch(r"[0-9]{12}", stamp):
         raise ValueError("its expiry is not yyyyMMddHHmm")
     try:
-        return datetime.strptime(stamp, "%Y%m%d%H%M").replace(tzinfo=UTC)
+        expiry = datetime.strptime(stamp, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:
         raise ValueError("its expiry is not a date") from None
+    if expiry.year not in _LIKELY_YEARS:
+        raise ValueError("its expiry is not a likely date")
+    return expiry
 
 
 def _checked(signature: str) -> str:

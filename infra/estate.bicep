@@ -14,6 +14,9 @@ type estateType = {
 
   @description('Optional. Who may issue, renew and read. Closed unless a rule opens.')
   access: accessRuleType[]?
+
+  @description('Optional. Whether Azure is asked once a day if each stored token is still good. Default: true.')
+  checkAlive: bool?
 }
 
 type servicesType = {
@@ -116,6 +119,10 @@ type kubernetesSecretType = {
 
   @description('Optional. The workload that reads the Secret, restarted after each change.')
   restart: workloadType?
+
+  // A type cannot be an object or an array. In the settings document both are `restart`.
+  @description('Optional. The workloads that read the Secret, in place of restart where there are several.')
+  restarts: workloadType[]?
 }
 
 @sealed()
@@ -129,15 +136,15 @@ type serviceAccountTokenType = {
 }
 
 @sealed()
-@description('The Deployment or StatefulSet that reads a Secret.')
+@description('A workload that reads a Secret.')
 type workloadType = {
   @description('Optional. The kind of workload. Default: Deployment.')
-  kind: ('Deployment' | 'StatefulSet')?
+  kind: ('Deployment' | 'StatefulSet' | 'DaemonSet' | 'Rollout')?
 
   @description('Required. Its name; may hold {service} and {gateway}.')
   name: string
 
-  @description('Optional. How long to wait for the rollout, as an ISO 8601 duration. Default: PT3M.')
+  @description('Optional. How long a restart may take before it counts as failed, as an ISO 8601 duration. Default: PT3M.')
   timeout: string?
 }
 
@@ -196,6 +203,7 @@ func documentText(estate estateType, newVaultId string?, vaultSuffix string) str
   string(shallowMerge([
     { services: mapValues(estate.services, service => serviceOf(service, newVaultId, vaultSuffix)) }
     { access: map(estate.?access ?? [], rule => accessRuleOf(rule)) }
+    estate.?checkAlive == null ? {} : { checkAlive: estate.checkAlive! }
   ]))
 
 @export()
@@ -209,7 +217,7 @@ func documentBytes(estate estateType, newVaultId string?) int =>
 
 // Rule by rule and piece by piece, since Azure evaluates no text of more than 131,072 characters.
 func partsOf(estate estateType, newVaultId string?) string[] => [
-  '{"services":{},"access":}'
+  '{"services":{},"access":,"checkAlive":false}'
   string(map(estate.?access ?? [], rule => accessRuleOf(rule)))
   ...flatten(map(items(estate.services), service => [
     '"${service.key}":{"resourceId":"${service.value.resourceId}","gateways":{}},'
@@ -263,6 +271,9 @@ func destinationOf(destination destinationType, newVaultId string?, vaultSuffix 
           }
         }
     destination.?restart == null ? {} : { restart: withoutNulls(destination.restart!) }
+    empty(destination.?restarts ?? [])
+      ? {}
+      : { restart: map(destination.restarts!, workload => withoutNulls(workload)) }
   ])
 
 #disable-next-line use-user-defined-types
@@ -270,9 +281,14 @@ func accessRuleOf(rule accessRuleType) object =>
   shallowMerge([withoutNulls(rule), { caller: withoutNulls(rule.caller) }])
 
 // Of objects of any type, on purpose. Calls of it must not be nested: the engine takes that for a cycle.
+// `restarts` becomes `restart`.
 #disable-next-line use-user-defined-types
 func withoutNulls(values object) object =>
-  toObject(filter(items(values), entry => entry.value != null), entry => entry.key, entry => entry.value)
+  toObject(
+    filter(items(values), entry => entry.value != null && entry.key != 'restarts'),
+    entry => entry.key,
+    entry => entry.value
+  )
 
 func vaultAddress(id string, vaultSuffix string) string => 'https://${nameOf(id)}${vaultSuffix}'
 

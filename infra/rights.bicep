@@ -40,11 +40,12 @@ var issuer roleType = {
 var secretWriter roleType = {
   label: 'gateway-token-secret-writer'
   title: 'Gateway token secret writer'
-  purpose: 'Sets and reads secrets by name. Lists and deletes none.'
+  purpose: 'Sets and reads secrets by name, and changes their tags. Lists and deletes none.'
   actions: []
   dataActions: [
     'Microsoft.KeyVault/vaults/secrets/setSecret/action'
     'Microsoft.KeyVault/vaults/secrets/getSecret/action'
+    'Microsoft.KeyVault/vaults/secrets/update/action'
   ]
 }
 

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
+from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import Ownership, Restart, StoredToken, token_in
-from gateway_tokens.tokens import GatewayToken
+from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
+from gateway_tokens.tokens import GatewayToken, Secret
 
 
 class MemoryDestination:
     """A destination that forgets. It keeps the contract that the real ones keep.
 
-    `value` and `tags` are what it stores. `failing` names methods (`read`, `write`, `restart`) and the error that each
-    raises instead of its work. `calls` are the methods called. `restartable`: it has a workload, which runs the token
-    with the fingerprint `running`; when `slow`, pods stay as they are. `restarts_begun` counts what changed its template.
+    `value` and `tags` are what it stores, `writer` who wrote the value if it was not the app. `failing` names methods
+    (`read`, `write`, `label`, `restart`) and the error that each raises instead of its work, `failing_once` but one time. `calls` are the methods
+    called. `restartable`: it has a workload, which runs the value with the fingerprint `running`; when `slow`, pods stay
+    as they are. `restarts_begun` counts what changed its template.
     """
 
     def __init__(self, location: str = "memory", *, restartable: bool = False) -> None:
@@ -22,49 +25,60 @@ class MemoryDestination:
         self.restartable = restartable
         self.value: str | None = None
         self.tags: Mapping[str, str] | None = None
-        self.running = self.asked = ""
+        self.writer = self.running = self.asked = ""
         self.slow = False
         self.late_at: datetime | None = None
         self.restarts_begun = 0
         self.failing: dict[str, GatewayTokensError] = {}
+        self.failing_once: dict[str, GatewayTokensError] = {}
         self.calls: list[str] = []
         self._version = 0
 
-    def put(self, value: str, tags: Mapping[str, str] | None = None) -> None:
+    def put(self, value: str, tags: Mapping[str, str] | None = None, writer: str = "") -> None:
         """Store something as somebody else would."""
-        self.value, self.tags = value, tags
+        self.value, self.tags, self.writer = value, tags, writer
         self._version += 1
-
-    @property
-    def restarts(self) -> bool:
-        return self.restartable
 
     async def read(self) -> StoredToken | None:
         self._call("read")
         if self.value is None:
             return None
-        token, ownership = token_in(self.value), Ownership.from_tags(self.tags)
-        restart = self._restart_for(token) if self.restartable and token and ownership else None
-        return StoredToken(token, ownership, str(self._version), restart)
+        stored = StoredForm.HEADER.read(self.value, Ownership.from_tags(self.tags), str(self._version))
+        judged = self.restartable and not self.writer and stored.owned and stored.value
+        restart = self._restart_for(stored.value.fingerprint) if judged and stored.value else None
+        return replace(stored, writer=self.writer, restart=restart)
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         self._call("write")
+        self._guard(stored)
+        value = token.header_value()
+        self.put(value.reveal(), ownership.of(value).tags())
+
+    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+        self._call("label")
+        self._guard(stored)
+        self.tags = ownership.of(Secret(self.value or "")).tags()
+
+    async def restart(self, stored: StoredToken) -> None:
+        self._call("restart")
+        fingerprint = stored.value.fingerprint if stored.value else ""
+        if self.restartable and self.asked != fingerprint:
+            self.asked, self.restarts_begun = fingerprint, self.restarts_begun + 1
+            if not self.slow:
+                self.running = fingerprint
+
+    def _guard(self, stored: StoredToken | None) -> None:
         if (stored.version if stored else "") != (str(self._version) if self.value is not None else ""):
             raise WriteConflict(self.location, "somebody wrote")
-        self.put(token.header_value().reveal(), ownership.tags(token))
 
-    async def restart(self, token: GatewayToken) -> None:
-        self._call("restart")
-        if self.restartable and self.asked != token.fingerprint:
-            self.asked, self.restarts_begun = token.fingerprint, self.restarts_begun + 1
-            if not self.slow:
-                self.running = token.fingerprint
-
-    def _restart_for(self, token: GatewayToken) -> Restart:
-        begun, done = self.asked == token.fingerprint, self.running == token.fingerprint
-        return Restart(begun, done, f"{int(done)} of 1 pods updated", late_at=self.late_at)
+    def _restart_for(self, fingerprint: str) -> Restart:
+        if self.running == fingerprint:
+            return Restart(Running.CURRENT)
+        if self.asked == fingerprint:
+            return Restart(Running.RESTARTING, "0 of 1 pods updated", self.late_at, holds_place=True)
+        return Restart(Running.OLD, "1 pod runs an older value", holds_place=True, old=("memory",))
 
     def _call(self, method: str) -> None:
         self.calls.append(method)
         with suppress(KeyError):
-            raise self.failing[method]
+            raise self.failing_once.pop(method, None) or self.failing[method]

@@ -19,9 +19,9 @@ from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.checks import Demand, ManagedGateway
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row, ServiceReport, read_report
+from gateway_tokens.renewal.rows import Demand, ManagedGateway
 from gateway_tokens.renewal.run import Runs, reconcile_gateway
 from gateway_tokens.renewal.service import managed
 from gateway_tokens.stored import Ownership
@@ -184,11 +184,18 @@ class Estate:
         return self.locations[name]
 
     def deliver(
-        self, name: str, token: GatewayToken, owner: str = "contoso-apim/edge-01"
+        self,
+        name: str,
+        token: GatewayToken,
+        owner: str = "contoso-apim/edge-01",
+        key_type: KeyType = KeyType.PRIMARY,
     ) -> MemoryDestination:
         """Put a token into a location as this app would have, for the gateway of a service that owns it."""
-        ownership = Ownership(owner, KeyType.PRIMARY, NOW)
-        self.location(name).put(token.header_value().reveal(), ownership.tags(token))
+        value = token.header_value()
+        ownership = Ownership(owner, key_type, NOW, token.expiry).of(value)
+        self.location(name, restartable=self.locations[name].restartable).put(
+            value.reveal(), ownership.tags()
+        )
         return self.locations[name]
 
     def gateway(self, gateway: str = "edge-01", service: str = "contoso") -> ManagedGateway:
@@ -198,8 +205,8 @@ class Estate:
         return found
 
     async def run(self, **more: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever a request takes
-        """A run of the whole estate, by one message per subscription; what the reports say of each row."""
-        for request in run_requests(self.app.settings.estate, self.clock(), **more):
+        """A run of the whole estate that a caller asks for; what the reports say of each row."""
+        for request in run_requests(self.app.settings.estate, self.clock(), **{"asked_by": "caller", **more}):
             await self.runs.reconcile(self.app, request)
         return self.rows()
 

@@ -50,10 +50,11 @@ class StoredForm(StrEnum):
         """What is stored for the token."""
         return token.header_value() if self is StoredForm.HEADER else token.value
 
-    def token_in(self, stored: str | None) -> GatewayToken | None:
-        """The token in a stored value; None when there is none, or in a form that its reader would not take."""
-        token = token_in(stored)
-        return token if token and self.of(token).reveal() == stored else None
+    def read(self, value: str | None, ownership: Ownership | None, version: str = "") -> StoredToken:
+        """What a location holds whose value is this; empty counts as nothing."""
+        token = token_in(value)
+        exact = token is not None and self.of(token).reveal() == value
+        return StoredToken(Secret(value) if value else None, token, ownership, version, exact=exact)
 
 
 class Destination(Protocol):
@@ -67,22 +68,22 @@ class Destination(Protocol):
     def location(self) -> str:
         """Where it is, for people: logs, reports, errors."""
 
-    @property
-    def restarts(self) -> bool:
-        """Whether `restart` can do something here."""
-
     async def read(self) -> StoredToken | None:
         """What is there, or None when nothing is."""
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
-        """Replace what `stored` says was read (None: nothing was there) by the token and its ownership.
+        """Replace what `stored` says was read (None: nothing was there) by the token in its form, and its ownership.
 
         The old value stays in place when this fails. Raises WriteConflict when somebody wrote in between, where the
         location can tell.
         """
 
-    async def restart(self, token: GatewayToken) -> None:
-        """Ask that the gateway's pods restart, and do not wait; nothing to do where the location cannot.
+    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+        """Write the ownership beside the value that was read, which stays as it is. Raises WriteConflict as `write` does."""
 
-        Asking twice for one token restarts once. Raises NotRestarted.
+    async def restart(self, stored: StoredToken) -> None:
+        """Ask the workloads `stored.restart.old` to restart for the stored value, and do not wait.
+
+        Asking twice for one value restarts once. Where the pods may not be listed, the ownership remembers that it was
+        asked for.
         """

@@ -13,7 +13,7 @@ from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.stored import Ownership, StoredToken
+from gateway_tokens.stored import OPTIONAL_TAGS, Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 
 from .base import TEMPLATE, HttpsAddress, StoredForm, filled_in
@@ -66,8 +66,6 @@ _BLOCKED = {
 class KeyVaultDestination:
     """One secret in one vault. Whoever reads the vault picks the new version up in its own time: no restart."""
 
-    restarts = False
-
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
         self._spec, self._azure = spec, azure
@@ -78,31 +76,46 @@ class KeyVaultDestination:
         latest = await self._latest()
         if latest is None:
             return None
-        token, ownership = self._spec.form.token_in(latest.value), Ownership.from_tags(latest.properties.tags)
-        return StoredToken(token, ownership, version=latest.properties.version or "")
+        ownership = Ownership.from_tags(latest.properties.tags)
+        return self._spec.form.read(latest.value, ownership, latest.properties.version or "")
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         """Add a version. Key Vault cannot guard a write, so the latest version is read just before."""
-        latest = await self._latest()
-        if ((latest and latest.properties.version) or "") != (stored.version if stored else ""):
-            raise WriteConflict(self.location, "somebody added a version. The next run reads it.")
-        tags = {**((latest and latest.properties.tags) or {}), **ownership.tags(token)}
-        if len(tags) > _MOST_TAGS:
-            raise DestinationBlocked(
-                self.location, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
-            )
+        value = self._spec.form.of(token)
+        tags = await self._tags(ownership.of(value), stored)
         async with self._speaking("Writing", "setSecret"):
             await self._azure.secret_client(self._spec.vault).set_secret(
                 self._name,
-                self._spec.form.of(token).reveal(),
+                value.reveal(),
                 content_type=CONTENT_TYPE,
                 tags=tags,
                 not_before=ownership.issued_at,
                 expires_on=token.expiry,
             )
 
-    async def restart(self, token: GatewayToken) -> None:
+    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+        """Change the tags of the version that was read, which stays the latest one."""
+        tags = await self._tags(ownership.of(stored.value) if stored.value else ownership, stored)
+        async with self._speaking("Labelling", "update"):
+            await self._azure.secret_client(self._spec.vault).update_secret_properties(
+                self._name, version=stored.version, tags=tags
+            )
+
+    async def restart(self, stored: StoredToken) -> None:
         """Nothing to do: a vault does not know who reads it."""
+
+    async def _tags(self, ownership: Ownership, stored: StoredToken | None) -> dict[str, str]:
+        """The ownership among the other tags of the latest version, which must be the one that was read."""
+        latest = await self._latest()
+        if ((latest and latest.properties.version) or "") != (stored.version if stored else ""):
+            raise WriteConflict(self.location, "somebody added a version. The next run reads it.")
+        others = (latest and latest.properties.tags) or {}
+        tags = {name: value for name, value in others.items() if name not in OPTIONAL_TAGS} | ownership.tags()
+        if len(tags) > _MOST_TAGS:
+            raise DestinationBlocked(
+                self.location, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
+            )
+        return tags
 
     async def _latest(self) -> Secret | None:
         async with self._speaking("Reading", "getSecret"):

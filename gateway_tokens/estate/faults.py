@@ -19,10 +19,13 @@ _ANY = GatewayRef("\x01", "\x02")
 
 
 class _Row(NamedTuple):
+    """What a row writes or restarts; `shown` names a workload, and is empty for a location."""
+
     path: str
     service: str
     pattern: str
     template: str
+    shown: str = ""
 
 
 def read_estate(text: str) -> Estate:
@@ -97,27 +100,46 @@ def _tying(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield one, other
 
 
-def _rows(estate: Estate) -> Iterator[_Row]:
+def _destinations(estate: Estate) -> Iterator[tuple[str, str, str, DestinationSettings]]:
     for name, service in estate.services.items():
         for pattern, rule in service.gateways.items():
             for index, destination in enumerate(rule.destinations if rule.renew else ()):
                 path = f"services.{name}.gateways.{pattern}.destinations[{index}]"
-                yield _Row(path, name, pattern, destination.location(_ANY))
+                yield path, name, pattern, destination
+
+
+def _rows(estate: Estate) -> Iterator[_Row]:
+    for path, name, pattern, destination in _destinations(estate):
+        yield _Row(path, name, pattern, destination.location(_ANY))
+
+
+def _restarts(estate: Estate) -> Iterator[_Row]:
+    for path, name, pattern, destination in _destinations(estate):
+        for template in destination.restarted(_ANY):
+            shown = template.replace(_ANY.service, "{service}").replace(_ANY.gateway, "{gateway}")
+            yield _Row(path, name, pattern, template, shown)
 
 
 def _between_rows(estate: Estate) -> Iterator[Fault]:
-    """Rows that could write the same location, and names that differ in case only."""
+    """Rows that could write the same location or restart the same workload, and names that differ in case only."""
     for one, other in combinations(estate.services, 2):
         if one.casefold() == other.casefold():
             yield Fault("services", f"'{one}' and '{other}' differ in case only")
-    rows = list(_rows(estate))
-    for row in rows:
-        if "*" in row.pattern and _ANY.gateway not in row.template:
-            yield Fault(
-                row.path, f"every gateway of '{row.pattern}' would write the same location: add {{gateway}}"
-            )
-    for row, later in _colliding(rows):
-        yield Fault(later.path, f"can write the same location as {row.path}: set them apart")
+    for rows in (list(_rows(estate)), list(_restarts(estate))):
+        for row in rows:
+            if "*" in row.pattern and _ANY.gateway not in row.template:
+                what = f"restart {row.shown}" if row.shown else "write the same location"
+                yield Fault(row.path, f"every gateway of '{row.pattern}' would {what}: add {{gateway}}")
+        for row, later in _colliding(rows):
+            yield Fault(later.path, _in_common(row, later))
+
+
+def _in_common(row: _Row, later: _Row) -> str:
+    if not row.shown:
+        return f"can write the same location as {row.path}: set them apart"
+    if row.path == later.path:
+        return f"restarts {row.shown} twice: name it once"
+    return f"can restart {row.shown}, as {row.path} can: let one row restart it"
 
 
 def _colliding(rows: Iterable[_Row]) -> Iterator[tuple[_Row, _Row]]:

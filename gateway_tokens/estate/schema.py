@@ -153,6 +153,10 @@ class DestinationSettings(StrictModel):
         """Where a gateway's row writes: two rows must not share it."""
         raise NotImplementedError
 
+    def restarted(self, ref: GatewayRef) -> tuple[str, ...]:  # noqa: ARG002 - most kinds restart nothing
+        """The workloads that a gateway's row restarts: two rows must not share one."""
+        return ()
+
 
 class GatewayRule(StrictModel):
     """How the gateways that a pattern names are kept."""
@@ -259,6 +263,9 @@ class Estate(StrictModel):
         description="API Management services by the name callers use.", json_schema_extra=_NO_OTHER_NAMES
     )
     access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
+    check_alive: bool = Field(
+        default=True, description="Ask Azure once a day whether each stored token is still good."
+    )
 
     @property
     def manages_something(self) -> bool:

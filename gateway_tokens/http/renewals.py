@@ -17,10 +17,10 @@ from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.schema import Permission
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.checks import Action, Demand, ManagedGateway
 from gateway_tokens.renewal.health import summaries_of
 from gateway_tokens.renewal.messages import as_message, run_requests
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
+from gateway_tokens.renewal.rows import Action, Demand, ManagedGateway
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
 from gateway_tokens.renewal.service import ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
@@ -59,7 +59,7 @@ class RenewalApi:
         name, service = app.settings.estate.find(wanted)
         names = [gateway async for gateway in app.callers_gateways.names(service.resource_id)]
         refs = [ref for ref in (GatewayRef(name, gateway) for gateway in names) if scope.covers(ref)]
-        gateways = [gateway for ref in refs if (gateway := managed(name, service, ref.gateway))]
+        gateways = [gateway for ref in refs if (gateway := managed(name, service, ref.gateway, paused=True))]
         run = ServiceRun(
             name, options_of(app, Demand(app.clock()), str(caller)), await load_report(app, name)
         )
@@ -125,7 +125,8 @@ class RenewalApi:
         Scope(app.settings.estate.access, caller, Permission.RENEW).require(ref)
         gateway = await _managed(app, ref)
         await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
-        demand = Demand(app.clock(), force=True)
+        now = app.clock()
+        demand = Demand(now, issued_before=now)
         rows = await reconcile_gateway(app, gateway, demand, str(caller), self._renew_within)
         failed, document = sum(row.outcome in BAD for row in rows), _summary(rows, app.clock())
         return problem(RenewalFailed(failed, len(rows)), report=document) if failed else json_answer(document)

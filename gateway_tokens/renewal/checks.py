@@ -6,115 +6,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
-from gateway_tokens.stored import Ownership, StoredToken, owner_of
-from gateway_tokens.tokens import GatewayRef, GatewayToken, ServiceId
+from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.stored import Running, kind_of
+from gateway_tokens.tokens import MAX_LIFETIME, renewal_expiry
 
+from .rows import Action, Decision, Demand, Observed, Reason, RowId
 
-class Action(StrEnum):
-    """What the plan asks for."""
-
-    KEEP = "keep"
-    RENEW = "renew"
-    RESTART = "restart"
-    WAIT = "wait"  # for a restart that is under way
-    REFUSE = "refuse"
-
-
-class Reason(StrEnum):
-    """Why. Stable names: log queries and the runbook use them."""
-
-    NOT_STORED = "not_stored"
-    NOT_OWNED = "not_owned"
-    OWNED_BY_ANOTHER = "owned_by_another"
-    ADOPTED = "adopted"
-    UNREADABLE = "unreadable"
-    OTHER_GATEWAYS_TOKEN = "other_gateways_token"  # noqa: S105 - a reason's name
-    EXPIRED = "expired"
-    WRONG_KEY = "wrong_key"
-    FORCED = "forced"
-    FEW_RUNS_LEFT = "few_runs_left"
-    IN_RENEWAL_WINDOW = "in_renewal_window"
-    NOT_PICKED_UP = "not_picked_up"
-    RESTART_DUE = "restart_due"
-    NOT_RESTARTED = "not_restarted"
-    RESTARTING = "restarting"
-    FRESH = "fresh"
-    # Not planned, but found on the way.
-    NOT_READ = "not_read"  # reading the destination failed
-    NOT_LISTED = "not_listed"  # listing the service's gateways failed
-    GATEWAY_GONE = "gateway_gone"  # the service has no such gateway
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedGateway:
-    """A gateway whose token is kept fresh, and the rule that says how and where."""
-
-    ref: GatewayRef
-    service: ServiceId
-    rule: GatewayRule
-
-    @property
-    def owner(self) -> str:
-        """What the ownership beside a stored token says when it is this gateway's."""
-        return owner_of(self.service, self.ref.gateway)
-
-
-@dataclass(frozen=True, slots=True)
-class RowId:
-    """A row: a gateway's token at one location. Its text is stable over runs."""
-
-    ref: GatewayRef
-    location: str
-
-    def __str__(self) -> str:
-        return f"{str(self.ref).casefold()} -> {self.location}"
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a run was asked for beside what is due."""
-
-    asked_at: datetime
-    force: bool = False  # renew what was issued before it was asked for
-    expires_before: datetime | None = None  # renew what expires by then
-    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One row as it was read."""
-
-    gateway: ManagedGateway
-    settings: DestinationSettings
-    stored: StoredToken | None
-
-    @property
-    def id(self) -> RowId:
-        """Which row it is."""
-        return RowId(self.gateway.ref, self.settings.location(self.gateway.ref))
-
-    @property
-    def token(self) -> GatewayToken | None:
-        """The token that is stored."""
-        return self.stored.token if self.stored else None
-
-    @property
-    def ownership(self) -> Ownership | None:
-        """The ownership beside it."""
-        return self.stored.ownership if self.stored else None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """An action, its reason, and a sentence for people."""
-
-    action: Action
-    reason: Reason
-    message: str
+# Our ownership beside an older value than ours: for so long after our issue that is told as another writer's.
+CONFLICT_FOR = timedelta(days=1)
+_CLOCKS_DIFFER = timedelta(days=1)
 
 
 def due_at(row: RowId, rule: GatewayRule, expiry: datetime) -> datetime:
@@ -147,41 +49,72 @@ class _Asked:
     now: datetime
 
 
-def _not_stored(asked: _Asked) -> Decision | None:
-    return _renew(Reason.NOT_STORED, "nothing is stored yet") if asked.row.stored is None else None
-
-
-def _not_owned(asked: _Asked) -> Decision | None:
-    row = asked.row
-    if row.stored is None or row.settings.adopt or row.stored.ownership is not None:
+def _paused(asked: _Asked) -> Decision | None:
+    if asked.row.gateway.rule.renew:
         return None
-    message = "a value that this app did not write is stored there; `adopt: true` takes it over"
-    return Decision(Action.REFUSE, Reason.NOT_OWNED, message)
+    return Decision(Action.KEEP, Reason.PAUSED, "`renew` is false for it in the settings")
+
+
+def _not_stored(asked: _Asked) -> Decision | None:
+    stored = asked.row.stored
+    empty = stored is None or stored.value is None
+    return _renew(Reason.NOT_STORED, "nothing is stored yet") if empty else None
 
 
 def _owned_by_another(asked: _Asked) -> Decision | None:
-    owner = _owner(asked)
-    if owner is None or asked.row.settings.adopt or owner == asked.row.gateway.owner:
+    ownership = asked.row.ownership
+    if ownership is None or ownership.owner == asked.row.gateway.owner:
         return None
-    message = f"it belongs to '{owner}'; `adopt: true` takes it over"
-    return Decision(Action.REFUSE, Reason.OWNED_BY_ANOTHER, message)
+    return _foreign(asked, Reason.OWNED_BY_ANOTHER, f"a value that belongs to '{ownership.owner}'")
 
 
-def _adopted(asked: _Asked) -> Decision | None:
-    if asked.row.stored is not None and _owner(asked) != asked.row.gateway.owner:
-        return _renew(Reason.ADOPTED, "the stored value is taken over")
-    return None
+def _not_a_token(asked: _Asked) -> Decision | None:
+    token, value = asked.row.token, asked.row.stored.value if asked.row.stored else None
+    if value is None or (token and token.expiry <= asked.now + MAX_LIFETIME + _CLOCKS_DIFFER):
+        return None
+    kind = (
+        "a token that ends more than 30 days ahead, which Azure does not issue" if token else kind_of(value)
+    )
+    return _foreign(asked, Reason.NOT_OWNED, kind)
 
 
-def _unreadable(asked: _Asked) -> Decision | None:
-    return _renew(Reason.UNREADABLE, "the stored value is not a token") if asked.row.token is None else None
-
-
-def _other_gateways_token(asked: _Asked) -> Decision | None:
+def _another_gateways(asked: _Asked) -> Decision | None:
     token = asked.row.token
-    if token is not None and not token.is_for(asked.row.gateway.ref.gateway):
-        return _renew(Reason.OTHER_GATEWAYS_TOKEN, f"the stored value is a token of '{token.gateway_id}'")
-    return None
+    if token is None or token.is_for(asked.row.gateway.ref.gateway):
+        return None
+    return _foreign(asked, Reason.NOT_OWNED, f"a token of the gateway '{token.gateway_id}'")
+
+
+def _write_conflict(asked: _Asked) -> Decision | None:
+    """Somebody put an older value back beside our ownership. A live one is left, one that ends soon is replaced by ours."""
+    row, stored, now = asked.row, asked.row.stored, asked.now
+    ours, expiry = stored.ownership if stored else None, _expiry(asked)
+    recent = ours is not None and (ours.owner, ours.issued_at > now - CONFLICT_FOR) == (
+        row.gateway.owner,
+        True,
+    )
+    if (
+        stored is None
+        or ours is None
+        or row.ownership
+        or not recent
+        or expiry >= ours.expiry
+        or _is_asked_for(asked)
+    ):
+        return None
+    if at_risk_from(row.gateway.rule, expiry) > now:
+        if row.proof is None:
+            return _prove()
+        if row.proof.key_type:
+            return Decision(
+                Action.REFUSE, Reason.WRITE_CONFLICT, _ANOTHER_WRITER.format(stored.writer or "somebody")
+            )
+    if due_at(row.id, row.gateway.rule, ours.expiry) <= now:
+        return None
+    message = (
+        f"{stored.writer or 'somebody'} put an older token back: the token issued before is written again"
+    )
+    return Decision(Action.REWRITE, Reason.WRITE_CONFLICT, message)
 
 
 def _expired(asked: _Asked) -> Decision | None:
@@ -191,21 +124,25 @@ def _expired(asked: _Asked) -> Decision | None:
     return None
 
 
-def _wrong_key(asked: _Asked) -> Decision | None:
-    ownership, wanted = asked.row.ownership, asked.row.gateway.rule.key_type
-    if ownership is not None and ownership.key_type != wanted:
-        return _renew(Reason.WRONG_KEY, f"signed by the {ownership.key_type} key; the rule asks for {wanted}")
+def _not_ours(asked: _Asked) -> Decision | None:
+    """A live token that names this gateway, without our ownership: Azure proves whether it is this very gateway's."""
+    if asked.row.ownership is not None:
+        return None
+    if asked.row.proof is None:
+        return _prove()
+    if asked.row.proof.key_type is None:
+        return _foreign(asked, Reason.NOT_PROVED, "a token that neither key of this gateway signs")
+    return None
+
+
+def _dead(asked: _Asked) -> Decision | None:
+    if asked.row.ownership and asked.row.proof and asked.row.proof.key_type is None:
+        return _renew(Reason.DEAD, "its key was regenerated: the gateway's service does not accept it")
     return None
 
 
 def _forced(asked: _Asked) -> Decision | None:
-    ownership, demand = asked.row.ownership, asked.demand
-    # Ownership tells the second.
-    asked_at = demand.asked_at.replace(microsecond=0)
-    old = demand.force and (ownership is None or ownership.issued_at < asked_at)
-    if old or (demand.expires_before is not None and _expiry(asked) <= demand.expires_before):
-        return _renew(Reason.FORCED, "asked for")
-    return None
+    return _renew(Reason.FORCED, "asked for") if _is_asked_for(asked) else None
 
 
 def _few_runs_left(asked: _Asked) -> Decision | None:
@@ -222,32 +159,93 @@ def _in_renewal_window(asked: _Asked) -> Decision | None:
     return None
 
 
-def _not_picked_up(asked: _Asked) -> Decision | None:
-    if asked.demand.picked_up:
+def _taken_over(asked: _Asked) -> Decision | None:
+    if asked.row.ownership is not None:
         return None
-    message = "the token was delivered, but an instance of the gateway still runs an older one"
-    return Decision(Action.RESTART, Reason.NOT_PICKED_UP, message)
+    message = "somebody else wrote this token; it is this gateway's, and is kept until it is due"
+    return Decision(Action.TAKE_OVER, Reason.TAKEN_OVER, message)
+
+
+def _wrong_key(asked: _Asked) -> Decision | None:
+    key_type, wanted = asked.row.key_type, asked.row.gateway.rule.key_type
+    if key_type == wanted:
+        return None
+    message = f"signed by the {key_type} key; the rule asks for {wanted}"
+    return Decision(Action.RENEW, Reason.WRONG_KEY, message, staged=True)
+
+
+def _wrong_form(asked: _Asked) -> Decision | None:
+    if asked.row.stored is None or asked.row.stored.exact:
+        return None
+    message = "the token is right, but its form is not: it has another prefix, blanks or line ends"
+    return Decision(Action.REWRITE, Reason.WRONG_FORM, message, staged=True)
 
 
 def _restart(asked: _Asked) -> Decision | None:
     restart = asked.row.stored.restart if asked.row.stored else None
-    if restart is None or (restart.begun and restart.done):
+    if restart is None or restart.running in {Running.CURRENT, Running.UNVERIFIED, Running.WAITING}:
         return None
-    if not restart.begun:
-        message = "the token was delivered, but the workload was not restarted for it"
-        return Decision(Action.RESTART, Reason.RESTART_DUE, message)
+    if restart.running is Running.OLD:
+        return Decision(Action.RESTART, Reason.RESTART_DUE, restart.message)
     if failure := restart.failure(asked.now):
         return Decision(Action.WAIT, Reason.NOT_RESTARTED, failure)
-    return Decision(Action.WAIT, Reason.RESTARTING, f"the workload restarts: {restart.counts}")
+    return Decision(Action.WAIT, Reason.RESTARTING, restart.message)
+
+
+def _not_picked_up(asked: _Asked) -> Decision | None:
+    if asked.demand.picked_up:
+        return None
+    message = "the token was delivered, but an instance of the gateway still runs an older one"
+    return Decision(Action.WAIT, Reason.NOT_PICKED_UP, message)
+
+
+def _cannot_judge(asked: _Asked) -> Decision | None:
+    restart = asked.row.stored.restart if asked.row.stored else None
+    if restart and restart.running is Running.UNVERIFIED:
+        return Decision(Action.WAIT, Reason.RESTART_UNVERIFIED, restart.message)
+    if restart and restart.running is Running.WAITING:
+        return Decision(Action.WAIT, Reason.WAITING_FOR_WORKLOAD, restart.message)
+    return None
 
 
 def _fresh(asked: _Asked) -> Decision | None:
-    due = due_at(asked.row.id, asked.row.gateway.rule, _expiry(asked))
-    return Decision(Action.KEEP, Reason.FRESH, f"due on {due:%Y-%m-%d %H:%M} UTC")
+    row, expiry = asked.row, _expiry(asked)
+    message = f"due on {due_at(row.id, row.gateway.rule, expiry):%Y-%m-%d %H:%M} UTC"
+    ownership = row.ownership
+    if ownership and not ownership.taken_over:
+        usual = renewal_expiry(row.gateway.rule.lifetime, ownership.issued_at)
+        if abs(usual - expiry) > timedelta(hours=2):
+            message += "; the lifetime of the settings counts from the next renewal"
+    return Decision(Action.KEEP, Reason.FRESH, message)
 
 
-def _owner(asked: _Asked) -> str | None:
-    return asked.row.ownership.owner if asked.row.ownership else None
+_ANOTHER_WRITER = (
+    "{0} put an older token of this gateway back after this app had renewed it. It is alive, so it is left for a day. "
+    "Let one writer own the value: take the token out of the manifest, or this row out of the settings"
+)
+
+
+def _foreign(asked: _Asked, reason: Reason, what: str) -> Decision:
+    """What to do with a value that is not this app's for this gateway: `adopt` alone decides."""
+    if not asked.row.settings.adopt:
+        return Decision(Action.REFUSE, reason, f"{what} is stored there; `adopt: true` replaces it")
+    token = asked.row.token
+    alive = token is not None and token.expiry > asked.now
+    return Decision(Action.RENEW, Reason.ADOPTED, f"{what} is replaced", staged=alive)
+
+
+def _prove() -> Decision:
+    message = "a live token without this app's ownership: Azure is asked whether it is this gateway's"
+    return Decision(Action.PROVE, Reason.TO_BE_PROVED, message)
+
+
+def _is_asked_for(asked: _Asked) -> bool:
+    stored, demand = asked.row.stored, asked.demand
+    # The stored ownership tells the second, and counts for the value that this app wrote last too.
+    ownership = stored.ownership if stored else None
+    before = demand.issued_before and demand.issued_before.replace(microsecond=0)
+    old = before is not None and (ownership is None or ownership.issued_at < before)
+    return old or (demand.expires_before is not None and _expiry(asked) <= demand.expires_before)
 
 
 def _expiry(asked: _Asked) -> datetime:
@@ -261,20 +259,25 @@ def _renew(reason: Reason, message: str) -> Decision:
     return Decision(Action.RENEW, reason, message)
 
 
-# In this order. Whether a location may be written to comes before whether it should be.
+# In this order. Whether a location may be written to comes before whether it should be; what is due comes before what can wait.
 CHECKS: tuple[Callable[[_Asked], Decision | None], ...] = (
+    _paused,
     _not_stored,
-    _not_owned,
     _owned_by_another,
-    _adopted,
-    _unreadable,
-    _other_gateways_token,
+    _not_a_token,
+    _another_gateways,
+    _write_conflict,
     _expired,
-    _wrong_key,
+    _not_ours,
+    _dead,
     _forced,
     _few_runs_left,
     _in_renewal_window,
-    _not_picked_up,
+    _taken_over,
+    _wrong_key,
+    _wrong_form,
     _restart,
+    _not_picked_up,
+    _cannot_judge,
     _fresh,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import (
@@ -26,23 +26,17 @@ from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.issuing import Issued, gateway_missing, issue_checked, log_issued
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import Gateways
-from gateway_tokens.stored import Ownership, StoredToken
-from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, renewal_expiry
+from gateway_tokens.stored import Ownership, Running, StoredToken
+from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, KeyType, renewal_expiry
 
 from .causes import Causes
-from .checks import (
-    Action,
-    Decision,
-    Demand,
-    ManagedGateway,
-    Observed,
-    Reason,
-    RowId,
-    at_risk_from,
-    decide,
-    due_at,
-)
-from .report import Failure, Outcome, Row, Seen, failure_of, not_picked_up
+from .checks import at_risk_from, decide, due_at
+from .places import Places
+from .report import Asked, Failure, Outcome, Row, Seen, ServiceReport, failure_of, not_picked_up
+from .rows import Action, Decision, Demand, ManagedGateway, Observed, Proof, Reason, RowId
+
+# What Azure said of a value counts for so long: asked once a day, with time for a run that comes early.
+ASK_AGAIN_AFTER = timedelta(hours=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,10 @@ class RunOptions:
 class GatewayRun:
     """One gateway on its way through a run. Nothing here raises for what happens to a row: it is in the row."""
 
-    def __init__(self, gateway: ManagedGateway, options: RunOptions) -> None:
-        self.gateway, self._options = gateway, options
+    def __init__(
+        self, gateway: ManagedGateway, options: RunOptions, report: ServiceReport, places: Places
+    ) -> None:
+        self.gateway, self._options, self._report, self._places = gateway, options, report, places
         self._token: asyncio.Task[GatewayToken] | None = None
 
     async def read(self, settings: DestinationSettings) -> tuple[Row, Observed | None]:
@@ -76,20 +72,56 @@ class GatewayRun:
     async def reconcile(self, observed: Observed) -> Row:
         """The row brought up to date, or why not. What somebody else changed since it was read is planned anew, once."""
         row = await self._carried_out(observed)
-        if row.failure is None or row.failure.code not in {WriteConflict.code, NotVerified.code}:
+        retried = row.failure is not None and row.failure.code in {WriteConflict.code, NotVerified.code}
+        if not retried or row.decision.action is Action.REFUSE:
             return row
         again, observed_again = await self.read(observed.settings)
-        return await self._carried_out(observed_again) if observed_again else again
+        if observed_again is None:
+            return again
+        if observed_again.token == observed.token:
+            # Azure's answer holds for the token that it was about.
+            observed_again = replace(observed_again, proof=observed.proof)
+        return await self._carried_out(observed_again)
+
+    async def proved(self, observed: Observed) -> Observed:
+        """The row with Azure's proof of its token: the key that signs it, or none. Raises AzureError, TokenUnusable."""
+        token = observed.token
+        if token is None:
+            return observed
+        first = self.gateway.rule.key_type
+        for key_type in (first, *(key for key in KeyType if key is not first)):
+            if await self.issue(token.expiry, key_type) == token:
+                return replace(observed, proof=Proof(key_type))
+        return replace(observed, proof=Proof(None))
+
+    async def issue(self, expiry: datetime, key_type: KeyType) -> GatewayToken:
+        """Azure's token of this gateway for that key and expiry. Raises NotFound, AzureError, TokenUnusable."""
+        gateway, options = self.gateway, self._options
+        try:
+            async with options.causes.used(str(gateway.service), str(gateway.ref)):
+                return await issue_checked(
+                    options.gateways, gateway.service, gateway.ref.gateway, key_type, expiry
+                )
+        except AzureNotFound as error:
+            raise gateway_missing(error, gateway.ref) from None
 
     async def _observed(self, settings: DestinationSettings) -> Observed:
         destination = self._options.destination(settings, self.gateway.ref)
         async with self._options.causes.used(settings.depends_on, str(self.gateway.ref)):
-            return Observed(self.gateway, settings, await destination.read())
+            observed = Observed(self.gateway, settings, await destination.read())
+        self._places.seen(observed)
+        asked = self._asked(observed)
+        # Asked for once a day and value. A value of this app's is asked about by the daily check alone.
+        known = asked and asked.at > self._options.clock() - ASK_AGAIN_AFTER and not observed.ownership
+        return replace(observed, proof=Proof(asked.key_type)) if asked and known else observed
 
     async def _carried_out(self, observed: Observed) -> Row:
         row = self.unread(observed.settings)
         try:
             row = self._row(observed)
+            if row.decision.action is Action.PROVE:
+                observed = await self.proved(observed)
+                row = self._row(observed)
             return await self._carry_out(row, observed)
         except NotFound as error:
             gone = replace(row.decision, reason=Reason.GATEWAY_GONE, message=str(error))
@@ -98,55 +130,90 @@ class GatewayRun:
             return self._failed(row, error)
 
     async def _carry_out(self, row: Row, observed: Observed) -> Row:
+        """What the plan asks for. Raises what keeps it from being done."""
+        row = self._places.let(row)
+        action = row.decision.action
+        if action is Action.REFUSE:
+            conflict = row.decision.reason is Reason.WRITE_CONFLICT
+            raise (WriteConflict if conflict else NotOwned)(row.id.location, f"{row.decision.message}.")
+        if action is Action.RENEW:
+            return await self._renew(row, observed)
+        if action is Action.REWRITE:
+            return await self._rewrite(row, observed)
+        if action is Action.TAKE_OVER:
+            return await self._take_over(row, observed)
+        if action is Action.RESTART and observed.stored:
+            return await self._asked_to_restart(row, observed.settings, observed.stored)
+        return self._judged(row)
+
+    def _judged(self, row: Row) -> Row:
+        """A row for which nothing is to be done now."""
         decision = row.decision
-        if decision.action is Action.REFUSE:
-            raise NotOwned(row.id.location, decision.message)
         if decision.reason is Reason.NOT_RESTARTED:
             raise NotRestarted(
                 row.id.location, f"the workload {decision.message}. The Secret holds the new token."
             )
-        if decision.action is Action.RENEW:
-            return await self._renew(row, observed)
-        if decision.action is Action.RESTART:
-            return await self._restart(row, observed)
-        return replace(row, outcome=Outcome.RESTARTING if decision.action is Action.WAIT else Outcome.FRESH)
+        if decision.reason is Reason.NOT_PICKED_UP:
+            until = self._options.demand.expires_before
+            failure = not_picked_up(decision.message, NotPickedUp.code, until)
+            return replace(row, outcome=Outcome.FAILED, failure=failure)
+        waits = Outcome.WAITING if decision.staged else Outcome.FRESH
+        return replace(row, outcome=_OUTCOMES.get(decision.reason, waits))
 
     async def _renew(self, row: Row, observed: Observed) -> Row:
-        token = await self._issued()
-        now = self._options.clock()
-        if _holds(observed.stored, token, self.gateway):
+        token, key_type = await self._issued(), self.gateway.rule.key_type
+        ownership = Ownership(self.gateway.owner, key_type, self._options.clock(), token.expiry)
+        if _holds(observed, token, ownership):
             return replace(row, outcome=Outcome.UNCHANGED)
-        destination = self._options.destination(observed.settings, self.gateway.ref)
-        ownership = Ownership(self.gateway.owner, self.gateway.rule.key_type, now)
-        async with self._options.causes.used(observed.settings.depends_on, str(self.gateway.ref)):
+        return await self._delivered(row, observed, token, ownership)
+
+    async def _rewrite(self, row: Row, observed: Observed) -> Row:
+        """Deliver the token that was issued before: in the right form, or in the place of an older one."""
+        ownership = observed.ownership or (observed.stored and observed.stored.ownership)
+        if not ownership or not observed.token:
+            raise AssertionError("nothing was issued before")
+        token = observed.token
+        if row.decision.reason is Reason.WRITE_CONFLICT:
+            token = await self.issue(ownership.expiry, ownership.key_type)
+        return await self._delivered(row, observed, token, replace(ownership, restart_asked=""))
+
+    async def _delivered(
+        self, row: Row, observed: Observed, token: GatewayToken, ownership: Ownership
+    ) -> Row:
+        settings = observed.settings
+        destination = self._options.destination(settings, self.gateway.ref)
+        async with self._options.causes.used(settings.depends_on, str(self.gateway.ref)):
             await destination.write(token, ownership, observed.stored)
             stored = await destination.read()
-        if stored is None or stored.token != token:
+        if stored is None or stored.token != token or not stored.exact:
             raise NotVerified(
                 row.id.location, "the value that was read back is not the token that was written"
             )
+        self._places.hold(row.id.ref)
         renewed = replace(
-            row, outcome=Outcome.RENEWED, renewed=True, old_expiry=row.seen.expiry if row.seen else None
+            row,
+            outcome=Outcome.RENEWED,
+            renewed=True,
+            old_expiry=row.seen.expiry if row.seen else None,
+            seen=self._seen(observed.id, token, ownership),
         )
-        renewed = replace(renewed, seen=self._seen(observed, token, ownership))
-        return await self._asked_to_restart(renewed, destination, token) if destination.restarts else renewed
+        due = stored.restart is not None and stored.restart.running is Running.OLD
+        return await self._asked_to_restart(renewed, settings, stored) if due else renewed
 
-    async def _restart(self, row: Row, observed: Observed) -> Row:
+    async def _take_over(self, row: Row, observed: Observed) -> Row:
+        stored, token, proof = observed.stored, observed.token, observed.proof
+        if not stored or not token or not proof or not proof.key_type:
+            raise AssertionError("only a proved token is taken over")
+        now = self._options.clock()
+        ownership = Ownership(self.gateway.owner, proof.key_type, now, token.expiry, taken_over=True)
         destination = self._options.destination(observed.settings, self.gateway.ref)
-        restart = observed.stored.restart if observed.stored else None
-        if observed.token is None or (
-            row.decision.reason is Reason.NOT_PICKED_UP and (not restart or restart.done)
-        ):
-            # The workload has restarted for this token, or cannot be restarted from here.
-            failure = not_picked_up(
-                row.decision.message, NotPickedUp.code, self._options.demand.expires_before
-            )
-            return replace(row, outcome=Outcome.FAILED, failure=failure)
-        return await self._asked_to_restart(row, destination, observed.token)
+        async with self._options.causes.used(observed.settings.depends_on, str(self.gateway.ref)):
+            await destination.label(ownership, stored)
+        return replace(row, outcome=Outcome.FRESH, seen=self._seen(observed.id, token, ownership))
 
-    async def _asked_to_restart(self, row: Row, destination: Destination, token: GatewayToken) -> Row:
+    async def _asked_to_restart(self, row: Row, settings: DestinationSettings, stored: StoredToken) -> Row:
         try:
-            await destination.restart(token)
+            await self._options.destination(settings, self.gateway.ref).restart(stored)
         except Exception as error:  # noqa: BLE001 - whatever it was, the token is delivered
             return self._failed(row, error)
         return replace(row, outcome=Outcome.RESTARTING)
@@ -159,31 +226,36 @@ class GatewayRun:
 
     async def _issue(self) -> GatewayToken:
         ref, rule, options = self.gateway.ref, self.gateway.rule, self._options
-        expiry = renewal_expiry(rule.lifetime, options.demand.asked_at)
-        try:
-            async with options.causes.used(str(self.gateway.service), str(ref)):
-                token = await issue_checked(
-                    options.gateways, self.gateway.service, ref.gateway, rule.key_type, expiry
-                )
-        except AzureNotFound as error:
-            raise gateway_missing(error, ref) from None
-        log_issued(
-            Issued(ref, Ownership(self.gateway.owner, rule.key_type, options.clock()), token), options.caller
-        )
+        token = await self.issue(renewal_expiry(rule.lifetime, options.demand.asked_at), rule.key_type)
+        ownership = Ownership(self.gateway.owner, rule.key_type, options.clock(), token.expiry)
+        log_issued(Issued(ref, ownership, token), options.caller)
         return token
 
     def _row(self, observed: Observed) -> Row:
-        now = self._options.clock()
+        now, stored = self._options.clock(), observed.stored
         decision = decide(observed, self._options.demand, self._options.pause, now)
-        seen = self._seen(observed, observed.token, observed.ownership) if observed.token else None
-        return Row(observed.id, decision, seen, at=now)
+        seen = self._seen(observed.id, observed.token, observed.ownership) if observed.token else None
+        asked = self._asked(observed)
+        if (
+            observed.proof
+            and stored
+            and stored.value
+            and not (asked and asked.key_type == observed.proof.key_type)
+        ):
+            asked = Asked(now, stored.value.fingerprint, observed.proof.key_type)
+        also = f"; the keys {', '.join(stored.also)} hold it too" if stored and stored.also else ""
+        return Row(observed.id, replace(decision, message=decision.message + also), seen, at=now, asked=asked)
 
-    def _seen(self, observed: Observed, token: GatewayToken, ownership: Ownership | None) -> Seen:
+    def _asked(self, observed: Observed) -> Asked | None:
+        """What Azure last said of the very value that is stored now, as the report remembers it."""
+        before, value = self._report.rows.get(str(observed.id)), observed.stored and observed.stored.value
+        asked = before.asked if before else None
+        return asked if asked and value and asked.fingerprint == value.fingerprint else None
+
+    def _seen(self, row: RowId, token: GatewayToken, ownership: Ownership | None) -> Seen:
         rule, expiry = self.gateway.rule, token.expiry
         key_type, issued_at = (ownership.key_type, ownership.issued_at) if ownership else (None, None)
-        return Seen(
-            expiry, due_at(observed.id, rule, expiry), at_risk_from(rule, expiry), key_type, issued_at
-        )
+        return Seen(expiry, due_at(row, rule, expiry), at_risk_from(rule, expiry), key_type, issued_at)
 
     def unread(self, settings: DestinationSettings) -> Row:
         """The row before it was read."""
@@ -194,7 +266,18 @@ class GatewayRun:
     def _failed(self, row: Row, error: Exception) -> Row:
         if not isinstance(error, GatewayTokensError):
             log_unexpected(error, str(row.id))
+        if not self.gateway.rule.renew:
+            return replace(row, outcome=Outcome.PAUSED, failure=failure_of(error))
         return replace(row, outcome=Outcome.FAILED, failure=failure_of(error))
+
+
+# How a row ended for which nothing was to be done.
+_OUTCOMES = {
+    Reason.PAUSED: Outcome.PAUSED,
+    Reason.RESTARTING: Outcome.RESTARTING,
+    Reason.RESTART_UNVERIFIED: Outcome.UNVERIFIED,
+    Reason.WAITING_FOR_WORKLOAD: Outcome.WAITING,
+}
 
 
 def not_reached(row: Row) -> Row:
@@ -206,11 +289,8 @@ def not_reached(row: Row) -> Row:
     )
 
 
-def _holds(stored: StoredToken | None, token: GatewayToken, gateway: ManagedGateway) -> bool:
+def _holds(observed: Observed, token: GatewayToken, ownership: Ownership) -> bool:
     """Whether the location holds exactly what would be written, ownership included."""
-    ownership = stored.ownership if stored else None
-    ours = ownership is not None and (ownership.owner, ownership.key_type) == (
-        gateway.owner,
-        gateway.rule.key_type,
-    )
-    return ours and stored is not None and stored.token == token
+    ours, stored = observed.ownership, observed.stored
+    same = ours is not None and (ours.owner, ours.key_type) == (ownership.owner, ownership.key_type)
+    return same and stored is not None and stored.exact and stored.token == token

@@ -11,6 +11,8 @@ from gateway_tokens.azure.reports import Entry
 from gateway_tokens.estate.schema import Estate
 from gateway_tokens.tokens import read
 
+from .report import CHECK_STOPPED
+
 # A run that has not completed for so many pauses of the schedule is missing, not late.
 MISSED_RUNS = 3
 
@@ -35,6 +37,7 @@ class Summary:
     failed: int = 0
     at_risk: int = 0
     risk_from: datetime | None = None
+    stopped: int = 0  # tokens that the daily check would not believe to be dead
 
 
 def summaries_of(estate: Estate, entries: Iterable[Entry]) -> list[Summary]:
@@ -60,14 +63,20 @@ def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: dat
     if at_risk:
         message = f"At least {at_risk} managed tokens are at risk. GET renewals shows which and why."
         problems.append(Problem("token_at_risk", message))
+    stopped = sum(s.stopped for s in summaries)
+    if stopped:
+        message = f"Azure answers with other tokens than those stored for {stopped} rows. Nothing is renewed for it. See GET renewals."
+        problems.append(Problem(CHECK_STOPPED, message))
     return problems
 
 
 def _summary(service: str, metadata: Mapping[str, str]) -> Summary:
     plain = {name.casefold(): value for name, value in metadata.items()}
     completed, risk = (_moment(plain.get(name)) for name in ("completed", "riskfrom"))
-    rows, failed, at_risk = (_number(plain.get(name)) for name in ("rows", "failed", "atrisk"))
-    return Summary(service, plain.get("run", ""), completed, rows, failed, at_risk, risk)
+    rows, failed, at_risk, stopped = (
+        _number(plain.get(name)) for name in ("rows", "failed", "atrisk", "stopped")
+    )
+    return Summary(service, plain.get("run", ""), completed, rows, failed, at_risk, risk, stopped)
 
 
 def _number(text: Any) -> int:  # noqa: ANN401 - whatever the metadata hold

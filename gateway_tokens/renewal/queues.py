@@ -16,10 +16,10 @@ from typing import Any
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 
-from .checks import Demand
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent, read_events
 from .messages import as_message, read_message, run_requests
 from .report import failure_of
+from .rows import Demand
 from .run import SERVICE_SECONDS, Runs, reconcile_gateway
 from .service import managed
 
@@ -78,6 +78,9 @@ async def react(app: App, event: GatewayEvent) -> None:
             continue
         log_line("event.taken", service=gateway.ref.service, expiry=event.expiry, **about)
         demand = Demand(app.clock())
+        if event.kind is EventKind.CREATED:
+            # A gateway that was made anew under its name has new keys.
+            demand = Demand(app.clock(), issued_before=event.time)
         if event.kind in _TOKEN_EVENTS:
             # A token whose window is shorter than the notice is healthy when the notice comes: the plan alone decides.
             asked = event.kind is EventKind.TOKEN_EXPIRED or gateway.rule.window >= NEAR_EXPIRY

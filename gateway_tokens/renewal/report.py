@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.tokens import GatewayRef, KeyType, read, written
 
-from .checks import Action, Decision, Reason, RowId
+from .rows import Action, Decision, Reason, RowId
 
 _T = TypeVar("_T", bound=StrEnum)
 _LONGEST_TEXT = 500
@@ -31,12 +31,17 @@ class Outcome(StrEnum):
     RENEWED = "renewed"
     UNCHANGED = "unchanged"  # the location holds exactly the token that was to be written
     RESTARTING = "restarting"
+    WAITING = "waiting"  # delivered or staged: something else has to happen first
+    UNVERIFIED = "unverified"  # whether the token is alive, or whether its workload restarted
+    PAUSED = "paused"
     FAILED = "failed"
     NOT_REACHED = "not_reached"  # the run's time was over
     GONE = "gone"
 
 
 BAD = frozenset({Outcome.FAILED, Outcome.NOT_REACHED})
+# A check that was stopped: Azure's answers made many tokens look dead at once.
+CHECK_STOPPED = "alive_check_stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,15 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """When Azure was last asked about the value with that fingerprint, and the key that signs it (None: neither)."""
+
+    at: datetime
+    fingerprint: str
+    key_type: KeyType | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One gateway's token at one location, after it was read or reconciled."""
 
@@ -73,6 +87,7 @@ class Row:
     failure: Failure | None = None
     failing_since: datetime | None = None
     at: datetime | None = None
+    asked: Asked | None = None
 
     def at_risk(self, now: datetime) -> bool:
         """Whether the gateway may soon be without a token, judged by the expiry that is known."""
@@ -105,11 +120,11 @@ class ServiceReport:
         if before is None:
             return replace(row, failing_since=now) if row.outcome in BAD else row
         if not row.readable:
-            row = replace(row, seen=before.seen)
+            row = replace(row, seen=before.seen, asked=before.asked)
         told = before.failure is not None and before.failure.until is not None and before.failure.until > now
         same = row.seen is not None and before.seen is not None and before.seen.expiry == row.seen.expiry
         if told and same and row.outcome is Outcome.FRESH:
-            row = replace(row, outcome=Outcome.FAILED, failure=before.failure)
+            row = replace(row, outcome=before.outcome, failure=before.failure)
         if row.outcome in BAD:
             row = replace(row, failing_since=before.failing_since or now)
         return row
@@ -142,6 +157,7 @@ class ServiceReport:
             "failed": str(sum(row.outcome in BAD for row in self.rows.values())),
             "atrisk": str(sum(row.at_risk(now) for row in self.rows.values())),
             "riskfrom": written(min(upcoming)) if upcoming else "",
+            "stopped": str(sum(_code(row) == CHECK_STOPPED for row in self.rows.values())),
         }
 
     def as_text(self) -> str:
@@ -174,6 +190,10 @@ def count(rows: Iterable[Row]) -> Counter[str]:
     return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)
 
 
+def _code(row: Row) -> str:
+    return row.failure.code if row.failure else ""
+
+
 def _plain(row: Row) -> dict[str, Any]:
     seen, failure = row.seen, row.failure
     return {
@@ -192,6 +212,9 @@ def _plain(row: Row) -> dict[str, Any]:
         "text": failure and failure.text,
         "until": failure and failure.until and written(failure.until),
         "failingSince": row.failing_since and written(row.failing_since),
+        "askedAt": row.asked and written(row.asked.at),
+        "askedFor": row.asked and row.asked.fingerprint,
+        "askedKey": row.asked and row.asked.key_type,
     }
 
 
@@ -211,6 +234,7 @@ def _row(entry: Mapping[str, Any], now: datetime) -> Row | None:
         else None,
         failing_since=_past(entry.get("failingSince"), now),
         at=_past(entry.get("at"), now),
+        asked=_asked(entry, now),
     )
 
 
@@ -219,6 +243,13 @@ def _seen(entry: Mapping[str, Any], now: datetime) -> Seen | None:
     if expiry is None or due is None or risk is None:
         return None
     return Seen(expiry, due, risk, _of(KeyType, entry.get("keyType")), _past(entry.get("issuedAt"), now))
+
+
+def _asked(entry: Mapping[str, Any], now: datetime) -> Asked | None:
+    at, fingerprint = _past(entry.get("askedAt"), now), entry.get("askedFor")
+    if at is None or not isinstance(fingerprint, str):
+        return None
+    return Asked(at, fingerprint, _of(KeyType, entry.get("askedKey")))
 
 
 def _of(kind: type[_T], value: object) -> _T | None:

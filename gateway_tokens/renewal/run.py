@@ -19,11 +19,12 @@ from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import read_json, read_model
 from gateway_tokens.parts import App
 
+from .alive import AliveCheck
 from .causes import Causes
-from .checks import Demand, ManagedGateway
 from .gateway import RunOptions
-from .messages import RunRequest, as_message
+from .messages import SCHEDULE, RunRequest, as_message
 from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report
+from .rows import Demand, ManagedGateway
 from .service import ServiceRun
 
 SERVICES_AT_ONCE = 16
@@ -105,25 +106,42 @@ async def save_report(
 
 async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> None:
     started_at, until = app.clock(), asyncio.get_running_loop().time() + RUN_SECONDS
-    demand = Demand(request.asked_at, force=request.force, expires_before=request.expires_before)
+    issued_before = request.asked_at if request.force else None
+    demand = Demand(request.asked_at, issued_before=issued_before, expires_before=request.expires_before)
     options = options_of(app, demand, request.asked_by)
     # Another order every time, so that no service is always last.
     wanted = sorted(filter(request.concerns, services))
     names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
-    free = asyncio.Semaphore(SERVICES_AT_ONCE)
+    free, check = asyncio.Semaphore(SERVICES_AT_ONCE), AliveCheck(app.clock, app.pause)
 
-    async def one(name: str) -> list[Row]:
+    async def one(name: str) -> ServiceRun:
         async with free:
-            return await _service(app, request, name, services[name], options=options, until=until)
+            run = await _service(app, request, name, services[name], options=options, until=until)
+            check.collect(run)
+            return run
 
-    results = await asyncio.gather(*(one(name) for name in names))
-    rows = [row for result in results for row in result]
-    _log_sum(request, rows, started_at, app.clock())
+    runs = await asyncio.gather(*(one(name) for name in names))
+    if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
+        await _check_alive(app, request, check, until)
+    _log_sum(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+
+
+async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:
+    """The daily question about stored tokens, after all that is due; what it could not ask, the next run asks."""
+    started_at = app.clock()
+    try:
+        async with asyncio.timeout_at(until):
+            changed = await check.carry_out()
+    except TimeoutError:
+        log_line("alive.cut_off", logging.WARNING, subscription=request.subscription)
+        return
+    for run, rows in changed.items():
+        await save_report(app, run.name, rows, request.run, started_at=started_at, whole=False)
 
 
 async def _service(
     app: App, request: RunRequest, name: str, service: Service, *, options: RunOptions, until: float
-) -> list[Row]:
+) -> ServiceRun:
     started_at, now = app.clock(), asyncio.get_running_loop().time()
     run = ServiceRun(name, options, await load_report(app, name))
     try:
@@ -131,9 +149,9 @@ async def _service(
             await run.reconcile(await run.gateways(service, request.selects))
     except TimeoutError:
         log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
-    rows = list(run.rows.values())
+    rows = run.rows.values()
     await save_report(app, name, rows, request.run, started_at=started_at, whole=request.whole)
-    return rows
+    return run
 
 
 def _services(estate: Estate, subscription: str) -> dict[str, Service]:

@@ -13,9 +13,10 @@ from gateway_tokens.estate.schema import DestinationSettings, Service, matches
 from gateway_tokens.logs import log_line
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
-from .checks import Action, Decision, ManagedGateway, Reason, RowId
 from .gateway import GatewayRun, RunOptions, not_reached
+from .places import Places
 from .report import BAD, Outcome, Row, ServiceReport, failure_of
+from .rows import Action, Decision, ManagedGateway, Observed, Reason, RowId
 
 # Rows of one service that are written at the same time.
 AT_ONCE = 16
@@ -26,21 +27,25 @@ Selects = Callable[[GatewayRef], bool]
 Work = Callable[[GatewayRun, DestinationSettings], Coroutine[None, None, None]]
 
 
-def managed(name: str, service: Service, gateway: str) -> ManagedGateway | None:
-    """The gateway with its rule, or None when no rule delivers its token anywhere."""
+def managed(name: str, service: Service, gateway: str, *, paused: bool = False) -> ManagedGateway | None:
+    """The gateway with its rule, or None when no rule delivers its token anywhere; one that is paused if asked for."""
     rule = service.rule_for(gateway)
-    if rule is None or not rule.renew or not rule.destinations:
+    if rule is None or not rule.destinations or not (rule.renew or paused):
         return None
     return ManagedGateway(GatewayRef(name, gateway), service.resource_id, rule)
 
 
 class ServiceRun:
-    """One service on its way through a run; `rows` are its results so far, for whatever ends the run."""
+    """One service on its way through a run; `rows` are its results so far, for whatever ends the run.
+
+    `fresh` are the rows whose stored token was left as it is, as they were read.
+    """
 
     def __init__(self, name: str, options: RunOptions, report: ServiceReport) -> None:
         self.name, self.report = name, report
         self.rows: dict[RowId, Row] = {}
-        self._options = options
+        self.fresh: list[tuple[GatewayRun, Observed]] = []
+        self._options, self._places = options, Places(options.clock() - options.pause)
         self._turns = _Turns(AT_ONCE)
 
     async def gateways(self, service: Service, selects: Selects) -> list[ManagedGateway]:
@@ -49,13 +54,13 @@ class ServiceRun:
         try:
             listed = {name async for name in self._options.gateways.names(service.resource_id)}
         except Exception as error:  # noqa: BLE001 - the gateways that are named are reconciled all the same
-            self._finish(_not_listed(self.name, service, error))
+            self.finish(_not_listed(self.name, service, error))
         else:
             _tell(self.name, service, listed, self.report)
         folded = {name.casefold() for name in listed}
         named = [name for name in service.gateways if "*" not in name and name.casefold() not in folded]
         names = [*sorted(filter(is_gateway_id, listed)), *named]
-        gateways = (managed(self.name, service, name) for name in names)
+        gateways = (managed(self.name, service, name, paused=True) for name in names)
         return [gateway for gateway in gateways if gateway and selects(gateway.ref)]
 
     async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
@@ -65,9 +70,11 @@ class ServiceRun:
     async def plan(self, gateways: Iterable[ManagedGateway]) -> None:
         """Read every row of the gateways; nothing is executed."""
         await self._each(gateways, self._read)
+        for row in sorted(self.rows.values(), key=_urgency):
+            self.rows[row.id] = self._places.let(row)
 
     async def _each(self, gateways: Iterable[ManagedGateway], work: Work) -> None:
-        runs = [GatewayRun(gateway, self._options) for gateway in gateways]
+        runs = [GatewayRun(gateway, self._options, self.report, self._places) for gateway in gateways]
         pairs = [(run, settings) for run in runs for settings in run.gateway.rule.destinations]
         self.rows |= {row.id: row for row in (not_reached(run.unread(settings)) for run, settings in pairs)}
         opening = asyncio.get_running_loop().call_later(READ_FIRST_SECONDS, self._turns.open)
@@ -87,20 +94,38 @@ class ServiceRun:
         row, observed = await run.read(settings)
         if observed is None:
             self._turns.arrived()
-            self._finish(row)
-        elif row.decision.action in {Action.RENEW, Action.RESTART}:
+            self.finish(row)
+        elif row.decision.action in _TAKE_TURNS:
             self.rows[row.id] = not_reached(row)
-            async with self._turns.turn(row.seen.expiry if row.seen else datetime.min.replace(tzinfo=UTC)):
-                self._finish(await run.reconcile(observed))
+            async with self._turns.turn(_urgency(row)):
+                row = self.finish(await run.reconcile(observed))
         else:
             self._turns.arrived()
-            self._finish(await run.reconcile(observed))
+            row = self.finish(await run.reconcile(observed))
+        if observed and _is_left(row, observed):
+            self.fresh.append((run, observed))
 
-    def _finish(self, row: Row) -> None:
+    def finish(self, row: Row) -> Row:
+        """Keep and log the result of a row; the row with what the report knows of it."""
         now = self._options.clock()
         judged = self.report.judged(row, now)
         self.rows[row.id] = judged
         log_row(judged, now)
+        return judged
+
+
+# What asks something of Azure or of the destination.
+_TAKE_TURNS = frozenset({Action.RENEW, Action.REWRITE, Action.PROVE, Action.TAKE_OVER, Action.RESTART})
+
+
+def _is_left(row: Row, observed: Observed) -> bool:
+    """Whether nothing was to be written, and the token that was read was there to the end."""
+    left = row.decision.action not in {Action.RENEW, Action.REWRITE}
+    return left and row.seen is not None and row.seen.expiry == (observed.token and observed.token.expiry)
+
+
+def _urgency(row: Row) -> datetime:
+    return row.seen.expiry if row.seen else datetime.min.replace(tzinfo=UTC)
 
 
 class _Turns:
@@ -162,11 +187,7 @@ def log_row(row: Row, now: datetime) -> None:
     expiry, failure = row.seen.expiry if row.seen else None, row.failure
     log_line(
         "run.row",
-        logging.ERROR
-        if row.outcome in BAD
-        else logging.WARNING
-        if row.outcome is Outcome.GONE
-        else logging.INFO,
+        _level(row),
         service=row.id.ref.service,
         gateway=row.id.ref.gateway,
         destination=row.id.location,
@@ -181,6 +202,12 @@ def log_row(row: Row, now: datetime) -> None:
         code=failure.code if failure else "",
         error=failure.text if failure else "",
     )
+
+
+def _level(row: Row) -> int:
+    if row.outcome in BAD:
+        return logging.ERROR
+    return logging.WARNING if row.outcome in {Outcome.GONE, Outcome.UNVERIFIED} else logging.INFO
 
 
 def _tell(name: str, service: Service, listed: set[str], report: ServiceReport) -> None:

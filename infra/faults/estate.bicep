@@ -81,7 +81,7 @@ func ruleFaults(path string, pattern string, rule gatewayRuleType, newVaultId st
 func destinationFaults(path string, pattern string, destination destinationType, newVaultId string?) string[] => [
   ...(destination.kind == 'keyVault'
     ? keyVaultFaults(path, destination, newVaultId)
-    : kubernetesFaults(path, destination))
+    : kubernetesFaults(path, pattern, destination))
   ...(contains(pattern, '*') && !contains(destination.?secret ?? '{gateway}', '{gateway}')
     ? [
         '${path}.secret is "${destination.?secret}". Every gateway of the pattern would be written there: add {gateway}.'
@@ -102,7 +102,7 @@ func keyVaultFaults(path string, destination destinationType, newVaultId string?
   )
 ]
 
-func kubernetesFaults(path string, destination destinationType) string[] => [
+func kubernetesFaults(path string, pattern string, destination destinationType) string[] => [
   ...((destination.?server == null) == (destination.?cluster == null)
     ? [
         '${path} has ${destination.?server == null ? 'neither server nor cluster' : 'both server and cluster'}. Give one of them.'
@@ -143,7 +143,23 @@ func kubernetesFaults(path string, destination destinationType) string[] => [
     'A namespace holds up to 63 small letters, digits and hyphens, with a letter or digit at either end.'
   )
   ...objectNameFaults('${path}.secret', destination.?secret ?? '{gateway}-token')
-  ...(destination.?restart == null ? [] : objectNameFaults('${path}.restart.name', destination.restart!.name))
+  ...(destination.?restart == null
+    ? []
+    : workloadFaults('${path}.restart', pattern, destination.restart!.name))
+  ...flatten(map(
+    destination.?restarts ?? [],
+    (workload, index) => workloadFaults('${path}.restarts[${index}]', pattern, workload.name)
+  ))
+  ...(destination.?restart == null || destination.?restarts == null
+    ? []
+    : ['${path} has both restart and restarts. Give one of them.'])
+]
+
+func workloadFaults(path string, pattern string, name string) string[] => [
+  ...objectNameFaults('${path}.name', name)
+  ...(contains(pattern, '*') && !contains(name, '{gateway}')
+    ? ['${path}.name is "${name}". Every gateway of the pattern would restart it: add {gateway}.']
+    : [])
 ]
 
 func objectNameFaults(path string, name string) string[] =>

@@ -47,6 +47,7 @@ var row = 'run.row'
 var runOfSubscription = 'run.completed'
 var notPickedUp = 'not_picked_up'
 var poisoned = 'message.poisoned'
+var checkStopped = 'alive.stopped'
 var refused = 'request.failed'
 var outcomesOfFailure = '"failed", "not_reached"'
 var codesOfRefusal = '"sign_in_required", "access_denied"'
@@ -125,6 +126,20 @@ datatable(subscription: string) [${listed}]
 ${lines}
 | where event == "${row}" and tostring(line.code) == "${notPickedUp}"
 | project lastSeen = TimeGenerated, service = tostring(line.service), gateway = tostring(line.gateway), destination = tostring(line.destination), outcome = tostring(line.outcome)
+'''
+  }
+  {
+    name: 'many-tokens-look-dead'
+    severity: 1
+    window: 'PT6H'
+    frequency: 'PT1H'
+    threshold: 0
+    dimensions: []
+    tells: 'The daily check found other answers of Azure than stored tokens for many gateways at once. Nothing was renewed for it.'
+    query: $'''
+${lines}
+| where event == "${checkStopped}"
+| project lastSeen = TimeGenerated, asked = toint(line.asked), dead = toint(line.dead), gateways = tostring(line.gateways), error = tostring(line.error)
 '''
   }
   {

@@ -31,10 +31,11 @@ from tests.stand_ins.aks import ManagedClusters
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
-LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+EXPIRY = datetime(2026, 3, 31, 11, 55, tzinfo=UTC)
+LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, EXPIRY)
 
 
-def a_token(expiry: datetime = datetime(2026, 3, 31, 11, 55, tzinfo=UTC), seed: str = "") -> GatewayToken:
+def a_token(expiry: datetime = EXPIRY, seed: str = "") -> GatewayToken:
     """A token as Azure issues it, another one for every expiry and seed."""
     stamp = f"{expiry:%Y%m%d%H%M}"
     signature = b64encode(hmac.digest(b"key", f"{stamp}{seed}".encode(), hashlib.sha512)).decode()
@@ -122,7 +123,7 @@ def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
 
     @contextmanager
     def failing_writes() -> Iterator[None]:
-        destination.failing = {"write": forbidden}
+        destination.failing = {"write": forbidden, "label": forbidden}
         yield
         destination.failing = {}
 
@@ -160,7 +161,7 @@ def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
         lambda value: vault.set("edge-01-token", value, NOW),
         lambda: setattr(azure, "granted", set()),
         lambda: azure.faults.add(Fault(host="vault", kind="drop", times=None)),
-        lambda: struck_by(azure, Fault(host="vault", method="PUT", kind="drop", times=None)),
+        lambda: struck_by(azure, Fault(host="vault", method="P*", kind="drop", times=None)),
         said_when_forbidden="Microsoft.KeyVault/vaults/secrets/getSecret/action",
     )
 

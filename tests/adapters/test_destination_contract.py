@@ -3,16 +3,15 @@
 import asyncio
 import logging
 from base64 import b64encode
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import Ownership
-from gateway_tokens.tokens import GatewayRef, KeyType
-from tests.adapters.destination_places import LABEL, NOW, PLACES, Place, Surroundings, a_token, held_in
+from gateway_tokens.tokens import GatewayRef, KeyType, Secret
+from tests.adapters.destination_places import LABEL, PLACES, Place, Surroundings, a_token, held_in
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
@@ -27,30 +26,80 @@ class TestEveryDestination:
     async def test_reads_nothing_while_nothing_is_there(self, location: Place) -> None:
         assert await location.destination.read() is None
 
-    async def test_holds_the_token_and_its_label_once_written(self, location: Place) -> None:
-        ownership = Ownership("others-apim/edge-01", KeyType.SECONDARY, NOW + timedelta(days=1))
+    async def test_holds_the_token_and_its_ownership_once_written(self, location: Place) -> None:
+        ownership = replace(LABEL, owner="others-apim/edge-01", key_type=KeyType.SECONDARY, taken_over=True)
         await location.destination.write(TOKEN, ownership, None)
         stored = await held_in(location.destination)
-        assert (stored.token, stored.ownership) == (TOKEN, ownership)
+        assert (stored.value, stored.token, stored.exact) == (TOKEN.header_value(), TOKEN, True)
+        assert stored.owned == stored.ownership == ownership.of(TOKEN.header_value())
 
     async def test_stores_the_value_as_the_gateway_reads_it(self, location: Place) -> None:
         await location.destination.write(TOKEN, LABEL, None)
         assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
 
-    async def test_somebody_elses_value_has_no_label(self, location: Place) -> None:
+    async def test_somebody_elses_value_has_no_ownership_and_is_no_reason_for_a_restart(
+        self, location: Place
+    ) -> None:
         location.put(TOKEN.header_value().reveal())
         stored = await held_in(location.destination)
         assert (stored.token, stored.ownership, stored.restart) == (TOKEN, None, None)
 
+    async def test_a_token_is_read_in_whatever_form_it_is_there(self, location: Place) -> None:
+        for form in ('"GatewayKey {}"\n', " {}\r\n", "{}", "GatewayKey  {}"):
+            location.put(form.format(TOKEN.value.reveal()))
+            stored = await held_in(location.destination)
+            assert (stored.token, stored.exact) == (TOKEN, False), form
+
     async def test_a_value_that_is_no_token_is_there_but_holds_none(self, location: Place) -> None:
         location.put(STRANGE)
-        assert (await held_in(location.destination)).token is None
+        stored = await held_in(location.destination)
+        assert (stored.value, stored.token) == (Secret(STRANGE), None)
+
+    async def test_an_empty_value_counts_as_nothing_stored_and_is_filled(self, location: Place) -> None:
+        location.put("")
+        stored = await held_in(location.destination)
+        assert (stored.value, stored.token) == (None, None)
+        await location.destination.write(TOKEN, LABEL, stored)
+        assert (await held_in(location.destination)).token == TOKEN
 
     async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, location: Place) -> None:
         location.put(STRANGE)
         await location.destination.write(TOKEN, LABEL, await location.destination.read())
         stored = await held_in(location.destination)
-        assert (stored.token, stored.ownership) == (TOKEN, LABEL)
+        assert (stored.token, stored.owned) == (TOKEN, LABEL.of(TOKEN.header_value()))
+
+    async def test_an_ownership_is_written_beside_somebody_elses_value_which_stays(
+        self, location: Place
+    ) -> None:
+        value = f" {TOKEN.value.reveal()}\n"
+        location.put(value)
+        taken_over = replace(LABEL, taken_over=True, restart_asked="a")
+        await location.destination.label(taken_over, await held_in(location.destination))
+        assert (await held_in(location.destination)).owned == taken_over.of(Secret(value))
+        assert location.stored() == value
+
+    async def test_an_ownership_keeps_nothing_of_the_one_before(self, location: Place) -> None:
+        before = replace(LABEL, taken_over=True, restart_asked="a")
+        for change in ("write", "label"):
+            await location.destination.write(TOKEN, before, await location.destination.read())
+            stored = await held_in(location.destination)
+            if change == "write":
+                await location.destination.write(NEWER, LABEL, stored)
+            else:
+                await location.destination.label(LABEL, stored)
+            owned = (await held_in(location.destination)).owned
+            assert owned is not None
+            assert (owned.taken_over, owned.restart_asked) == (False, "")
+
+    async def test_a_label_for_a_value_that_was_replaced_in_between_is_a_conflict(
+        self, location: Place
+    ) -> None:
+        await location.destination.write(TOKEN, LABEL, None)
+        stored = await held_in(location.destination)
+        location.put(STRANGE)
+        with pytest.raises(WriteConflict, match="somebody"):
+            await location.destination.label(LABEL, stored)
+        assert location.stored() == STRANGE
 
     async def test_a_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
         await location.destination.write(TOKEN, LABEL, None)
@@ -91,8 +140,9 @@ class TestEveryDestination:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         await location.destination.write(TOKEN, LABEL, None)
-        await location.destination.read()
-        await location.destination.restart(TOKEN)
+        stored = await held_in(location.destination)
+        await location.destination.label(LABEL, stored)
+        await location.destination.restart(stored)
         signature = TOKEN.value.reveal().rpartition("&")[2]
         in_base64 = b64encode(TOKEN.header_value().reveal().encode()).decode()
         assert not [secret for secret in (signature, in_base64) if secret in caplog.text]
@@ -103,6 +153,8 @@ class TestEveryDestination:
         with location.failing_writes():
             with pytest.raises(GatewayTokensError):
                 await location.destination.write(NEWER, LABEL, before)
+            with pytest.raises(GatewayTokensError):
+                await location.destination.label(LABEL, await held_in(location.destination))
             assert await location.destination.read() == before
 
     async def test_names_itself_without_naming_the_token(self, location: Place) -> None:
@@ -148,8 +200,7 @@ async def test_many_rows_share_their_clients_and_leave_no_connection_open_after_
     async def deliver(row: int) -> tuple[int, int]:
         destination = PLACES[kind](around, GatewayRef("contoso", f"edge-{row}")).destination
         await destination.write(TOKEN, LABEL, None)
-        await destination.read()
-        await destination.restart(TOKEN)
+        await destination.restart(await held_in(destination))
         return len(opened.clients), len(opened.connections)
 
     after_one, *_, after_many = [await deliver(row) for row in range(20)]

@@ -37,7 +37,7 @@ async def test_a_version_has_the_tokens_dates_a_content_type_and_the_label_as_ta
     version = latest(around)
     assert (version.nbf, version.exp) == (ownership.issued_at.timestamp(), TOKEN.expiry.timestamp())
     assert version.content_type == "application/vnd.gateway-token"
-    assert version.tags == ownership.tags(TOKEN)
+    assert version.tags == ownership.of(TOKEN.header_value()).tags()
 
 
 async def test_the_bare_form_stores_the_token_without_its_prefix(around: Surroundings) -> None:
@@ -45,19 +45,31 @@ async def test_the_bare_form_stores_the_token_without_its_prefix(around: Surroun
     assert latest(around).value == TOKEN.value.reveal()
 
 
-async def test_a_value_in_another_form_than_the_settings_want_counts_as_no_token(
-    around: Surroundings,
-) -> None:
+async def test_a_value_in_another_form_than_the_settings_want_is_read_and_told(around: Surroundings) -> None:
     await opened(around, StoredForm.TOKEN).write(TOKEN, LABEL, None)
     stored = await held_in(opened(around, StoredForm.HEADER))
-    assert (stored.token, stored.ownership) == (None, LABEL)
+    assert (stored.token, stored.exact, stored.owned) == (TOKEN, False, LABEL.of(TOKEN.value))
+
+
+async def test_a_label_changes_the_tags_of_the_version_and_nothing_else(around: Surroundings) -> None:
+    vault = around.emulator.azure.vault("contoso")
+    vault.set(
+        NAME, TOKEN.value.reveal(), NOW, tags={"team": "edge", "gateway": "?"}, content_type="text/plain"
+    )
+    before = replace(latest(around))
+    destination = opened(around)
+    await destination.label(LABEL, await held_in(destination))
+    after = latest(around)
+    assert after.tags == {"team": "edge", **LABEL.of(TOKEN.value).tags()}
+    assert replace(after, tags=before.tags, updated=before.updated) == before
+    assert len(vault.secrets[NAME].versions) == 1
 
 
 async def test_keeps_the_tags_of_a_secret_that_it_takes_over(around: Surroundings) -> None:
     around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags={"team": "edge", "gateway": "?"})
     destination = opened(around)
     await destination.write(TOKEN, LABEL, await destination.read())
-    assert latest(around).tags == {"team": "edge", **LABEL.tags(TOKEN)}
+    assert latest(around).tags == {"team": "edge", **LABEL.of(TOKEN.header_value()).tags()}
 
 
 @pytest.mark.parametrize(("foreign", "fits"), [(9, True), (10, False)])
@@ -65,13 +77,15 @@ async def test_refuses_to_drop_tags_that_do_not_fit(around: Surroundings, foreig
     tags = {f"tag-{number}": "kept" for number in range(foreign)}
     around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags=tags)
     destination = opened(around)
-    stored = await destination.read()
-    if not fits:
-        with pytest.raises(DestinationBlocked, match="16 tags"):
-            await destination.write(TOKEN, LABEL, stored)
+    if fits:
+        await destination.label(LABEL, await held_in(destination))
+        await destination.write(TOKEN, LABEL, await destination.read())
+        assert len(latest(around).tags or {}) == 15
         return
-    await destination.write(TOKEN, LABEL, stored)
-    assert len(latest(around).tags or {}) == 15
+    stored = await held_in(destination)
+    for attempt in (destination.write(TOKEN, LABEL, stored), destination.label(LABEL, stored)):
+        with pytest.raises(DestinationBlocked, match="16 tags"):
+            await attempt
 
 
 async def test_the_previous_version_stays_in_the_vault(around: Surroundings) -> None:
@@ -101,19 +115,21 @@ async def test_a_disabled_secret_blocks(around: Surroundings) -> None:
         await opened(around).read()
 
 
-@pytest.mark.parametrize(
-    ("granted", "lacking"),
-    [(set(), "getSecret"), ({"Microsoft.KeyVault/vaults/secrets/getSecret/action"}, "setSecret")],
-)
-async def test_a_missing_permission_is_named_with_its_secret(
-    around: Surroundings, granted: set[str], lacking: str
-) -> None:
-    around.emulator.azure.granted = granted
-    destination = opened(around)
-    with pytest.raises(AzureForbidden) as caught:
-        await destination.write(TOKEN, LABEL, None)
-    assert caught.value.action == f"Microsoft.KeyVault/vaults/secrets/{lacking}/action"
-    assert caught.value.scope == destination.location
+async def test_a_missing_permission_is_named_with_its_secret(around: Surroundings) -> None:
+    destination, azure = opened(around), around.emulator.azure
+    azure.vault("contoso").set(NAME, "by hand", NOW)
+    stored = await held_in(destination)
+    get = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+    for granted, lacking, attempt in (
+        (set[str](), "getSecret", destination.read()),
+        ({get}, "setSecret", destination.write(TOKEN, LABEL, stored)),
+        ({get}, "update", destination.label(LABEL, stored)),
+    ):
+        azure.granted = granted
+        with pytest.raises(AzureForbidden) as caught:
+            await attempt
+        assert caught.value.action == f"Microsoft.KeyVault/vaults/secrets/{lacking}/action"
+        assert caught.value.scope == destination.location
 
 
 async def test_a_vaults_firewall_is_no_missing_role(around: Surroundings) -> None:
@@ -134,8 +150,12 @@ async def test_one_vault_out_of_reach_does_not_touch_another(around: Surrounding
 
 
 async def test_a_restart_is_nothing_to_do(around: Surroundings) -> None:
-    await opened(around).restart(TOKEN)
-    assert around.emulator.azure.calls == []
+    destination = opened(around)
+    await destination.write(TOKEN, LABEL, None)
+    stored = await held_in(destination)
+    calls = len(around.emulator.azure.calls)
+    await destination.restart(stored)
+    assert (stored.restart, len(around.emulator.azure.calls)) == (None, calls)
 
 
 async def test_a_vault_that_answers_under_another_address_is_told_as_that(around: Surroundings) -> None:

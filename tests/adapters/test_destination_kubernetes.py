@@ -1,10 +1,11 @@
-"""A Kubernetes Secret: its key, its ownership, its workload's restart, and each way in which a cluster says no."""
+"""A Kubernetes Secret: its keys, its ownership, and each way in which a cluster says no."""
 
 import json
+from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
 
 import jwt
 import pytest
@@ -14,17 +15,15 @@ from emulator.tls import throw_away_tls
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.destinations.kubernetes import Layout
-from gateway_tokens.destinations.kubernetes.workload import FIELD_MANAGER, restart_of
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,
     AzureNotFound,
     AzureUnavailable,
     DestinationBlocked,
-    NotRestarted,
+    WriteConflict,
 )
 from gateway_tokens.formats import SecretName, kubernetes_secret
-from gateway_tokens.stored import Restart
 from tests.adapters.destination_places import (
     LABEL,
     NOW,
@@ -39,29 +38,11 @@ from tests.stand_ins.aks import PROVIDER
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
-DEPLOYMENT = {"name": "{gateway}-gateway"}
-STATEFUL_SET = {"kind": "StatefulSet", "name": "{gateway}-gateway"}
 CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDER}/edge"
 
 
 def opened(around: Surroundings, **more: object) -> Destination:
     return open_destination(a_kubernetes_spec(around, **more), REF, around.azure)
-
-
-def with_workload(
-    around: Surroundings, kind: str = "Deployment", replicas: int = 2, **spec: object
-) -> Destination:
-    around.cluster.objects.add_workload(kind, "default", "edge-01-gateway", replicas, **spec)
-    return opened(around, restart=DEPLOYMENT if kind == "Deployment" else STATEFUL_SET)
-
-
-def annotations(around: Surroundings, resource: str = "deployments") -> dict[str, str]:
-    return around.cluster.objects.template_annotations(resource, "default", "edge-01-gateway")
-
-
-async def restart_due(destination: Destination) -> bool:
-    restart = (await held_in(destination)).restart
-    return restart is not None and not (restart.begun and restart.done)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
@@ -81,7 +62,7 @@ async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_o
     name, labelled = manifest["metadata"]["name"], manifest["metadata"]
     around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
     stored = await held_in(opened(around))
-    assert (stored.token, stored.ownership) == (TOKEN, LABEL)
+    assert (stored.token, stored.owned) == (TOKEN, LABEL.of(TOKEN.header_value()))
 
 
 class TestSecret:
@@ -103,7 +84,7 @@ class TestSecret:
         assert secret["type"] == "Opaque"
         assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
         assert secret["metadata"]["annotations"] == {
-            f"gateway-tokens/{name}": value for name, value in LABEL.tags(TOKEN).items()
+            f"gateway-tokens/{name}": value for name, value in LABEL.of(TOKEN.header_value()).tags().items()
         }
 
     async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
@@ -117,16 +98,86 @@ class TestSecret:
         assert secret["metadata"]["labels"]["team"] == "edge"
         assert secret["metadata"]["annotations"]["reloader"] == "on"
 
-    async def test_a_secret_without_the_key_is_there_but_holds_no_token(self, around: Surroundings) -> None:
+    async def test_a_secret_without_the_key_holds_nothing_and_its_version_guards_the_first_value(
+        self, around: Surroundings
+    ) -> None:
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
-        stored = await held_in(opened(around))
-        assert (stored.token, stored.ownership) == (None, None)
+        destination = opened(around)
+        stored = await held_in(destination)
+        assert (stored.value, stored.token, stored.ownership, stored.writer) == (None, None, None, "")
+        around.cluster.objects.add_secret("default", NAME, {"other": "changed"})
+        with pytest.raises(WriteConflict):
+            await destination.write(TOKEN, LABEL, stored)
+        await destination.write(TOKEN, LABEL, await held_in(destination))
+        assert (await held_in(destination)).token == TOKEN
 
-    async def test_bytes_that_are_no_text_are_no_token(self, around: Surroundings) -> None:
+    async def test_bytes_that_are_no_text_are_a_value_that_is_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {})
-        manifest = around.cluster.objects.look("secrets", "default", NAME) or {}
+        manifest = around.cluster.objects.stored("secrets", "default", NAME)
         around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        assert (await held_in(opened(around))).token is None
+        stored = await held_in(opened(around))
+        assert (stored.value is None, stored.token) == (False, None)
+
+    async def test_who_wrote_the_value_is_told_unless_it_was_this_app(self, around: Surroundings) -> None:
+        objects, destination = around.cluster.objects, opened(around)
+        await destination.write(TOKEN, LABEL, None)
+        writers = [(await held_in(destination)).writer]
+        manifest = objects.stored("secrets", "default", NAME)
+        for manager, token in (("argocd-controller", NEWER), ("helm", TOKEN), ("another", TOKEN)):
+            data = {"gateway-key": b64encode(token.header_value().reveal().encode()).decode()}
+            objects.put("secrets", "default", NAME, manifest | {"data": data}, manager)
+            manifest = objects.stored("secrets", "default", NAME)
+            writers.append((await held_in(destination)).writer)
+        assert writers == ["", "argocd-controller", "helm", "helm"]
+
+    async def test_an_ownership_does_not_move_the_time_of_the_value_and_another_value_does(
+        self, around: Surroundings
+    ) -> None:
+        destination, now = opened(around), NOW
+        around.emulator.azure.clock = lambda: now
+        await destination.write(TOKEN, LABEL, None)
+        times = []
+        for write in ("label", "same", "other", "same under two keys"):
+            now += timedelta(hours=1)
+            if write == "same under two keys":
+                manifest = around.cluster.objects.stored("secrets", "default", NAME)
+                data = {**manifest["data"], "value": manifest["data"]["gateway-key"]}
+                around.cluster.objects.put("secrets", "default", NAME, {**manifest, "data": data})
+            stored, ownership = await held_in(destination), replace(LABEL, issued_at=now)
+            if write == "label":
+                await destination.label(ownership, stored)
+            else:
+                await destination.write(TOKEN if write == "same" else NEWER, ownership, stored)
+            metadata = around.cluster.objects.stored("secrets", "default", NAME)["metadata"]
+            times.append({entry["manager"]: entry["time"][11:13] for entry in metadata["managedFields"]})
+        assert times == [
+            {"gateway-tokens": "12", "gateway-tokens-label": "13"},
+            {"gateway-tokens": "12", "gateway-tokens-label": "14"},
+            {"gateway-tokens": "15"},
+            {"gateway-tokens": "15", "gateway-tokens-label": "16", "kubectl": "16"},
+        ]
+
+    async def test_other_keys_with_a_token_of_this_gateway_are_written_too_each_in_its_form(
+        self, around: Surroundings
+    ) -> None:
+        held, other = (
+            a_token(seed="old").value.reveal(),
+            "edge-02" + TOKEN.value.reveal().removeprefix("edge-01"),
+        )
+        forms = {"value": "GatewayKey {}", "config.service.auth.key": '"{}"\n'}
+        kept = {"another-gateway": other, "text": "not a token"}
+        data = {key: form.format(held) for key, form in forms.items()} | kept
+        around.cluster.objects.add_secret("default", NAME, data)
+        destination = opened(around)
+        stored = await held_in(destination)
+        assert (stored.value, sorted(stored.also)) == (None, sorted(forms))
+        await destination.write(TOKEN, LABEL, stored)
+        values = {
+            key: around.cluster.objects.secret_value("default", NAME, key) for key in (*data, "gateway-key")
+        }
+        new = TOKEN.value.reveal()
+        renewed = {key: form.format(new) for key, form in forms.items()}
+        assert values == {**renewed, **kept, "gateway-key": f"GatewayKey {new}"}
 
     @pytest.mark.parametrize(
         ("more", "said"),
@@ -148,11 +199,12 @@ class TestSecret:
     async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, around: Surroundings) -> None:
         destination = opened(around)
         await destination.write(TOKEN, LABEL, None)
-        stored = await destination.read()
+        stored = await held_in(destination)
         around.emulator.azure.granted = {"get secrets", "create secrets"}
-        with pytest.raises(AzureForbidden) as caught:
-            await destination.write(NEWER, LABEL, stored)
-        assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
+        for attempt in (destination.write(NEWER, LABEL, stored), destination.label(LABEL, stored)):
+            with pytest.raises(AzureForbidden) as caught:
+                await attempt
+            assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
 
     async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:
         said = '{"kind": "Status", "reason": "BadRequest", "message": "near: GatewayKey edge&secret", "code": 400}'
@@ -225,109 +277,6 @@ class TestRefusals:
     )
     def test_servers_may_have_a_path_or_an_ipv6_address(self, around: Surroundings, server: str) -> None:
         assert a_kubernetes_spec(around, server=server).depends_on == server
-
-
-class TestRestart:
-    async def test_is_not_due_while_no_workload_is_named(self, around: Surroundings) -> None:
-        destination = opened(around)
-        await destination.write(TOKEN, LABEL, None)
-        assert not await restart_due(destination)
-        calls = len(around.emulator.azure.calls)
-        await destination.restart(TOKEN)
-        assert len(around.emulator.azure.calls) == calls
-
-    @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-    async def test_is_due_from_the_write_until_all_pods_are_new(
-        self, around: Surroundings, kind: str
-    ) -> None:
-        destination = with_workload(around, kind)
-        await destination.write(TOKEN, LABEL, None)
-        assert await restart_due(destination)
-        await destination.restart(TOKEN)
-        assert [await restart_due(destination) for _ in range(2)] == [True, False]
-        assert annotations(around, f"{kind.lower()}s") == {
-            "gateway-tokens/fingerprint": TOKEN.fingerprint,
-        }
-        await destination.write(NEWER, LABEL, await destination.read())
-        assert await restart_due(destination)
-
-    async def test_asking_twice_for_one_token_restarts_once(self, around: Surroundings) -> None:
-        destination = with_workload(around)
-        await destination.write(TOKEN, LABEL, None)
-        generations = []
-        for _ in range(3):
-            await destination.restart(TOKEN)
-            manifest = around.cluster.objects.look("deployments", "default", "edge-01-gateway")
-            assert manifest is not None
-            generations.append(manifest["metadata"]["generation"])
-        assert generations == [2, 2, 2]
-
-    async def test_one_that_hangs_has_failed_once_its_time_since_the_patch_is_over(
-        self, around: Surroundings
-    ) -> None:
-        around.cluster.objects.stuck.add("edge-01-gateway")
-        around.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway", 3)
-        destination = opened(around, restart=DEPLOYMENT | {"timeout": "PT9S"})
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
-        await restart_due(destination)
-        restart = (await held_in(destination)).restart
-        assert restart is not None
-        assert restart.late_at is not None
-        asked_at = around.emulator.azure.clock().replace(microsecond=0)
-        assert abs(restart.late_at - timedelta(seconds=9) - asked_at) < timedelta(seconds=5)
-        assert restart.failure(restart.late_at - timedelta(seconds=1)) == ""
-        assert (
-            restart.failure(restart.late_at)
-            == "did not restart in time (1 of 3 pods updated, 3 available): check its pods"
-        )
-
-    @pytest.mark.parametrize(
-        ("kind", "spec", "said"),
-        [
-            ("Deployment", {"paused": True}, "paused: resume it"),
-            ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "OnDelete: delete its pods"),
-        ],
-    )
-    async def test_a_workload_that_cannot_restart_by_itself_says_why_and_stays_due(
-        self, around: Surroundings, kind: str, spec: dict[str, Any], said: str
-    ) -> None:
-        destination = with_workload(around, kind, **spec)
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
-        await restart_due(destination)
-        restart = (await held_in(destination)).restart
-        assert restart is not None
-        assert said in restart.failure(around.emulator.azure.clock())
-
-    async def test_a_workload_without_pods_is_marked_and_done(self, around: Surroundings) -> None:
-        destination = with_workload(around, replicas=0)
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
-        assert [await restart_due(destination) for _ in range(2)] == [True, False]
-
-    async def test_a_missing_workload_does_not_stop_the_delivery(self, around: Surroundings) -> None:
-        destination = opened(around, restart=DEPLOYMENT)
-        await destination.write(TOKEN, LABEL, None)
-        assert await restart_due(destination)
-        with pytest.raises(NotRestarted, match="Deployment default/edge-01-gateway does not exist"):
-            await destination.restart(TOKEN)
-
-    async def test_a_workload_that_may_not_be_read_does_not_stop_delivery_and_restart_and_is_told(
-        self, around: Surroundings
-    ) -> None:
-        destination = with_workload(around)
-        around.emulator.azure.granted = {"get secrets", "create secrets", "patch deployments"}
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(TOKEN)
-        restart = (await held_in(destination)).restart
-        assert restart is not None
-        assert "'get deployments'" in restart.failure(around.emulator.azure.clock())
-
-    async def test_somebody_elses_value_restarts_nothing(self, around: Surroundings) -> None:
-        destination = with_workload(around)
-        around.cluster.objects.add_secret("default", NAME, {"gateway-key": TOKEN.header_value().reveal()})
-        assert not await restart_due(destination)
 
 
 class TestSignIn:
@@ -458,92 +407,3 @@ class TestAks:
 def another_authority() -> str:
     """A certificate that signed nothing here."""
     return Path(throw_away_tls.__wrapped__().ca_file).read_text()
-
-
-class TestRollout:
-    """When a workload counts as restarted: the table that `kubectl rollout status` follows."""
-
-    ALL = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    DONE: ClassVar = {"observedGeneration": 2, **dict.fromkeys(ALL, 3)}
-    NOT_COUNTED: ClassVar = {name: count for name, count in DONE.items() if name != "availableReplicas"}
-
-    @staticmethod
-    def of(
-        status: dict[str, Any], kind: str = "Deployment", fingerprint: str = "", **spec: object
-    ) -> Restart:
-        template = {"metadata": {"annotations": {"gateway-tokens/fingerprint": fingerprint}}}
-        spec = {"replicas": 3, "template": template, **spec}
-        return restart_of(
-            {"kind": kind, "metadata": {"generation": 2}, "spec": spec, "status": status},
-            "new",
-            timedelta(minutes=3),
-        )
-
-    @pytest.mark.parametrize(
-        ("change", "done"),
-        [
-            pytest.param({}, True, id="all pods are new and available"),
-            pytest.param({"observedGeneration": 1}, False, id="the status is about the former generation"),
-            pytest.param({"observedGeneration": 3}, True, id="observed later still"),
-            pytest.param({"updatedReplicas": 2}, False, id="one pod is old"),
-            pytest.param({"replicas": 4}, False, id="an old pod still ends"),
-            pytest.param({"availableReplicas": 2}, False, id="one new pod is not available"),
-        ],
-    )
-    def test_is_done_when_every_pod_is_new_and_available(self, change: dict[str, int], done: bool) -> None:  # noqa: FBT001
-        assert self.of(self.DONE | change).done is done
-
-    def test_missing_counts_are_zero_but_an_older_clusters_stateful_set_counts_ready_pods(self) -> None:
-        assert not self.of({}).done
-        assert not self.of(self.NOT_COUNTED).done
-        assert self.of(self.NOT_COUNTED, "StatefulSet").done
-        assert not self.of(self.NOT_COUNTED | {"readyReplicas": 2}, "StatefulSet").done
-
-    def test_a_workload_that_names_no_number_wants_one_pod(self) -> None:
-        one = {"observedGeneration": 2, **dict.fromkeys(self.ALL, 1)}
-        bare = restart_of(
-            {"metadata": {"generation": 2}, "spec": {"template": {}}, "status": one}, "", timedelta(0)
-        )
-        assert (bare.done, bare.counts) == (True, "1 of 1 pods updated, 1 available")
-
-    def test_was_asked_for_when_this_app_last_patched_it(self) -> None:
-        entries = [
-            ("kubectl", "2026-03-01T12:00:00Z"),
-            (FIELD_MANAGER, "2026-03-01T11:00:00Z"),
-            (FIELD_MANAGER, "odd"),
-        ]
-        fields = [{"manager": manager, "time": time} for manager, time in entries]
-        for managed, late_at in (
-            (fields[:2], "2026-03-01T11:03:00+00:00"),
-            (fields, None),
-            (fields[:1], None),
-        ):
-            manifest = {"metadata": {"managedFields": managed}, "spec": {}, "status": {}}
-            late = restart_of(manifest, "new", timedelta(minutes=3)).late_at
-            assert (late and late.isoformat()) == late_at
-
-    def test_is_begun_when_the_template_names_the_token(self) -> None:
-        found = [self.of(self.DONE, fingerprint=named).begun for named in ("new", "old", "")]
-        assert found == [True, False, False]
-
-    @pytest.mark.parametrize(
-        ("kind", "spec", "reason", "said"),
-        [
-            ("Deployment", {}, "", ""),
-            ("Deployment", {}, "ReplicaSetUpdated", ""),
-            ("Deployment", {}, "ProgressDeadlineExceeded", "progress deadline"),
-            ("Deployment", {"paused": True}, "", "paused"),
-            ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "", "OnDelete"),
-            ("StatefulSet", {"updateStrategy": {"rollingUpdate": {"partition": 0}}}, "", ""),
-            ("StatefulSet", {"updateStrategy": {"rollingUpdate": {"partition": 1}}}, "", "partition"),
-            ("StatefulSet", {"updateStrategy": {"rollingUpdate": None}}, "", ""),
-        ],
-    )
-    def test_says_why_it_will_not_finish_by_itself_unless_done(
-        self, kind: str, spec: dict[str, Any], reason: str, said: str
-    ) -> None:
-        conditions = {"conditions": [{"reason": reason}] if reason else []}
-        stuck = self.of(self.DONE | {"updatedReplicas": 1} | conditions, kind, **spec).stuck
-        assert said in stuck
-        assert bool(stuck) is bool(said)
-        assert self.of(self.DONE | conditions, kind, **spec).stuck == ""

@@ -3,6 +3,7 @@
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import aiohttp
@@ -92,3 +93,56 @@ async def test_string_data_is_stored_as_data(cluster: Client) -> None:
 )
 def test_a_merge_patch_follows_rfc_7386(target: object, patch: object, result: object) -> None:
     assert merged(target, patch) == result
+
+
+def test_who_owns_a_field_and_since_when_is_kept_as_an_api_server_keeps_it() -> None:
+    objects, now = Objects(), datetime(2026, 3, 1, tzinfo=UTC)
+    objects.clock = lambda: now
+
+    def owners() -> dict[str, tuple[str, object]]:
+        entries = objects.stored("secrets", "default", "a")["metadata"]["managedFields"]
+        return {entry["manager"]: (entry["time"][8:10], entry["fieldsV1"]) for entry in entries}
+
+    def write(manager: str, data: dict[str, str], **annotations: str) -> None:
+        nonlocal now
+        now += timedelta(days=1)
+        manifest = {"metadata": {"annotations": annotations}, "data": data}
+        objects.put("secrets", "default", "a", manifest, manager)
+
+    write("one", {"a": "1", "b": "1"})
+    assert owners() == {"one": ("02", {"f:data": {"f:a": {}, "f:b": {}}})}
+    version = objects.stored("secrets", "default", "a")["metadata"]["resourceVersion"]
+    write("two", {"a": "1", "b": "1"})
+    assert owners() == {"one": ("02", {"f:data": {"f:a": {}, "f:b": {}}})}
+    assert objects.stored("secrets", "default", "a")["metadata"]["resourceVersion"] == version
+    write("two", {"a": "1", "b": "2"}, c="3")
+    two = {"f:data": {"f:b": {}}, "f:metadata": {"f:annotations": {"f:c": {}}}}
+    assert owners() == {"one": ("02", {"f:data": {"f:a": {}}}), "two": ("04", two)}
+    write("three", {"b": "2"}, c="3")
+    assert owners() == {"two": ("04", two)}
+    assert (
+        objects.stored("secrets", "default", "a")["metadata"]["creationTimestamp"] == "2026-03-02T00:00:00Z"
+    )
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Rollout"])
+async def test_a_workloads_pods_follow_its_template_its_number_and_its_labels(
+    cluster: Client, kind: str
+) -> None:
+    resource = f"{kind.lower()}s"
+    cluster.objects.add_workload(kind, "default", "a", 3)
+    cluster.objects.add_workload(kind, "default", "b", 1)
+    before = cluster.objects.pods("default", "app=a")
+    assert [len(before), len(cluster.objects.pods("default", ""))] == [3, 4]
+    group = "argoproj.io/v1alpha1" if kind == "Rollout" else "apps/v1"
+    path = f"/apis/{group}/namespaces/default/{resource}/a"
+    change = {"restartAt": "2026-03-01T12:00:01Z"} if kind == "Rollout" else {"template": {"spec": {"x": 1}}}
+    assert (await call(cluster, "PATCH", path, {"spec": change}))[0] == 200
+    counts = []
+    for _ in range(2):
+        assert (await call(cluster, "GET", path))[0] == 200
+        after = cluster.objects.pods("default", "app=a")
+        counts.append((len(after), sum(pod in before for pod in after)))
+    assert counts == [(3, 3), (3, 0)]
+    async with cluster.session.get("/api/v1/namespaces/default/pods?labelSelector=app%3Da") as answer:
+        assert (await answer.json())["items"] == cluster.objects.pods("default", "app=a")

@@ -19,7 +19,7 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.run import Runs, load_report
 from gateway_tokens.stored import Ownership, token_in
-from gateway_tokens.tokens import KeyType
+from gateway_tokens.tokens import KeyType, Secret
 
 ROOT = Path(__file__).resolve().parents[2]
 VAULTS = ("contoso", "fabrikam")
@@ -89,13 +89,11 @@ def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     made = service.add_gateway("edge-01")
     now = datetime.now(UTC)
     value = f"GatewayKey {made.token('primary', now + timedelta(days=5))}"
-    token, ownership = (
-        token_in(value),
-        Ownership("contoso-apim/edge-01", KeyType.PRIMARY, now - timedelta(days=25)),
-    )
+    token = token_in(value)
     assert token is not None
+    ownership = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, now - timedelta(days=25), token.expiry)
     for vault in VAULTS:
-        emulator.azure.vault(vault).set("edge-01-token", value, now, tags=ownership.tags(token))
+        emulator.azure.vault(vault).set("edge-01-token", value, now, tags=ownership.of(Secret(value)).tags())
     return made
 
 

@@ -252,7 +252,7 @@ async def test_refusals_show_nothing_of_the_callers_secrets(detector: Detector) 
 async def test_values_that_hold_a_secret_do_not_print_it(detector: Detector, emulator: Emulator) -> None:
     answer = await front_door.generate_token(body={"lifetime": "P1D"})
     token = GatewayToken.parse(front_door.document(answer)["value"])
-    ownership = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY)
+    ownership = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY, EXPIRY)
     app = gateway_app.current()
     holders: list[object] = [
         token,

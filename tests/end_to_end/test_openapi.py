@@ -28,8 +28,8 @@ from gateway_tokens import parsing as documents
 from gateway_tokens import tokens as model
 from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.requests import RUN_ID, SECRET_NAMES
-from gateway_tokens.renewal.checks import Action
 from gateway_tokens.renewal.report import Outcome
+from gateway_tokens.renewal.rows import Action
 from gateway_tokens.tokens import KeyType
 from tests.served_app import KEY, ROOT, Served, read_document, served_app
 

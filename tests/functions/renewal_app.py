@@ -13,6 +13,8 @@ import function_app
 from emulator.host_invocation import Out, queue_message
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
+from gateway_tokens.stored import Ownership
+from gateway_tokens.tokens import KeyType, Secret
 from tests.renewal_estate import CONTOSO, FABRIKAM
 
 READ, WRITE = frozenset({"GET", "HEAD"}), frozenset({"PUT", "POST", "PATCH", "DELETE"})
@@ -66,12 +68,11 @@ class RenewalApp:
             f"{gateway}-token",
             value,
             datetime.now(UTC),
-            tags={
-                "managed-by": "gateway-tokens",
-                "gateway": f"{service}-apim/{gateway}",
-                "key-type": "primary",
-                "issued-at": "2026-01-01T00:00:00Z",
-            },
+            tags=Ownership(
+                f"{service}-apim/{gateway}", KeyType.PRIMARY, datetime(2026, 1, 1, tzinfo=UTC), expiry
+            )
+            .of(Secret(value))
+            .tags(),
         )
         return value
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 import yaml
 
+from gateway_tokens.destinations.kubernetes.workload import Workload
 from tests.infra.digests import INFRA, ROOT, accepted, grants, roles
 from tools.digest import BUILT_IN_ROLES
 
@@ -73,10 +75,12 @@ def test_inside_a_cluster_the_app_may_do_what_the_code_calls_and_nothing_more() 
     secrets = named_in(
         "destinations/kubernetes/__init__.py", r'"((?:get|create|patch|list|delete|update) secrets)"', "{}"
     )
-    workloads = named_in("destinations/kubernetes/workload.py", r'f"([a-z]+) \{self._resource\}"', "{}")
+    pods = named_in("destinations/kubernetes/restarting.py", r'"([a-z]+ pods)"', "{}")
+    workloads = named_in("destinations/kubernetes/restarting.py", r'f"([a-z]+) \{self._resource\}"', "{}")
+    kinds = get_args(Workload.model_fields["kind"].annotation)
 
-    called = {tuple(said.split()) for said in secrets}
-    called |= {(verb, resource) for verb in workloads for resource in ("deployments", "statefulsets")}
+    called = {tuple(said.split()) for said in secrets | pods}
+    called |= {(verb, f"{kind.lower()}s") for verb in workloads for kind in kinds}
     assert granted == called
 
 

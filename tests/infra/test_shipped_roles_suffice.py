@@ -19,9 +19,9 @@ from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.issuing import TokenRequest, issue_for
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.checks import Demand
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row
+from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, load_report, reconcile_gateway
 from gateway_tokens.renewal.service import managed
 from gateway_tokens.tokens import GatewayRef
@@ -37,7 +37,11 @@ BUILT_IN = {
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
 }
-IN_CLUSTER = {"get secrets", "create secrets", "patch secrets", "get deployments", "patch deployments"}
+IN_CLUSTER = {
+    f"{verb} {resource}"
+    for resource, verbs in (("secrets", "get create patch"), ("deployments", "get patch"), ("pods", "list"))
+    for verb in verbs.split()
+}
 SERVICE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.ApiManagement/service/contoso-apim"
 
 
@@ -62,7 +66,8 @@ async def locations() -> AsyncIterator[Places]:
     async with surroundings_of() as made:
         made.emulator.azure.clock = lambda: NOW
         made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
-        made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+        workload = made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+        workload.age(NOW - timedelta(days=20))
         made.emulator.azure.granted = {*SHIPPED, *BUILT_IN, *IN_CLUSTER}
         yield made
 
@@ -91,8 +96,9 @@ def app_of(locations: Places) -> App:
     )
 
 
-async def everything_the_app_does(app: App) -> list[Row]:
-    """Issue for a caller, run, renew on demand, restart what did not pick its token up, and judge health."""
+async def everything_the_app_does(locations: Places) -> list[Row]:
+    """Issue for a caller, run, renew on demand, take over what somebody wrote, judge restarts and health."""
+    app = app_of(locations)
     ref = GatewayRef("contoso", "edge-01")
     for request in run_requests(app.settings.estate, app.clock()):
         await Runs().reconcile(app, request)
@@ -100,11 +106,16 @@ async def everything_the_app_does(app: App) -> list[Row]:
     gateway = managed("contoso", app.settings.estate.services["contoso"], "edge-01")
     assert gateway is not None
     for demand in (
-        Demand(app.clock() + timedelta(hours=2), force=True),
+        Demand(app.clock()),
+        Demand(app.clock() + timedelta(hours=2), issued_before=app.clock() + timedelta(hours=2)),
         Demand(app.clock(), picked_up=False),
         Demand(app.clock()),
     ):
         rows += await reconcile_gateway(app, gateway, demand, "somebody", 60)
+    vault = locations.emulator.azure.vault("contoso")
+    if stored := vault.secret("edge-01-token"):
+        vault.set("edge-01-token", stored.latest.value, NOW)  # without its tags
+    rows += await reconcile_gateway(app, gateway, Demand(app.clock()), "somebody", 60)
     wanted = TokenRequest(ref, None, None, None)
     await issue_for(Caller(function_key=True), wanted, app.settings.estate, app.gateways, app.clock())
     await app.reports.entries()
@@ -116,7 +127,7 @@ def errors_of(rows: list[Row]) -> list[str]:
 
 
 async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(locations: Places) -> None:
-    rows = await everything_the_app_does(app_of(locations))
+    rows = await everything_the_app_does(locations)
 
     assert {str(row.outcome) for row in rows} == {"renewed", "restarting", "failed", "fresh"}
     assert errors_of(rows) == []
@@ -130,7 +141,7 @@ async def test_without_any_one_action_the_failure_names_it(
     locations.emulator.azure.granted.remove(action)
     errors: list[str] = []
     try:
-        errors += errors_of(await everything_the_app_does(app_of(locations)))
+        errors += errors_of(await everything_the_app_does(locations))
     except AzureError as error:
         errors.append(str(error))
 
@@ -144,9 +155,10 @@ async def test_without_any_one_right_in_the_cluster_the_failure_names_it(
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(verb)
 
-    rows = await everything_the_app_does(app_of(locations))
+    rows = await everything_the_app_does(locations)
 
-    assert any(f"'{verb}'" in error for error in errors_of(rows))
+    messages = [row.decision.message for row in rows]
+    assert any(f"'{verb}'" in text for text in [*errors_of(rows), *messages])
     assert not [
         row
         for row in rows

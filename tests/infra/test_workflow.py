@@ -119,7 +119,13 @@ def test_the_app_may_touch_secrets_and_workloads_of_one_namespace_and_nothing_el
     assert {d["kind"] for d in documents} == {"Role", "RoleBinding", "ServiceAccount", "Secret"}
     assert [rule for d in documents for rule in d.get("rules", ())] == [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "patch"]},
-        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["get", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments", "statefulsets", "daemonsets"],
+            "verbs": ["get", "patch"],
+        },
+        {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": ["get", "patch"]},
     ]
 
 
@@ -130,7 +136,7 @@ def test_every_command_that_changes_the_rights_in_a_cluster_names_the_namespace(
     assert [command for command in told if "--namespace" not in command] == []
 
 
-def test_the_rights_in_a_cluster_say_that_secrets_made_beforehand_need_adoption() -> None:
+def test_the_rights_in_a_cluster_say_what_goes_without_some_of_them() -> None:
     advice = RBAC.partition("apiVersion")[0]
-    assert "make the Secrets beforehand" in advice
-    assert "`adopt: true`" in advice
+    assert "make the Secrets beforehand, empty" in advice
+    assert "`restart_unverified`" in advice

@@ -35,7 +35,7 @@ PROFILES = (
 _VAULTS = ("north", "south")
 _CLUSTER = "https://cluster.example"
 _RESOURCE = "/subscriptions/{}/resourceGroups/rg/providers/Microsoft.ApiManagement/service/{}-apim"
-_SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
+SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class Estate:
     settings: AppSettings
     gateways: dict[str, list[str]]
     named: frozenset[str]
+
+    def subscription(self, service: str) -> str:
+        """The subscription of a service."""
+        return self.settings.estate.services[service].resource_id.subscription_id
+
+    def gateways_of(self, subscription: str) -> list[str]:
+        """The gateways of a subscription's services."""
+        services = [name for name in self.gateways if self.subscription(name) == subscription]
+        return [gateway for service in services for gateway in self.gateways[service]]
 
 
 def profile_of(gateway: str) -> Profile:
@@ -69,7 +78,7 @@ def estate_of(count: int) -> Estate:
             "destinations": _destinations(variant),
         }
     services = {
-        service: {"resourceId": _RESOURCE.format(_SUBSCRIPTIONS[number % 2], service), "gateways": kept}
+        service: {"resourceId": _RESOURCE.format(SUBSCRIPTIONS[number % 2], service), "gateways": kept}
         for number, (service, kept) in enumerate(rules.items())
         if kept
     }

@@ -5,25 +5,33 @@ the location could be read and written (and its workload restarted, where it has
 look. What must hold:
 
 - A row without a token gets one by its first path.
-- A token, stored or run by a restarted workload, is replaced by the first path after its due moment: its expiry less the
-  window, and never less than three hours. So no token expires while there was a path in time.
-- A token is stored for a stated reason that is true: nothing was there, or what was there had expired, had at most three
-  hours left, or was within its window (by up to a tenth earlier: that is the spread).
+- A token, whoever wrote it, is replaced by the first path after its due moment: its expiry less the window, and never
+  less than three hours. So no token expires while there was a path in time. An older one that was put back beside the
+  ownership of the app's may stay for a day from the app's, while it is not at risk.
+- A token of the app's that no key signs any longer is replaced within 48 paths, not counting runs whose check was stopped;
+  and a check is stopped only when more than three gateways of the subscription hold such tokens.
+- A token is stored for a stated reason that is true. So a good one is kept until it is due, by whomever it was written.
+- A workload is restarted only for a token that the app wrote and that its pods do not run, and then by the first path.
 - What the log calls renewed was stored; a gateway is issued at most one token in a run, and only when a row needed it.
+  Questions about tokens that are stored are not issued.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from gateway_tokens.tokens import GatewayRef
 from tests.simulation.estate import Profile, profile_of
-from tests.simulation.sky import SimulatedPlace, Sky
+from tests.simulation.sky import Kept, SimulatedPlace, Sky, expiry_in
 from tests.simulation.weather import HARMLESS
 
-HOUR = timedelta(hours=1)
-_RENEWAL = {"not_stored", "expired", "few_runs_left", "in_renewal_window"}
-_Known = tuple[datetime, str]
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_TIMELY = {"expired", "few_runs_left", "in_renewal_window"}
+_RENEWAL = _TIMELY | {"not_stored", "dead", "forced", "write_conflict"}
+# Of two days, in each of which there is a path every hour; and the gateways that may differ without a stop.
+_PATHS_TO_FIND_IT, _FEW = 48, 3
 
 
 @dataclass(frozen=True)
@@ -33,15 +41,27 @@ class Line:
     name: str
     reason: str
     outcome: str
-    expiry: datetime | None = None
 
 
 @dataclass
 class Verdict:
-    """`wrong` is what must be empty. Expired tokens without a path are `helpless`."""
+    """What was found; `wrong` must be empty.
 
+    Expired tokens without a path are `helpless`. `others`: what others wrote; `dead`: how many paths each dead token of the
+    app's had; `closest`: of those that the app replaced itself.
+    """
+
+    faults: Counter[str]
     wrong: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    dead: list[int] = field(default_factory=list)
+    runs: int = 0
+    rows: int = 0
     renewals: int = 0
+    restarts: int = 0
+    questions: int = 0
+    stopped: int = 0
     helpless: int = 0
     closest: tuple[timedelta, str] = (timedelta.max, "")
 
@@ -49,11 +69,6 @@ class Verdict:
 def gateway_in(name: str) -> str:
     """The gateway in a row's name."""
     return name.partition(" -> ")[0].partition("/")[2]
-
-
-def expiry_in(token: str) -> datetime:
-    """When a token ends, by its own text."""
-    return datetime.strptime(token.split("&")[1], "%Y%m%d%H%M").replace(tzinfo=UTC)
 
 
 class Judge:
@@ -64,40 +79,64 @@ class Judge:
         self._rows: dict[tuple[str, datetime], Line] = {}
         self._runs: list[datetime] = []
         self._needed: set[tuple[str, datetime]] = set()
-        self.verdict = Verdict()
+        self._stopped: set[tuple[str, datetime]] = set()
+        self.verdict = Verdict(sky.faults)
+
+    def hear_run(self, lines: list[Line], stopped_services: set[str]) -> set[str]:
+        """A run of the timer: its rows that were not simply fresh; the subscriptions whose check was stopped."""
+        now, estate = self._sky.now, self._sky.estate
+        self._runs.append(now)
+        self.hear(lines)
+        stopped = {estate.subscription(name) for name in stopped_services}
+        self._stopped |= {(subscription, now) for subscription in stopped}
+        for subscription in stopped:
+            dead = {
+                ref.gateway
+                for (ref, _), place in self._sky.locations.items()
+                if place.stored and self._is_dead(ref, place.stored[-1], now)
+            }
+            if len(dead & set(estate.gateways_of(subscription))) <= _FEW:
+                self._object(f"the check was stopped for {len(dead)} dead gateways", now)
+        return stopped
 
     def hear(self, lines: list[Line]) -> None:
-        """One run's rows: those that were not simply fresh."""
-        now = self._sky.now
-        self._runs.append(now)
+        """Rows that somebody else made the app look at."""
         for line in lines:
-            self._rows[line.name, now] = line
+            self._rows[line.name, self._sky.now] = line
             if line.reason in _RENEWAL:
-                self._needed.add((gateway_in(line.name), now))
+                self._needed.add((gateway_in(line.name), self._sky.now))
+            self.verdict.reasons[line.reason] += (
+                line.outcome in {"renewed", "restarting"} or line.reason == "taken_over"
+            )
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
         self._judge_issues()
         self._judge_claims()
-        for (ref, location), stored in self._sky.locations.items():
-            self._judge_row(f"{ref} -> {location}", profile_of(ref.gateway), stored)
+        for (ref, location), place in self._sky.locations.items():
+            self._judge_row(ref, f"{ref} -> {location}", place)
+            self._judge_workload(f"{ref} -> {location}", place)
+        self.verdict.runs, self.verdict.rows = len(self._runs), len(self._sky.locations)
+        self.verdict.stopped, self.verdict.questions = len(self._stopped), self._sky.questions
         return self.verdict
 
-    def _judge_row(self, name: str, profile: Profile, stored: SimulatedPlace) -> None:
-        self.verdict.renewals += len(stored.stored)
-        for before, (at, _) in zip([None, *stored.stored], stored.stored, strict=False):
-            self._judge_reason(name, profile, before, at)
-        first = stored.stored[0][0] if stored.stored else self._sky.now
-        for at in self._paths(name, stored, self._runs[0], first):
+    def _judge_row(self, ref: GatewayRef, name: str, place: SimulatedPlace) -> None:
+        first = place.stored[0].at if place.stored else self._sky.now
+        for at in self._paths(name, place, self._runs[0], first):
             self._object(f"{name} had no token and was given none", at)
-        for token, end in _lives(stored.stored, self._sky.now):
-            self._judge_life(name, stored, profile, (token, end), restarting=False)
-        for token, end in _lives(stored.ran, self._sky.now):
-            self._judge_life(name, stored, profile, (token, end), restarting=True)
+        before = None
+        for kept, after in zip(place.stored, [*place.stored[1:], None], strict=True):
+            if kept.by:
+                self.verdict.others[kept.by] += 1
+            else:
+                self.verdict.renewals += 1
+                self._judge_reason(ref, name, before, kept)
+            self._judge_life(ref, name, place, (kept, after))
+            before = kept
 
     def _judge_issues(self) -> None:
         for (ref, _), stored in self._sky.locations.items():
-            self._needed.update((ref.gateway, at) for at, _ in stored.stored)
+            self._needed.update((ref.gateway, kept.at) for kept in stored.stored)
         for (gateway, now), count in self._sky.issued.items():
             # Two instances may ask for the same token at once, and one that died may have had it.
             if count > 1 + 2 * (now in self._sky.again) or (gateway, now) not in self._needed:
@@ -108,9 +147,9 @@ class Judge:
 
     def _judge_claims(self) -> None:
         stored = {
-            (f"{ref} -> {location}", at)
+            (f"{ref} -> {location}", kept.at)
             for (ref, location), stored in self._sky.locations.items()
-            for at, _ in stored.stored
+            for kept in stored.stored
         }
         for (name, at), line in self._rows.items():
             if line.outcome == "renewed" and (name, at) not in stored:
@@ -119,48 +158,91 @@ class Judge:
             if gateway not in {ref.gateway for ref, _ in self._sky.locations}:
                 self._object(f"{gateway} was never looked at", self._sky.now)
 
-    def _judge_reason(self, name: str, profile: Profile, before: _Known | None, at: datetime) -> None:
-        left = expiry_in(before[1]) - at if before else None
-        if left is None:
-            truth = "not_stored"
-        elif left <= timedelta(0):
-            truth = "expired"
-        elif left <= 3 * HOUR:
-            truth = "few_runs_left"
-        else:
-            truth = "in_renewal_window" if left <= profile.window * 1.1 else "none at all"
-        line = self._rows.get((name, at))
+    def _judge_reason(self, ref: GatewayRef, name: str, before: Kept | None, kept: Kept) -> None:
+        line, truths = self._rows.get((name, kept.at)), self._truths(ref, before, kept)
         # A run that looked twice reports what it found at the second look: the token, already there.
         said = line.reason if line and line.reason in _RENEWAL else ""
-        if truth == "none at all" or said not in {"", truth}:
-            self._object(f"{name} was renewed for '{said}', the truth is '{truth}'", at)
+        if not truths or said not in {"", *truths}:
+            self._object(f"{name} was renewed for '{said}', the truth is {sorted(truths)}", kept.at)
+
+    def _truths(self, ref: GatewayRef, before: Kept | None, kept: Kept) -> set[str]:
+        """Every reason for which the token was rightly replaced."""
+        if before is None:
+            return {"not_stored"}
+        profile, at, left = profile_of(ref.gateway), kept.at, expiry_in(before.token) - kept.at
+        dead, put_back = self._is_dead(ref, before, at), self._is_put_back(before, at)
+        truths = {
+            "expired": left <= timedelta(0),
+            "few_runs_left": timedelta(0) < left <= 3 * HOUR,
+            "in_renewal_window": 3 * HOUR < left <= profile.window * 1.1,
+            "forced": (ref.gateway, at) in self._sky.forced,
+            "dead": dead and before.owned_at is not None,
+            "write_conflict": put_back and (dead or left <= profile.margin),
+        }
+        return {reason for reason, true in truths.items() if true}
+
+    def _is_dead(self, ref: GatewayRef, kept: Kept, at: datetime) -> bool:
+        dead = self._sky.dead_from(ref.gateway, kept.token)
+        return dead is not None and dead <= at
+
+    def _is_put_back(self, kept: Kept, at: datetime) -> bool:
+        """Whether it is older than the token whose ownership is beside it, which the app issued within a day."""
+        beside = kept.beside
+        return bool(beside and expiry_in(kept.token) < beside.expiry and beside.issued_at > at - DAY)
+
+    def _due(self, profile: Profile, kept: Kept) -> datetime:
+        expiry = expiry_in(kept.token)
+        due = expiry - max(profile.window, 3 * HOUR)
+        if kept.beside and self._is_put_back(kept, kept.at):
+            due = max(due, min(kept.beside.issued_at + DAY, expiry - profile.margin))
+        return due
 
     def _judge_life(
-        self,
-        name: str,
-        stored: SimulatedPlace,
-        profile: Profile,
-        life: tuple[str, datetime],
-        *,
-        restarting: bool,
+        self, ref: GatewayRef, name: str, place: SimulatedPlace, life: tuple[Kept, Kept | None]
     ) -> None:
-        token, end = life
-        expiry = expiry_in(token)
-        due = expiry - max(profile.window, 3 * HOUR)
-        paths = list(self._paths(name, stored, due, min(end, expiry), restarting=restarting))
-        if end < expiry:
+        kept, after = life
+        end = after.at if after else self._sky.now
+        expiry, due = expiry_in(kept.token), self._due(profile_of(ref.gateway), kept)
+        dead = self._sky.dead_from(ref.gateway, kept.token)
+        if dead and dead < end and kept.owned_at is None:
+            due = expiry  # nobody's, and not this gateway's: it is refused while it lives
+        paths = list(self._paths(name, place, max(due, kept.at), end))
+        if after and not kept.by and not after.by and end < expiry:
             self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
-        else:
-            self.verdict.helpless += not paths
+        self.verdict.helpless += not paths and kept.at < expiry <= end
         if paths:
-            what = "the running token" if restarting else "a token"
             fate = "expired" if end >= expiry else "was replaced late"
-            self._object(f"{name}: {what} {fate}, {len(paths)} runs could have replaced it", paths[0])
+            self._object(
+                f"{name}: a token of '{kept.by}' {fate}, {len(paths)} runs could have replaced it", paths[0]
+            )
+        if dead and kept.owned_at and dead < end:
+            since = max(dead, kept.owned_at)
+            subscription = self._sky.estate.subscription(ref.service)
+            found = [
+                at for at in self._paths(name, place, since, end) if (subscription, at) not in self._stopped
+            ]
+            self.verdict.dead.append(len(found))
+            if len(found) > _PATHS_TO_FIND_IT:
+                self._object(f"{name} held a dead token, {len(found)} runs could have found it", dead)
+
+    def _judge_workload(self, name: str, place: SimulatedPlace) -> None:
+        """What the pods ran, and what they were restarted for."""
+        begins, begin, ran = [kept.at for kept in place.stored], self._runs[0], None
+        for end, following, by in [*place.ran, (self._sky.now, None, "")] if place.restartable else []:
+            for at in self._paths(name, place, begin, end, restarting=True):
+                stored = place.stored[bisect_right(begins, at) - 1] if begins and begins[0] <= at else None
+                if stored and not stored.by and not (ran and ran.token == stored.token):
+                    self._object(f"{name}: the workload does not run what is stored", at)
+            if following and not by:
+                self.verdict.restarts += 1
+                if following.by or (ran and ran.token == following.token):
+                    self._object(f"{name}: the workload was restarted for nothing", end)
+            begin, ran = end, following
 
     def _paths(
         self, name: str, stored: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
     ) -> Iterator[datetime]:
-        """Sweeps in time at which nothing stood in the way of the row."""
+        """Runs in time at which nothing stood in the way of the row."""
         service, _, gateway = name.partition(" -> ")[0].partition("/")
         weather, named = self._sky.weather, self._sky.estate.named
         for at in self._runs[bisect_left(self._runs, begin) : bisect_left(self._runs, end)]:
@@ -173,10 +255,3 @@ class Judge:
                 and (not restarting or weather.restarts(at))
             ):
                 yield at
-
-
-def _lives(known: list[_Known], now: datetime) -> Iterator[tuple[str, datetime]]:
-    """Each token with the moment it was replaced, the last one with the end of the simulation."""
-    ends = [*(at for at, _ in known[1:]), now][: len(known)]
-    for (_, token), end in zip(known, ends, strict=True):
-        yield token, end

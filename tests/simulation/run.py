@@ -3,52 +3,44 @@
 import asyncio
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.run import Runs
 from tests.simulation.estate import estate_of
 from tests.simulation.judge import Judge, Line, Verdict
+from tests.simulation.others import Others
 from tests.simulation.sky import Sky
 from tests.simulation.weather import Weather
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """What a simulation found."""
-
-    verdict: Verdict
-    faults: Counter[str]
-    reasons: Counter[str]
-    runs: int
-    missed: int
-    rows: int
-
-
-async def simulate(*, days: int, gateways: int, seed: int) -> Simulated:
-    """So many days of hourly runs."""
+async def simulate(*, days: int, gateways: int, seed: int) -> Verdict:
+    """So many days of hourly runs, and what others do between them."""
     weather = Weather(seed, BEGIN, days)
     sky = Sky(estate_of(gateways), weather, BEGIN)
-    judge, reasons, runs = Judge(sky), Counter[str](), 0
+    judge, others = Judge(sky), Others(sky, seed)
     instances = [Runs() for _ in range(3)]
-    for hour in range(24 * days):
-        # Runs do not start to the second.
-        sky.now = BEGIN + timedelta(hours=hour, seconds=hash((seed, hour)) % 50)
-        if not weather.runs(sky.now):
-            continue
-        runs += 1
-        with _listening() as log:
-            await _run(sky, weather, instances)
-        judge.hear(log.lines)
-        reasons.update(line.reason for line in log.lines if line.outcome == "renewed")
+    with _listening() as log:
+        for hour in range(24 * days):
+            at = BEGIN + timedelta(hours=hour)
+            # Runs do not start to the second.
+            sky.now = at + timedelta(seconds=hash((seed, hour)) % 50)
+            if weather.runs(sky.now):
+                await _run(sky, weather, instances)
+                stopped = judge.hear_run(*log.take())
+                sky.now = at + timedelta(minutes=5)
+                await others.answer_the_brake(stopped)
+                judge.hear(log.take()[0])
+            for minute in range(10, 60, 10):
+                sky.now = at + timedelta(minutes=minute)
+                await others.act()
+                judge.hear(log.take()[0])
     sky.now = BEGIN + timedelta(days=days)
-    return Simulated(judge.judge(), sky.faults, reasons, runs, 24 * days - runs, len(sky.locations))
+    return judge.judge()
 
 
 async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:
@@ -73,20 +65,28 @@ async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:
 
 
 class _Log(logging.Handler):
-    """Collects the rows that were not simply fresh."""
+    """Collects the rows that were not simply fresh, and the services whose daily check was stopped."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[Line] = []
+        self._lines: list[Line] = []
+        self._stopped: set[str] = set()
+
+    def take(self) -> tuple[list[Line], set[str]]:
+        """What was said since the last time."""
+        taken = self._lines, self._stopped
+        self._lines, self._stopped = [], set()
+        return taken
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if not text.startswith('{"event": "run.row"') or '"outcome": "fresh"' in text:
+        if text.startswith('{"event": "alive.stopped"'):
+            self._stopped |= {name.partition("/")[0] for name in json.loads(text)["gateways"].split(", ")}
+        if not text.startswith('{"event": "run.row"') or '"reason": "fresh"' in text:
             return
         line = json.loads(text)
-        expiry = datetime.fromisoformat(line["oldExpiry"]) if "oldExpiry" in line else None
         name = f"{line['service']}/{line['gateway']} -> {line['destination']}"
-        self.lines.append(Line(name, line["reason"], line["outcome"], expiry))
+        self._lines.append(Line(name, line["reason"], line["outcome"]))
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from emulator.gateways import Gateway
 from gateway_tokens.azure.budget import CallersBudget
@@ -18,7 +19,7 @@ from gateway_tokens.errors import (
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parts import App
 from gateway_tokens.stored import Ownership, StoredToken
-from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret, ServiceId
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import MemoryReports, StandingClock
 from tests.simulation.estate import Estate
@@ -30,14 +31,34 @@ _ITS_OWN = AzureFacts(500)  # an answer to one row's request
 _BEHIND, _LONGEST = timedelta(minutes=3), timedelta(days=30)
 
 
+@dataclass
+class Kept:
+    """A value that a location held from `at` on.
+
+    `by` is who wrote it, empty for the app; `beside` the app's ownership that somebody else left beside another value;
+    `owned_at` since when the ownership beside it is its own.
+    """
+
+    at: datetime
+    token: str
+    by: str = ""
+    beside: Ownership | None = None
+    owned_at: datetime | None = None
+
+
+def expiry_in(token: str) -> datetime:
+    """When a token ends, by its own text."""
+    return datetime.strptime(token.split("&")[1], "%Y%m%d%H%M").replace(tzinfo=UTC)
+
+
 class SimulatedPlace(MemoryDestination):
-    """A destination under the weather. `stored` and `running` tell what was there since when."""
+    """A destination under the weather. `stored` tells what was there, `ran` what its pods ran since when and by whom."""
 
     def __init__(self, location: str, sky: "Sky", *, restartable: bool) -> None:
         super().__init__(location, restartable=restartable)
         self._sky = sky
-        self.stored: list[tuple[datetime, str]] = []
-        self.ran: list[tuple[datetime, str]] = []
+        self.stored: list[Kept] = []
+        self.ran: list[tuple[datetime, Kept, str]] = []
         self._slips: dict[datetime, Slip | None] = {}
         self._before: StoredToken | None = None
         self._after_write = False
@@ -66,16 +87,35 @@ class SimulatedPlace(MemoryDestination):
             self._forgive(slip)
             return
         await super().write(token, ownership, stored)
-        self.stored.append((self._sky.now, token.value.reveal()))
+        self.stored.append(Kept(self._sky.now, token.value.reveal(), owned_at=self._sky.now))
         if slip is Slip.WRITTEN_THEN_ERROR:
             raise self._sky.failing(AzureUnavailable("writing", _ITS_OWN), slip)
         self._after_write = True
 
-    async def restart(self, token: GatewayToken) -> None:
+    async def restart(self, stored: StoredToken) -> None:
         if self.restartable and not self._sky.weather.restarts(self._sky.now):
             raise self._sky.failing(NotRestarted(self.location, "simulated"), "restart fails")
-        await super().restart(token)
-        self.ran.append((self._sky.now, token.value.reveal()))
+        before = self.restarts_begun
+        await super().restart(stored)
+        if self.restarts_begun > before:
+            self.ran.append((self._sky.now, self.stored[-1], ""))
+
+    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+        self._open("labelling")
+        await super().label(ownership, stored)
+        self.stored[-1].owned_at = self._sky.now
+
+    def write_by(self, writer: str, token: str, *, leave_tags: bool) -> None:
+        """Somebody else stores a token, and leaves what is beside it or not."""
+        tags = self.tags if leave_tags else None
+        self.put(f"GatewayKey {token}", tags, writer)
+        self.stored.append(Kept(self._sky.now, token, writer, Ownership.from_tags(tags)))
+
+    def apply_manifest(self) -> None:
+        """The workload's manifest is applied again: an annotation that it does not have goes, and new pods come for it."""
+        if self.asked and self.value:
+            self.asked, self.running = "", Secret(self.value).fingerprint
+            self.ran.append((self._sky.now, self.stored[-1], "flux"))
 
     def _open(self, doing: str) -> None:
         if not self._sky.weather.opens(self.location, self._sky.now):
@@ -116,8 +156,11 @@ class Sky:
         self.faults: Counter[str] = Counter()
         self.issued: Counter[tuple[str, datetime]] = Counter()
         self.locations: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
-        self._gateways = {name: Gateway(name) for names in estate.gateways.values() for name in names}
+        # A gateway's keys, with the moment since which they are these.
+        self._keys = {name: [(now, Gateway(name))] for names in estate.gateways.values() for name in names}
+        self.questions = 0  # about tokens that are stored
         self.again: set[datetime] = set()  # when a message came twice
+        self.forced: set[tuple[str, datetime]] = set()  # when somebody asked for a gateway's new token
         self._reports = WeatheredReports(self)
 
     def app(self) -> App:
@@ -158,8 +201,34 @@ class Sky:
             raise self.failing(AzureUnavailable("issuing", _NOWHERE), "ARM down")
         if expiry > self.now - _BEHIND + _LONGEST:
             raise AzureRejected("issuing", AzureFacts(400, "ValidationError"))
-        self.issued[gateway, self.now] += 1
-        return GatewayToken.parse(self._gateways[gateway].token(key_type, expiry))
+        places = [p for (ref, _), p in self.locations.items() if ref.gateway == gateway and p.stored]
+        owned = [ownership for place in places if (ownership := Ownership.from_tags(place.tags))]
+        if expiry in {*(expiry_in(p.stored[-1].token) for p in places), *(one.expiry for one in owned)}:
+            self.questions += 1
+        else:
+            self.issued[gateway, self.now] += 1
+        return GatewayToken.parse(self.gateway(gateway).token(key_type, expiry))
+
+    def gateway(self, name: str) -> Gateway:
+        """A gateway as it is now."""
+        return self._keys[name][-1][1]
+
+    def regenerate(self, name: str, key_types: Iterable[str]) -> None:
+        """Give a gateway other keys."""
+        gateway = self.gateway(name)
+        gateway = replace(gateway, keys=dict(gateway.keys))
+        for key_type in key_types:
+            gateway.regenerate(key_type)
+        self._keys[name].append((self.now, gateway))
+
+    def dead_from(self, gateway: str, token: str) -> datetime | None:
+        """Since when no key of the gateway signs the token; None while one does."""
+        since = None
+        for moment, keys in reversed(self._keys[gateway]):
+            if keys.accepts(token, datetime.min.replace(tzinfo=UTC)):
+                return since
+            since = moment
+        return since
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         alias = service.name.removesuffix("-apim")

@@ -16,8 +16,8 @@ from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, To
 from gateway_tokens.http import renewals
 from gateway_tokens.http.requests import MAX_BODY_BYTES
 from gateway_tokens.renewal.causes import PROBE_AFTER
-from gateway_tokens.renewal.checks import Action, Decision, Reason, RowId
-from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport
+from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport
+from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
 from gateway_tokens.renewal.service import AT_ONCE
 from gateway_tokens.stored import Ownership
@@ -97,7 +97,8 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
     of_health = set(
         re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/renewal/health.py").read_text("utf-8"))
     )
-    of_rows = {kind.code for kind in error_classes()} - _NEVER_IN_A_ROW | {"internal_error"}
+    of_health.add(CHECK_STOPPED)
+    of_rows = {kind.code for kind in error_classes()} - _NEVER_IN_A_ROW | {"internal_error", CHECK_STOPPED}
     return [
         *difference(
             "runbook.md, health", set(names(section(text, "Health"), "Code")), of_health | _OF_HEALTH
@@ -221,7 +222,9 @@ def that_callers_who_ask_again_and_again_take_what_the_app_answers(
     )
     address, _, query = webhook["url"].partition("?")
     manifest = kubernetes_secret(
-        token(), Ownership("", KeyType.PRIMARY, _NOW), SecretName(key=dict(parse_qsl(query))["secretKey"])
+        token(),
+        Ownership("", KeyType.PRIMARY, _NOW, _NOW),
+        SecretName(key=dict(parse_qsl(query))["secretKey"]),
     )
     made = json.loads(manifest.reveal()).get(webhook["result"]["jsonPath"].removeprefix("$."), {})
     said = {

@@ -62,8 +62,8 @@ def written(destination: DestinationSettings) -> tuple[Place, str]:
     match destination:
         case KubernetesSecret():
             name = filled_in(destination.secret, REF).lower()
-            workload = destination.restart and filled_in(destination.restart.name, REF).lower()
-            return Place("secret", name, destination.layout.key), workload or ""
+            workload = next((filled_in(one.name, REF).lower() for one in destination.workloads), "")
+            return Place("secret", name, destination.layout.key), workload
         case KeyVaultSecret():
             return Place("vault", destination.location(REF)), ""
         case _:

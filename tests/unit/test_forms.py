@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from gateway_tokens.formats import SecretName, default_secret_name, env_file, kubernetes_secret
 from gateway_tokens.stored import Ownership
-from gateway_tokens.tokens import KeyType
+from gateway_tokens.tokens import KeyType, Secret
 from tests.unit.samples import NOW, SIGNATURE, token
 
-LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW)
+LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, token().expiry)
 
 VALUE = f"GatewayKey edge-01&202603311155&{SIGNATURE}"
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -31,7 +31,7 @@ def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
         "metadata": {
             "name": "edge-01-token",
             "labels": {"app.kubernetes.io/managed-by": "gateway-tokens"},
-            "annotations": LABEL.annotations(token()),
+            "annotations": LABEL.of(Secret(VALUE)).annotations(),
         },
         "type": "Opaque",
         "stringData": {"gateway-key": VALUE},
@@ -39,9 +39,10 @@ def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
 
 
 def test_a_manifest_carries_the_label_that_a_sweep_takes_for_its_own() -> None:
-    annotations = LABEL.annotations(token())
+    manifest = json.loads(kubernetes_secret(token(), LABEL, SecretName()).reveal())
+    annotations = manifest["metadata"]["annotations"]
     assert annotations["gateway-tokens/gateway"] == "contoso-apim/edge-01"
-    assert Ownership.from_annotations(annotations) == LABEL
+    assert Ownership.from_annotations(annotations) == LABEL.of(Secret(VALUE))
 
 
 def test_a_manifest_takes_the_names_asked_for() -> None:

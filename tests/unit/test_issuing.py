@@ -51,7 +51,7 @@ async def test_the_token_is_for_the_gateway_with_key_and_expiry_as_asked() -> No
     issued = await issue(request(key_type=KeyType.SECONDARY, expiry=NOW + DAY), gateways)
     assert gateways.issued == [("edge-01", KeyType.SECONDARY, NOW + DAY)]
     assert (issued.token.gateway_id, issued.token.expiry) == ("edge-01", NOW + DAY)
-    assert issued.ownership == Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW)
+    assert issued.ownership == Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW, NOW + DAY)
 
 
 async def test_the_service_is_named_as_declared_and_the_gateway_as_azure_names_it() -> None:

@@ -1,53 +1,76 @@
 """The ownership beside a value: written and read back the same, and never taken from somebody else's tags."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.stored import Ownership, token_in
-from gateway_tokens.tokens import KeyType
+from gateway_tokens.stored import Ownership, StoredToken, token_in
+from gateway_tokens.tokens import KeyType, Secret
 from tests.unit.samples import NOW, token
 
-LABEL = Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW)
-TAGS = LABEL.tags(token())
+OURS = Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW, token().expiry).of(token().header_value())
+TAGS = OURS.tags()
 
 
-def test_a_label_is_written_as_these_tags() -> None:
-    assert LABEL.tags(token()) == {
+def test_ownership_is_written_as_these_tags() -> None:
+    tags = {
         "managed-by": "gateway-tokens",
         "gateway": "contoso-apim/edge-01",
         "key-type": "secondary",
         "issued-at": "2026-03-01T12:00:00Z",
         "expiry": "2026-03-31T11:55:00Z",
-        "fingerprint": token().fingerprint,
+        "fingerprint": token().header_value().fingerprint,
     }
+    assert tags == TAGS
+    more = {"taken-over": "true", "restart-asked": "abc"}
+    assert replace(OURS, taken_over=True, restart_asked="abc").tags() == tags | more
 
 
-@given(st.text(min_size=1), st.sampled_from(KeyType), st.integers(min_value=0, max_value=10**9))
-def test_a_label_that_was_written_is_read_back(owner: str, key_type: KeyType, seconds: int) -> None:
-    ownership = Ownership(owner, key_type, NOW + timedelta(seconds=seconds))
-    assert Ownership.from_tags(ownership.tags(token())) == ownership
+@given(
+    st.text(min_size=1), st.sampled_from(KeyType), st.integers(min_value=0, max_value=10**9), st.booleans()
+)
+def test_ownership_that_was_written_is_read_back(owner: str, key: KeyType, seconds: int, taken: bool) -> None:  # noqa: FBT001
+    at = NOW + timedelta(seconds=seconds)
+    ownership = Ownership(owner, key, at, token().expiry, "fp", taken, "asked" * taken)
+    assert Ownership.from_tags(ownership.tags()) == ownership
 
 
-def test_tags_of_others_and_tags_that_cannot_be_read_are_no_label() -> None:
+def test_tags_of_others_and_tags_that_cannot_be_read_are_not_ownership() -> None:
     for tags in (None, {}, {"team": "platform"}, {**TAGS, "managed-by": "Gateway-Tokens"}):
         assert Ownership.from_tags(tags) is None
     for key_type in ("tertiary", ""):
         assert Ownership.from_tags({**TAGS, "key-type": key_type}) is None
     for moment in ("yesterday", "2026-02-29T12:00:00Z", "2026-03-01T12:00:00+01:00"):
-        assert Ownership.from_tags({**TAGS, "issued-at": moment}) is None
+        for name in ("issued-at", "expiry"):
+            assert Ownership.from_tags({**TAGS, name: moment}) is None
 
 
-def test_a_label_needs_all_but_further_tags_and_the_facts_of_the_token_itself() -> None:
-    assert Ownership.from_tags({**TAGS, "team": "platform"}) == LABEL
+def test_ownership_needs_all_of_its_tags_and_no_further_ones() -> None:
+    assert Ownership.from_tags({**TAGS, "team": "platform"}) == OURS
     for missing in TAGS:
-        found = Ownership.from_tags({name: value for name, value in TAGS.items() if name != missing})
-        assert found == (LABEL if missing in {"expiry", "fingerprint"} else None)
+        assert Ownership.from_tags({n: value for n, value in TAGS.items() if n != missing}) is None
 
 
-def test_a_stored_token_is_found_with_and_without_its_prefix() -> None:
-    for prefix in ("", "GatewayKey "):
-        assert token_in(prefix + token().value.reveal()) == token()
-    for value in (None, "", "GatewayKey ", "password", "a&b&c"):
-        assert token_in(value) is None
+def test_ownership_counts_for_the_very_value_that_it_was_written_with() -> None:
+    value, bare = token().header_value(), token().value
+    assert StoredToken(value, token(), OURS).owned == OURS
+    assert StoredToken(bare, token(), OURS).owned is None
+    assert StoredToken(Secret("other"), None, OURS).owned is None
+    first_version = replace(OURS, fingerprint=token().fingerprint)
+    assert StoredToken(value, token(), first_version).owned == first_version
+
+
+def test_a_stored_token_is_read_whatever_is_around_it() -> None:
+    bare = token().value.reveal()
+    for value in (
+        bare,
+        f"GatewayKey {bare}",
+        f'"GatewayKey {bare}"',
+        f" GatewayKey  {bare}\r\n",
+        f"\ufeff'{bare}'",
+    ):
+        assert token_in(value) == token(), value
+    for nothing in (None, "", "GatewayKey ", "password", "a&b&c"):
+        assert token_in(nothing) is None

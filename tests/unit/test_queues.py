@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway_tokens.errors import EventInvalid, MessageInvalid, SettingsInvalid
-from gateway_tokens.renewal.checks import Demand
 from gateway_tokens.renewal.events import EventKind, GatewayEvent
 from gateway_tokens.renewal.queues import Queues, react
+from gateway_tokens.renewal.rows import Demand
 from tests.renewal_estate import CONTOSO, DAY, FABRIKAM, HOUR, NOW, Estate, a_token, contoso, kept, lines
 
 HOME, OLD = "contoso-edge-01", NOW + 7 * DAY
@@ -142,7 +142,7 @@ class TestATokenEvent:
         estate.deliver(HOME, a_token(NOW + 25 * DAY))
         await react(estate.app, an_event())
         estate.clock.now = NOW + HOUR
-        await estate.renew(Demand(NOW + HOUR, force=True))
+        await estate.renew(Demand(NOW + HOUR, issued_before=NOW + HOUR))
         estate.clock.now = NOW + 2 * HOUR
         assert [row["outcome"] for row in await estate.run()] == ["fresh"]
 

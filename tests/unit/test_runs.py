@@ -19,8 +19,8 @@ from gateway_tokens.errors import (
 )
 from gateway_tokens.renewal import run as runs
 from gateway_tokens.renewal import service as services
-from gateway_tokens.renewal.checks import Demand
 from gateway_tokens.renewal.messages import RunRequest, as_message, read_message, run_requests
+from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.tokens import KeyType
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
@@ -95,7 +95,7 @@ class TestOneRow:
         estate = contoso()
         await estate.run()
         estate.clock.now = NOW + MINUTE
-        (row,) = await estate.renew(Demand(NOW + MINUTE, force=True))
+        (row,) = await estate.renew(Demand(NOW + MINUTE, issued_before=NOW + MINUTE))
         assert row.outcome == "unchanged"
         assert estate.locations[HOME].calls.count("write") == 1
 
@@ -119,14 +119,14 @@ class TestOneRow:
         location = estate.location(HOME)
         put = location.put
         other = "GatewayKey " + a_token(DUE).value.reveal()
-        location.put = lambda value, tags=None: put(other if value else value, tags)  # type: ignore[method-assign]
+        location.put = lambda value, tags=None, writer="": put(other if value else value, tags, writer)  # type: ignore[method-assign]
         (row,) = await estate.renew()
         assert (row.outcome, row.failure and row.failure.code) == ("failed", "not_verified")
         assert location.calls.count("write") == 2
 
-    async def test_a_value_of_somebody_else_is_refused_and_nothing_is_issued(self) -> None:
+    async def test_a_value_that_is_not_a_token_is_refused_and_nothing_is_issued(self) -> None:
         estate = contoso()
-        estate.location(HOME).put("GatewayKey " + a_token(DUE).value.reveal())
+        estate.location(HOME).put("somebody's password")
         assert [row["code"] for row in await estate.run()] == ["not_owned"]
         assert (estate.locations[HOME].calls, estate.gateways.issued) == (["read"], [])
 

@@ -90,6 +90,7 @@ def test_the_schema_refuses_a_name_that_breaks_its_pattern(validator: Draft20201
         (vault, {**vault, "secret": "{gateway}_token"}),
         (kubernetes, {**kubernetes, "secret": "{gateway}_token"}),
         (kubernetes, {**kubernetes, "restart": {"name": "Edge_01"}}),
+        ({**kubernetes, "restart": [{"name": "edge-{gateway}"}]}, {**kubernetes, "restart": []}),
         (kubernetes, {"kind": "kubernetes", "cluster": "/subscriptions/1"}),
     ):
         assert validator.is_valid(document(any_gateway={"destinations": [sound]}))

@@ -99,8 +99,19 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
     assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", StoredForm.HEADER, False)
     assert isinstance(kubernetes, KubernetesSecret)
     assert (kubernetes.namespace, kubernetes.layout, kubernetes.sign_in) == ("default", Layout.HELM, None)
-    assert kubernetes.restart is not None
-    assert (kubernetes.restart.kind, kubernetes.restart.timeout) == ("Deployment", timedelta(minutes=3))
+    assert [(one.kind, one.timeout) for one in kubernetes.workloads] == [("Deployment", timedelta(minutes=3))]
+
+
+def test_a_secret_may_have_no_workload_one_or_several() -> None:
+    for given, named in (
+        (None, []),
+        ({"name": "a{gateway}"}, ["a"]),
+        ([{"name": "a{gateway}"}, {"kind": "Rollout", "name": "b{gateway}"}], ["a", "b"]),
+    ):
+        row = {"kind": "kubernetes", "cluster": CLUSTER, "restart": given}
+        (destination,) = rule_for(document(any_gateway={"destinations": [row]})).destinations
+        assert isinstance(destination, KubernetesSecret)
+        assert [workload.name.replace("{gateway}", "") for workload in destination.workloads] == named
 
 
 def test_the_place_of_a_destination_is_where_it_writes() -> None:

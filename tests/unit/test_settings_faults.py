@@ -150,6 +150,9 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
         ({**ENTRA_CLUSTER, "server": "https://k"}, "", "needs either `server` or `cluster`"),
         ({**ENTRA_CLUSTER, "signIn": {"vault": VAULT, "secret": "sa"}}, "", NO_ENTRA),
         ({**KUBERNETES, "restart": {}}, ".restart.name", "required"),
+        ({**KUBERNETES, "restart": "edge"}, ".restart", "must be an object"),
+        ({**KUBERNETES, "restart": []}, ".restart", "must not be empty"),
+        ({**KUBERNETES, "restart": [{"name": "a"}, {}]}, ".restart[1].name", "required"),
         ({**KUBERNETES, "signIn": {"vault": VAULT}}, ".signIn.secret", "required"),
         ({"kind": "file"}, "", USE_DOCKER),
         ({"kind": "containerApp"}, "", USE_CONTAINER_APPS),
@@ -300,6 +303,63 @@ def test_rows_that_never_write_the_same_place_are_sound(value: dict[str, Any]) -
 def test_a_pattern_whose_gateways_would_all_write_one_place_is_a_fault(secret: str) -> None:
     said = "every gateway of '*' would write the same location: add {gateway}"
     assert faults_of(document(any_gateway=vault(secret))) == [(f"{RULE}.destinations[0]", said)]
+
+
+def restarting(*names: str, **fields: object) -> dict[str, Any]:
+    """A rule that restarts the workloads of these names, `kind:name` unless a Deployment."""
+    restart = [
+        {"kind": kind or "Deployment", "name": name} for kind, _, name in (n.rpartition(":") for n in names)
+    ]
+    return {"destinations": [{**KUBERNETES, "secret": "{service}-{gateway}", "restart": restart, **fields}]}
+
+
+EDGE, ANY = "Deployment default/edge in https://k", "Deployment default/{gateway} in https://k"
+SHARED_WORKLOADS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    "a pattern without {gateway}": (
+        {"*": restarting("edge")},
+        {},
+        "contoso * 0",
+        f"every gateway of '*' would restart {EDGE}: add {{gateway}}",
+    ),
+    "one row names it twice": (
+        {"a": restarting("edge", "edge")},
+        {},
+        "contoso a 0",
+        f"restarts {EDGE} twice: name it once",
+    ),
+    "two rules name it": (
+        {"a": restarting("other", "edge"), "b": restarting("edge")},
+        {},
+        "contoso b 0",
+        f"can restart {EDGE}, as services.contoso.gateways.a.destinations[0] can: let one row restart it",
+    ),
+    "two services' rules name it": (
+        {"a": restarting("{gateway}")},
+        {"*": restarting("{gateway}")},
+        "fabrikam * 0",
+        f"can restart {ANY}, as services.contoso.gateways.a.destinations[0] can: let one row restart it",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("contoso", "fabrikam", "at", "said"), SHARED_WORKLOADS.values(), ids=SHARED_WORKLOADS
+)
+def test_a_workload_that_several_rows_restart_is_a_fault_that_names_it_and_both_rows(
+    contoso: dict[str, Any], fabrikam: dict[str, Any], at: str, said: str
+) -> None:
+    assert faults_of(two_services(contoso, fabrikam)) == [(row(at), said)]
+
+
+def test_workloads_of_different_kinds_names_and_namespaces_are_apart() -> None:
+    rules = {
+        "a": restarting("edge", "StatefulSet:edge", "DaemonSet:edge", "Rollout:edge"),
+        "b": restarting("edge", namespace="other"),
+        "c": {**restarting("edge"), "renew": False},
+        "d-*": restarting("{gateway}"),
+        "e-*": restarting("{gateway}"),
+    }
+    assert faults_of(two_services(rules, {})) == []
 
 
 def with_every(name: str, value: object) -> Any:  # noqa: ANN401 - JSON

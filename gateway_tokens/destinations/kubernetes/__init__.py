@@ -1,22 +1,28 @@
-"""Kubernetes Secrets: the token under the key of its layout, the ownership as annotations, the workload restarted."""
+"""Kubernetes Secrets: the token under the key of its layout, the ownership as annotations, the workloads restarted."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations.base import TEMPLATE, StoredForm, filled_in
-from gateway_tokens.errors import AzureForbidden, DestinationBlocked, WriteConflict
-from gateway_tokens.stored import MANAGED_BY, Ownership, Restart, StoredToken
-from gateway_tokens.tokens import GatewayRef, GatewayToken
+from gateway_tokens.errors import DestinationBlocked, WriteConflict
+from gateway_tokens.stored import MANAGED_BY, OPTIONAL_TAGS, Ownership, Restart, StoredToken, token_in
+from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 
 from .api import ClusterSettings, cluster_api
-from .workload import KubernetesWorkload, Workload
+from .restarting import KubernetesWorkload, worst
+from .workload import Workload
+from .written import LABEL_MANAGER, VALUE_MANAGER, Delivery, moment, written_by_others, written_by_us
 
 
 class Layout(StrEnum):
@@ -32,8 +38,18 @@ class Layout(StrEnum):
         return {Layout.HELM: "gateway-key", Layout.PORTAL: "value"}.get(self, "config.service.auth.key")
 
 
+_Several = Annotated[tuple[Workload, ...], Field(min_length=1)]
+
+
+def _one_or_several(value: object, _: Callable[[object], object]) -> object:
+    """By its shape, so that a fault is told of the one that was meant: a union would tell it of both."""
+    if isinstance(value, list | tuple):
+        return TypeAdapter(_Several).validate_python(tuple(value))
+    return Workload.model_validate(value)
+
+
 class KubernetesSecret(ClusterSettings):
-    """A Secret in a cluster whose API the app can reach, and the workload to restart."""
+    """A Secret in a cluster whose API the app can reach, and the workloads to restart."""
 
     role = "Gateway token cluster reader"
     kind: Literal["kubernetes"]
@@ -41,7 +57,9 @@ class KubernetesSecret(ClusterSettings):
         "{gateway}-token"
     )
     layout: Layout = Layout.HELM
-    restart: Workload | None = None
+    restart: Annotated[Workload | _Several, WrapValidator(_one_or_several)] | None = Field(
+        default=None, description="What reads the Secret: one workload, or several."
+    )
 
     @property
     def depends_on(self) -> str:
@@ -52,9 +70,24 @@ class KubernetesSecret(ClusterSettings):
         """Cluster, namespace and Secret."""
         return f"{self.depends_on}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
 
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """What reads the Secret, as many as there are."""
+        return (self.restart,) if isinstance(self.restart, Workload) else self.restart or ()
 
-_OWNERSHIP = {"app.kubernetes.io/managed-by": MANAGED_BY}
-_NOT_FOUND, _CONFLICT = 404, 409
+    def restarted(self, ref: GatewayRef) -> tuple[str, ...]:
+        """The cluster and name of each workload."""
+        return tuple(
+            f"{workload.named(self.namespace, ref)} in {self.depends_on}" for workload in self.workloads
+        )
+
+
+_LABELS = {"app.kubernetes.io/managed-by": MANAGED_BY}
+# In a merge patch null takes away what an earlier ownership said.
+_ABSENT = dict.fromkeys(f"{MANAGED_BY}/{name}" for name in OPTIONAL_TAGS)
+# The two times of a creation are taken one after the other.
+_ONE_WRITE = timedelta(seconds=1)
+_Object = dict[str, Any]
 
 
 class KubernetesDestination:
@@ -62,65 +95,130 @@ class KubernetesDestination:
 
     def __init__(self, spec: KubernetesSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
-        self.restarts = spec.restart is not None
-        self._key, self._name = spec.layout.key, filled_in(spec.secret, ref).lower()
+        self._gateway, self._key = ref.gateway, spec.layout.key
+        self._name = filled_in(spec.secret, ref).lower()
         self._api = cluster_api(spec, azure)
         self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
-        self._workload = KubernetesWorkload(spec.restart, spec, ref, self._api) if spec.restart else None
+        self._workloads = [KubernetesWorkload(one, spec, ref, self._api) for one in spec.workloads]
 
     async def read(self) -> StoredToken | None:
-        """The key's value, and how far the workload's restart for it is."""
-        secret = await self._api.call(
+        """The key's value, who wrote it, and what the workloads that read it run."""
+        secret = await self._secret()
+        if secret is None:
+            return None
+        self._check_usable(secret)
+        values, metadata = _values(secret), secret["metadata"]
+        ownership = Ownership.from_annotations(metadata.get("annotations") or {})
+        stored = StoredForm.HEADER.read(values.get(self._key), ownership, metadata.get("resourceVersion", ""))
+        return replace(
+            stored,
+            writer=written_by_others(secret, "data", self._key),
+            also=tuple(name for name in values if name != self._key and self._token_in(values[name])),
+            restart=await self._restart_of(secret, stored),
+        )
+
+    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
+        """Create the Secret, or change the version that was read: this key, and each other that holds such a token."""
+        value = StoredForm.HEADER.of(token)
+        annotations, values = ownership.of(value).annotations(), {self._key: value.reveal()}
+        if stored is None:
+            await self._create(annotations, values)
+            return
+        held = {self._key: stored.value.reveal()} if stored.value else {}
+        if stored.also:
+            # They may be of another version than was read, but then the patch is refused.
+            held = _values(await self._secret() or {})
+        values |= self._renewed(held, token)
+        # What is there already is not written: the time of the value, by which pods are judged, must not move.
+        changed = {name: text for name, text in values.items() if held.get(name) != text}
+        await self._patch(annotations, changed, stored)
+
+    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+        """Write the annotations."""
+        of_value = ownership.of(stored.value) if stored.value else ownership
+        await self._patch(of_value.annotations(), {}, stored)
+
+    async def restart(self, stored: StoredToken) -> None:
+        """Ask each workload of `stored.restart.old`; remember that it was asked for where nobody can see what it runs."""
+        secret = await self._secret()
+        delivery = self._delivery(secret, stored) if secret else None
+        if stored.restart is None or delivery is None:
+            return
+        for workload in self._workloads:
+            if workload.name in stored.restart.old:
+                await workload.ask(delivery)
+        if stored.restart.blind and stored.owned:
+            await self.label(replace(stored.owned, restart_asked=delivery.fingerprint), stored)
+
+    async def _restart_of(self, secret: _Object, stored: StoredToken) -> Restart | None:
+        delivery = self._delivery(secret, stored)
+        if delivery is None or stored.owned is None or not self._workloads:
+            return None
+        asked = stored.owned.restart_asked == delivery.fingerprint
+        return worst([await workload.judged(delivery, asked=asked) for workload in self._workloads])
+
+    def _delivery(self, secret: _Object, stored: StoredToken) -> Delivery | None:
+        """The write of the stored value; None when this app did not write it, or not this one."""
+        at = written_by_us(secret, "data", self._key)
+        if at is None or stored.value is None or Secret(_values(secret).get(self._key, "")) != stored.value:
+            return None
+        created = moment(secret["metadata"].get("creationTimestamp"))
+        first = created is not None and abs(at - created) <= _ONE_WRITE
+        return Delivery(self._name, stored.value.fingerprint, at, first)
+
+    def _token_in(self, value: str) -> GatewayToken | None:
+        token = token_in(value)
+        return token if token and token.is_for(self._gateway) else None
+
+    def _renewed(self, values: dict[str, str], token: GatewayToken) -> dict[str, str]:
+        """The other keys that hold a token of this gateway, with the new one in its place."""
+        old = {
+            name: held
+            for name, text in values.items()
+            if name != self._key and (held := self._token_in(text))
+        }
+        return {
+            name: values[name].replace(held.value.reveal(), token.value.reveal())
+            for name, held in old.items()
+        }
+
+    async def _secret(self) -> _Object | None:
+        return await self._api.call(
             "GET",
             f"{self._path}/{self._name}",
             action="get secrets",
             location=self.location,
-            expected={_NOT_FOUND},
+            expected={HTTPStatus.NOT_FOUND},
         )
-        if secret is None:
-            return None
-        self._check_usable(secret)
-        token = StoredForm.HEADER.token_in(_decoded((secret.get("data") or {}).get(self._key)))
-        ownership = Ownership.from_annotations(secret["metadata"].get("annotations") or {})
-        restart = await self._restart_of(token) if token and ownership else None
-        return StoredToken(token, ownership, secret["metadata"].get("resourceVersion", ""), restart)
 
-    async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
-        """Create the Secret, or change the one key of the version that was read."""
-        metadata: dict[str, Any] = {"labels": _OWNERSHIP, "annotations": ownership.annotations(token)}
-        value = base64.b64encode(StoredForm.HEADER.of(token).reveal().encode()).decode()
-        if stored is None:
-            metadata["name"] = self._name
-            kind = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
-            method, path, action = "POST", self._path, "create secrets"
-        else:
-            metadata["resourceVersion"] = stored.version
-            kind = {}
-            method, path, action = "PATCH", f"{self._path}/{self._name}", "patch secrets"
-        body = {**kind, "metadata": metadata, "data": {self._key: value}}
-        # Nothing found at a creation is the namespace's absence; at a change, somebody else's deletion.
-        expected = {_CONFLICT} if stored is None else {_CONFLICT, _NOT_FOUND}
-        done = await self._api.call(
+    async def _create(self, annotations: dict[str, str], values: dict[str, str]) -> None:
+        metadata = {"name": self._name, "labels": _LABELS, "annotations": annotations}
+        kind = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
+        path = f"{self._path}?fieldManager={VALUE_MANAGER}"
+        # Nothing found at a creation is the namespace's absence.
+        body = {**kind, "metadata": metadata, "data": _data(values)}
+        await self._written("POST", path, "create secrets", body, {HTTPStatus.CONFLICT})
+
+    async def _patch(self, annotations: dict[str, str], values: dict[str, str], stored: StoredToken) -> None:
+        metadata = {
+            "labels": _LABELS,
+            "annotations": {**_ABSENT, **annotations},
+            "resourceVersion": stored.version,
+        }
+        path = f"{self._path}/{self._name}?fieldManager={VALUE_MANAGER if values else LABEL_MANAGER}"
+        body = {"metadata": metadata, **({"data": _data(values)} if values else {})}
+        await self._written("PATCH", path, "patch secrets", body, {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND})
+
+    async def _written(
+        self, method: str, path: str, action: str, body: _Object, expected: set[HTTPStatus]
+    ) -> None:
+        answer = await self._api.call(
             method, path, action=action, location=self.location, body=body, expected=expected
         )
-        if done is None:
+        if answer is None:
             raise WriteConflict(self.location, "somebody changed the Secret. The next run reads it.")
 
-    async def restart(self, token: GatewayToken) -> None:
-        """Ask for a restart of the workload's pods. Raises NotRestarted."""
-        if self._workload is not None:
-            await self._workload.restart(token.fingerprint)
-
-    async def _restart_of(self, token: GatewayToken) -> Restart | None:
-        if self._workload is None:
-            return None
-        try:
-            return await self._workload.restart_of(token.fingerprint)
-        except AzureForbidden as error:
-            # The token is delivered and its restart asked for all the same; whether it is done cannot be told.
-            return Restart(begun=True, stuck=f"cannot be judged. {error}")
-
-    def _check_usable(self, secret: dict[str, Any]) -> None:
+    def _check_usable(self, secret: _Object) -> None:
         kind = secret.get("type") or "Opaque"
         if kind != "Opaque":
             raise DestinationBlocked(
@@ -130,8 +228,17 @@ class KubernetesDestination:
             raise DestinationBlocked(self.location, "is immutable. Delete it; the next run makes it anew.")
 
 
-def _decoded(data: str | None) -> str | None:
+def _values(secret: _Object) -> dict[str, str]:
+    """Each key's value as text; what is not text is still a value."""
+    return {name: _text(data) for name, data in (secret.get("data") or {}).items()}
+
+
+def _data(values: dict[str, str]) -> dict[str, str]:
+    return {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}
+
+
+def _text(data: str | None) -> str:
     try:
-        return base64.b64decode(data or "").decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+        return base64.b64decode(data or "").decode(errors="replace")
+    except binascii.Error:
+        return "\ufffd"

@@ -1,25 +1,26 @@
-"""The workload that reads a Secret: restarted by its pod template, and judged from its own manifest."""
+"""A workload that reads a Secret: how it is named in the settings, and what its manifest says of its restart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from gateway_tokens.destinations.base import TEMPLATE, filled_in
-from gateway_tokens.errors import NotRestarted
 from gateway_tokens.parsing import Duration, StrictModel
-from gateway_tokens.stored import MANAGED_BY, Restart
-from gateway_tokens.tokens import GatewayRef, read
+from gateway_tokens.stored import Restart, Running
+from gateway_tokens.tokens import GatewayRef, written
 
-from .api import ClusterApi, ClusterSettings
+from .pods import FINGERPRINT
+from .written import Delivery, moment, written_by_us
 
 
 class Workload(StrictModel):
-    """The Deployment or StatefulSet that reads the Secret, restarted after each change."""
+    """A workload that reads the Secret, restarted after each change."""
 
-    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet", "Rollout"] = "Deployment"
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]+$", max_length=253), TEMPLATE] = Field(
         description="Its name; may hold {service} and {gateway}."
     )
@@ -27,97 +28,155 @@ class Workload(StrictModel):
         default=timedelta(minutes=3), description="How long a restart may take before it counts as failed."
     )
 
+    def named(self, namespace: str, ref: GatewayRef) -> str:
+        """Kind, namespace and name, as messages name it."""
+        return f"{self.kind} {namespace}/{filled_in(self.name, ref).lower()}"
 
-# On the pod template: the token that the pods were restarted for, by its fingerprint.
-FINGERPRINT = f"{MANAGED_BY}/fingerprint"
+    @property
+    def resource(self) -> str:
+        """The resource in the cluster's API and RBAC."""
+        return f"{self.kind.lower()}s"
 
+    @property
+    def group(self) -> str:
+        """The API group and version."""
+        return "argoproj.io/v1alpha1" if self.kind == "Rollout" else "apps/v1"
 
-# Written with each patch, so that the workload tells when it was asked to restart.
-FIELD_MANAGER = "gateway-tokens"
-
-
-def restart_of(workload: dict[str, Any], fingerprint: str, timeout: timedelta) -> Restart:
-    """How far the restart of a Deployment or StatefulSet for the token with that fingerprint is.
-
-    Judged from its own manifest, as `kubectl rollout status` does.
-    """
-    spec, status = workload.get("spec", {}), workload.get("status", {})
-    annotations = spec.get("template", {}).get("metadata", {}).get("annotations") or {}
-    begun = annotations.get(FINGERPRINT) == fingerprint
-    wanted = spec.get("replicas", 1)
-    total, updated, ready = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas"))
-    available = status.get("availableReplicas", ready if workload.get("kind") == "StatefulSet" else 0)
-    counts = f"{updated} of {wanted} pods updated, {available} available"
-    seen = status.get("observedGeneration", 0) >= workload.get("metadata", {}).get("generation", 0)
-    # More pods than updated ones: old pods, and with them the old token, still run.
-    done = seen and updated >= wanted and total <= updated and available >= wanted
-    asked_at = _asked_at(workload)
-    late_at = asked_at + timeout if asked_at else None
-    return Restart(begun, done, counts, "" if done or not seen else _stuck(spec, status), late_at)
+    def patch(self, delivery: Delivery) -> dict[str, Any]:
+        """What asks it to restart for the value: the same for one value, so that a second one changes nothing."""
+        if self.kind == "Rollout":
+            return {"spec": {"restartAt": written(_restart_at(delivery))}}
+        return {"spec": {"template": {"metadata": {"annotations": {FINGERPRINT: delivery.fingerprint}}}}}
 
 
-def _asked_at(workload: dict[str, Any]) -> datetime | None:
-    """When this app last patched the workload, as its managed fields tell."""
-    times = [
-        entry.get("time")
-        for entry in workload.get("metadata", {}).get("managedFields") or []
-        if entry.get("manager") == FIELD_MANAGER
-    ]
-    try:
-        return max(read(time) for time in times)
-    except (ValueError, TypeError):
-        return None
+def _restart_at(delivery: Delivery) -> datetime:
+    """Argo replaces the pods that were made before this; made in the second of the write is not surely after it."""
+    return delivery.at + timedelta(seconds=1)
 
 
-def _stuck(spec: dict[str, Any], status: dict[str, Any]) -> str:
-    strategy = spec.get("updateStrategy", {})
-    if spec.get("paused"):
-        return "it is paused: resume it"
-    if strategy.get("type") == "OnDelete":
-        return "its update strategy is OnDelete: delete its pods"
-    if (strategy.get("rollingUpdate") or {}).get("partition", 0) > 0:
-        return "its update strategy has a partition, which holds pods back: remove it"
-    reasons = {condition.get("reason") for condition in status.get("conditions") or []}
-    if "ProgressDeadlineExceeded" in reasons:
-        return "it exceeded its progress deadline: check its pods"
-    return ""
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The pods of a workload: wanted, there at all, made from its present template, available."""
+
+    wanted: int
+    total: int
+    updated: int
+    available: int
+
+    @classmethod
+    def of(cls, kind: str, spec: dict[str, Any], status: dict[str, Any]) -> Counts:
+        """As the status of each kind tells them."""
+        if kind == "DaemonSet":
+            names = "desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"
+            wanted, updated, available = (status.get(name, 0) for name in names)
+            return cls(wanted, wanted, updated, available)
+        ready = status.get("readyReplicas", 0) if kind == "StatefulSet" else 0
+        replicas, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
+        return cls(spec.get("replicas", 1), replicas, updated, status.get("availableReplicas", ready))
+
+    @property
+    def none(self) -> bool:
+        """Whether there is no pod, and none is wanted."""
+        return self.wanted == self.total == 0
+
+    @property
+    def updating(self) -> bool:
+        """Whether pods of an older template are there or pods of the present one are missing."""
+        return self.updated < self.wanted or self.total > self.updated
 
 
-_NOT_FOUND = 404
+class Manifest:
+    """A workload as the cluster shows it, judged for one value as `kubectl rollout status` does."""
+
+    def __init__(self, settings: Workload, manifest: dict[str, Any], delivery: Delivery) -> None:
+        self._settings, self._delivery, self._manifest = settings, delivery, manifest
+        self._spec, self._status = manifest.get("spec") or {}, manifest.get("status") or {}
+        self._counts = Counts.of(settings.kind, self._spec, self._status)
+        seen = str(self._status.get("observedGeneration", 0))  # Argo's is text
+        self._observed = seen.isdigit() and int(seen) >= manifest["metadata"].get("generation", 0)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the manifest alone says that every pod runs the value, or that there is no pod."""
+        if not self._observed or self._counts.none:
+            return self._observed
+        if self._settings.kind == "Rollout":
+            done = moment(self._status.get("restartedAt"))
+            return (
+                done is not None
+                and done >= _restart_at(self._delivery)
+                and self._status.get("phase") == "Healthy"
+            )
+        return self._begun and not self._counts.updating and self._counts.available >= self._counts.wanted
+
+    @property
+    def selector(self) -> str:
+        """The label selector of its pods; empty before its controller has made any."""
+        if self._settings.kind == "Rollout":  # its own may be that of another workload
+            return str(self._status.get("selector", ""))
+        selector = self._spec.get("selector") or {}
+        terms = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
+        return ",".join([*terms, *map(_term, selector.get("matchExpressions") or [])])
+
+    def judged(self, name: str, old: int, pods: int) -> Restart:
+        """How far the restart is, `old` of its pods running an older value."""
+        if not old:
+            return Restart(Running.CURRENT)
+        message = f"{name}: {old} of {pods} pods run an older value"
+        held = self._held()
+        if held and self._begun:
+            return Restart(Running.STUCK, f"{message}. {held}")
+        if not held and (self._begun or self._rolling):
+            if self._exceeded():
+                detail = "It exceeded its progress deadline: check its new pods."
+                return Restart(Running.STUCK, f"{message}. {detail}", holds_place=True)
+            message += " and are being replaced; check its new pods if this lasts"
+            return Restart(Running.RESTARTING, message, self._late_at(), holds_place=True)
+        return Restart(Running.OLD, message, holds_place=not held, old=(name,))
+
+    @property
+    def _begun(self) -> bool:
+        if self._settings.kind == "Rollout":
+            asked = moment(self._spec.get("restartAt"))
+            return asked is not None and asked >= _restart_at(self._delivery)
+        annotations = (self._spec.get("template") or {}).get("metadata", {}).get("annotations") or {}
+        return annotations.get(FINGERPRINT) == self._delivery.fingerprint
+
+    @property
+    def _rolling(self) -> bool:
+        """Whether pods are being replaced, whoever asked for it: what they are replaced by reads the value."""
+        if self._settings.kind == "Rollout":
+            return not self._observed or self._status.get("phase") == "Progressing"
+        return not self._observed or self._counts.updating
+
+    def _held(self) -> str:
+        """Why it replaces no pods by itself, and what to do, or the empty string."""
+        strategy = self._spec.get("updateStrategy") or {}
+        if self._spec.get("paused"):
+            return "It is paused: resume it."
+        if strategy.get("type") == "OnDelete":
+            return "Its update strategy is OnDelete: delete its pods."
+        if (strategy.get("rollingUpdate") or {}).get("partition", 0) > 0:
+            return (
+                "Its update strategy has a partition, which holds pods back: remove it, or delete the pods."
+            )
+        return ""
+
+    def _exceeded(self) -> bool:
+        conditions = self._status.get("conditions") or []
+        return "ProgressDeadlineExceeded" in {condition.get("reason") for condition in conditions}
+
+    def _late_at(self) -> datetime:
+        path = ("restartAt",) if self._settings.kind == "Rollout" else _ANNOTATION
+        asked = written_by_us(self._manifest, "spec", *path)
+        return max(self._delivery.at, asked or self._delivery.at) + self._settings.timeout
 
 
-class KubernetesWorkload:
-    """One workload. Its pod template carries the fingerprint of the token it was last restarted for."""
+_ANNOTATION = ("template", "metadata", "annotations", FINGERPRINT)
 
-    def __init__(self, restart: Workload, spec: ClusterSettings, ref: GatewayRef, api: ClusterApi) -> None:
-        self._name = f"{restart.kind} {spec.namespace}/{filled_in(restart.name, ref).lower()}"
-        self._resource = f"{restart.kind.lower()}s"
-        self._path = (
-            f"/apis/apps/v1/namespaces/{spec.namespace}/{self._resource}/{self._name.rpartition('/')[2]}"
-        )
-        self._place = (spec.server or spec.cluster or "").rstrip("/") + self._path
-        self._timeout = restart.timeout
-        self._api = api
 
-    async def restart_of(self, fingerprint: str) -> Restart:
-        """How far the restart for the token with that fingerprint is."""
-        workload = await self._call("GET", self._path, f"get {self._resource}")
-        return restart_of(workload, fingerprint, self._timeout) if workload else Restart(begun=False)
-
-    async def restart(self, fingerprint: str) -> None:
-        """Ask for a restart; asking twice for one token changes nothing. Raises NotRestarted when there is no workload."""
-        template = {"metadata": {"annotations": {FINGERPRINT: fingerprint}}}
-        path = f"{self._path}?fieldManager={FIELD_MANAGER}"
-        if (
-            await self._call("PATCH", path, f"patch {self._resource}", {"spec": {"template": template}})
-            is None
-        ):
-            message = "does not exist. Install the gateway, or correct `restart` in the settings."
-            raise NotRestarted(self._place, f"{self._name} {message} The Secret holds the new token.")
-
-    async def _call(
-        self, method: str, path: str, action: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any] | None:
-        return await self._api.call(
-            method, path, action=action, location=self._place, body=body, expected={_NOT_FOUND}
-        )
+def _term(expression: dict[str, Any]) -> str:
+    """One of a selector's `matchExpressions`, as a query writes it."""
+    key, operator = str(expression["key"]), str(expression["operator"])
+    values = ",".join(expression.get("values") or [])
+    return {"Exists": key, "DoesNotExist": f"!{key}"}.get(operator, f"{key} {operator.lower()} ({values})")

@@ -39,6 +39,11 @@ param estate = {
                 vault: '/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg-vaults/providers/Microsoft.KeyVault/vaults/contoso-clusters'
                 secret: 'plant-service-account'
               }
+              restart: null
+              restarts: [
+                { kind: 'DaemonSet', name: '{gateway}', timeout: null }
+                { kind: 'Rollout', name: '{gateway}-canary' }
+              ]
             }
           ]
         }
@@ -70,6 +75,7 @@ param estate = {
       maxLifetime: null
     }
   ]
+  checkAlive: false
 }
 
 param signIn = {

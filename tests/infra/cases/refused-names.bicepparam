@@ -20,6 +20,12 @@ param estate = {
             { kind: 'kubernetes', server: 'https://k8s', namespace: 'Gateways' }
             { kind: 'kubernetes', server: 'https://k8s', secret: '-{gateway}' }
             { kind: 'kubernetes', server: 'https://k8s', restart: { name: 'Gateway' } }
+            {
+              kind: 'kubernetes'
+              server: 'https://k8s'
+              restart: { name: '{gateway}' }
+              restarts: [{ name: '{gateway}' }, { name: '{gateway}-' }]
+            }
           ]
         }
       }

@@ -1,0 +1,140 @@
+"""The values of renewal: what a row is, what was asked for, what was observed, what is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
+from gateway_tokens.stored import Ownership, StoredToken, owner_of
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
+
+
+class Action(StrEnum):
+    """What the plan asks for."""
+
+    KEEP = "keep"
+    RENEW = "renew"
+    REWRITE = "rewrite"  # deliver a token that was issued before
+    PROVE = "prove"  # ask Azure whether the stored token is this gateway's, and plan again
+    TAKE_OVER = "take_over"  # write the ownership beside a value of somebody else
+    RESTART = "restart"
+    WAIT = "wait"  # for what is under way, or for a person
+    REFUSE = "refuse"
+
+
+class Reason(StrEnum):
+    """Why. Stable names, in the order in which they are checked: log queries and the runbook use them."""
+
+    PAUSED = "paused"
+    NOT_STORED = "not_stored"
+    OWNED_BY_ANOTHER = "owned_by_another"
+    NOT_OWNED = "not_owned"
+    WRITE_CONFLICT = "write_conflict"
+    EXPIRED = "expired"
+    TO_BE_PROVED = "to_be_proved"
+    NOT_PROVED = "not_proved"
+    ADOPTED = "adopted"
+    DEAD = "dead"
+    FORCED = "forced"
+    FEW_RUNS_LEFT = "few_runs_left"
+    IN_RENEWAL_WINDOW = "in_renewal_window"
+    TAKEN_OVER = "taken_over"
+    WRONG_KEY = "wrong_key"
+    WRONG_FORM = "wrong_form"
+    RESTART_DUE = "restart_due"
+    NOT_RESTARTED = "not_restarted"
+    RESTARTING = "restarting"
+    NOT_PICKED_UP = "not_picked_up"
+    RESTART_UNVERIFIED = "restart_unverified"
+    WAITING_FOR_WORKLOAD = "waiting_for_workload"
+    FRESH = "fresh"
+    # Not planned, but found on the way.
+    NOT_READ = "not_read"  # reading the destination failed
+    NOT_LISTED = "not_listed"  # listing the service's gateways failed
+    GATEWAY_GONE = "gateway_gone"  # the service has no such gateway
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedGateway:
+    """A gateway whose token is kept fresh, and the rule that says how and where."""
+
+    ref: GatewayRef
+    service: ServiceId
+    rule: GatewayRule
+
+    @property
+    def owner(self) -> str:
+        """What the ownership beside a stored token says when it is this gateway's."""
+        return owner_of(self.service, self.ref.gateway)
+
+
+@dataclass(frozen=True, slots=True)
+class RowId:
+    """A row: a gateway's token at one location. Its text is stable over runs."""
+
+    ref: GatewayRef
+    location: str
+
+    def __str__(self) -> str:
+        return f"{str(self.ref).casefold()} -> {self.location}"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a run was asked for beside what is due."""
+
+    asked_at: datetime
+    issued_before: datetime | None = None  # renew what was issued before this
+    expires_before: datetime | None = None  # renew what expires by then
+    picked_up: bool = True  # False: Azure says that the gateway still runs an older token
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Azure's answer on a stored token: the key that signs it, or None when it is no key's of this gateway."""
+
+    key_type: KeyType | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One row as it was read, with Azure's proof if it was asked for."""
+
+    gateway: ManagedGateway
+    settings: DestinationSettings
+    stored: StoredToken | None
+    proof: Proof | None = None
+
+    @property
+    def id(self) -> RowId:
+        """Which row it is."""
+        return RowId(self.gateway.ref, self.settings.location(self.gateway.ref))
+
+    @property
+    def token(self) -> GatewayToken | None:
+        """The token that is stored."""
+        return self.stored.token if self.stored else None
+
+    @property
+    def ownership(self) -> Ownership | None:
+        """The ownership beside it, if it is this very value's."""
+        return self.stored.owned if self.stored else None
+
+    @property
+    def key_type(self) -> KeyType | None:
+        """The key that signs the stored token, as far as that is known."""
+        if self.ownership:
+            return self.ownership.key_type
+        return self.proof.key_type if self.proof else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action, its reason, and a sentence for people. `staged`: it can wait, and goes a few gateways at a time."""
+
+    action: Action
+    reason: Reason
+    message: str
+    staged: bool = False
