@@ -84,17 +84,18 @@ _P = TypeVar("_P", bound=StrictModel)
 
 
 def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
-    """The JSON value and no faults, or None and what is wrong: malformed text, a name given twice."""
+    """The JSON value and no faults, or None and what is wrong: malformed text, a name given twice.
+
+    Null members of objects are left out: null counts as absent.
+    """
     repeated: list[Fault] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        counted = Counter(name for name, _ in pairs)
-        repeated.extend(
-            Fault(path, f"'{shown_name(name)}' is given twice")
-            for name, times in counted.items()
-            if times > 1
-        )
-        return dict(pairs)
+        if len(dict(pairs)) < len(pairs):
+            counted = Counter(name for name, _ in pairs)
+            twice = [shown_name(name) for name, times in counted.items() if times > 1]
+            repeated.extend(Fault(path, f"'{name}' is given twice") for name in twice)
+        return {name: value for name, value in pairs if value is not None}
 
     try:
         value = json.loads(text, object_pairs_hook=once, parse_constant=_no_constant)
@@ -126,18 +127,11 @@ def read_model(
     """
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
-        return kind.model_validate_json(json.dumps(_without_nulls(document)), context=context), []
+        return kind.model_validate_json(json.dumps(document), context=context), []
     except RecursionError:
         return None, [Fault("(document)", "is nested too deeply")]
     except ValidationError as error:
         return None, _faults_of(error, tags)
-
-
-def _without_nulls(value: object) -> object:
-    """The value with null members of objects left out: null counts as absent."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
-    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _faults_of(invalid: ValidationError, tags: Iterable[str]) -> list[Fault]:

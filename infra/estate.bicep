@@ -12,6 +12,12 @@ type estateType = {
   @description('Required. API Management services by the name that callers use.')
   services: servicesType
 
+  @description('Optional. What rules leave out, and the defaults of their services too. Destinations are inherited as a whole.')
+  defaults: gatewayRuleType?
+
+  @description('Optional. Clusters by the name that destinations use: small letters, digits, hyphens, dots, underscores and tildes.')
+  clusters: clustersType?
+
   @description('Optional. Who may issue, renew and read. Closed unless a rule opens.')
   access: accessRuleType[]?
 
@@ -24,12 +30,34 @@ type servicesType = {
   *: serviceType
 }
 
+type clustersType = {
+  @description('Required. One cluster.')
+  *: clusterType
+}
+
+@export()
+@sealed()
+@description('A cluster that destinations name.')
+type clusterType = {
+  @description('Required. The address of the API server.')
+  server: string
+
+  @description('Optional. The certificate authority of the API server, in PEM.')
+  certificateAuthority: string?
+
+  @description('Optional. A service account\'s token in Key Vault. Default: the app\'s identity signs in.')
+  signIn: serviceAccountTokenType?
+}
+
 @export()
 @sealed()
 @description('One API Management service.')
 type serviceType = {
   @description('Required. The resource id of the API Management service, in any resource group or subscription.')
   resourceId: string
+
+  @description('Optional. What this service\'s rules leave out. Destinations are inherited as a whole.')
+  defaults: gatewayRuleType?
 
   @description('Optional. Rules by gateway name or pattern; the most literal match wins.')
   gateways: gatewaysType?
@@ -65,7 +93,7 @@ type gatewayRuleType = {
 
 @export()
 @discriminator('kind')
-@description('A place where a gateway reads its token.')
+@description('A place where a gateway reads its token. Its names and addresses may hold {service} and {gateway}; in a resource id {gateway} is for gateways named one by one, since rights follow from it.')
 type destinationType = keyVaultSecretType | kubernetesSecretType
 
 @sealed()
@@ -80,7 +108,7 @@ type keyVaultSecretType = {
   @description('Conditional. The resource id of the vault. The settings document gets its address instead. Default: the vault that newVaultName makes.')
   vault: string?
 
-  @description('Optional. The secret\'s name; may hold {service} and {gateway}. Default: {gateway}-token.')
+  @description('Optional. The secret\'s name. Default: {gateway}-token.')
   secret: string?
 
   @description('Optional. What is stored: `GatewayKey <token>` (header) or the bare token. Default: header.')
@@ -99,7 +127,7 @@ type kubernetesSecretType = {
   @description('Conditional. The address of the API server. Required without cluster.')
   server: string?
 
-  @description('Conditional. The resource id of an AKS cluster. Required without server.')
+  @description('Conditional. The resource id of an AKS cluster, or a name in clusters. Required without server.')
   cluster: string?
 
   @description('Optional. The certificate authority of the API server, in PEM.')
@@ -111,7 +139,7 @@ type kubernetesSecretType = {
   @description('Optional. The namespace. Default: default.')
   namespace: string?
 
-  @description('Optional. The Secret\'s name; may hold {service} and {gateway}. Default: {gateway}-token.')
+  @description('Optional. The Secret\'s name. Default: {gateway}-token.')
   secret: string?
 
   @description('Optional. Which way of installing the gateway the Secret suits. Default: helm.')
@@ -125,6 +153,7 @@ type kubernetesSecretType = {
   restarts: workloadType[]?
 }
 
+@export()
 @sealed()
 @description('A Kubernetes service account\'s token, kept in Key Vault.')
 type serviceAccountTokenType = {
@@ -135,13 +164,14 @@ type serviceAccountTokenType = {
   secret: string
 }
 
+@export()
 @sealed()
 @description('A workload that reads a Secret.')
 type workloadType = {
   @description('Optional. The kind of workload. Default: Deployment.')
   kind: ('Deployment' | 'StatefulSet' | 'DaemonSet' | 'Rollout')?
 
-  @description('Required. Its name; may hold {service} and {gateway}.')
+  @description('Required. Its name.')
   name: string
 
   @description('Optional. How long a restart may take before it counts as failed, as an ISO 8601 duration. Default: PT3M.')
@@ -201,6 +231,10 @@ type secretType = {
 @description('The settings document as text: the estate with the address of each vault in place of its resource id, and without nulls. Destinations that name no vault get the new one. An address ends in the given suffix.')
 func documentText(estate estateType, newVaultId string?, vaultSuffix string) string =>
   string(shallowMerge([
+    estate.?defaults == null ? {} : { defaults: ruleOf(estate.defaults!, newVaultId, vaultSuffix) }
+    estate.?clusters == null
+      ? {}
+      : { clusters: mapValues(estate.clusters!, cluster => clusterOf(cluster, vaultSuffix)) }
     { services: mapValues(estate.services, service => serviceOf(service, newVaultId, vaultSuffix)) }
     { access: map(estate.?access ?? [], rule => accessRuleOf(rule)) }
     estate.?checkAlive == null ? {} : { checkAlive: estate.checkAlive! }
@@ -218,15 +252,25 @@ func documentBytes(estate estateType, newVaultId string?) int =>
 // Rule by rule and piece by piece, since Azure evaluates no text of more than 131,072 characters.
 func partsOf(estate estateType, newVaultId string?) string[] => [
   '{"services":{},"access":,"checkAlive":false}'
+  defaultsPart(estate.?defaults, newVaultId)
   string(map(estate.?access ?? [], rule => accessRuleOf(rule)))
+  estate.?clusters == null ? '' : '"clusters":{},'
+  ...map(
+    items(estate.?clusters ?? {}),
+    cluster => '"${cluster.key}":${string(clusterOf(cluster.value, '.the-longest-of-suffixes'))},'
+  )
   ...flatten(map(items(estate.services), service => [
     '"${service.key}":{"resourceId":"${service.value.resourceId}","gateways":{}},'
+    defaultsPart(service.value.?defaults, newVaultId)
     ...map(
       items(service.value.?gateways ?? {}),
       rule => '"${rule.key}":${string(ruleOf(rule.value, newVaultId, '.the-longest-of-suffixes'))},'
     )
   ]))
 ]
+
+func defaultsPart(defaults gatewayRuleType?, newVaultId string?) string =>
+  defaults == null ? '' : '"defaults":${string(ruleOf(defaults!, newVaultId, '.the-longest-of-suffixes'))},'
 
 func piecesOf(text string) string[] =>
   map(
@@ -238,21 +282,35 @@ func piecesOf(text string) string[] =>
 func bytes(text string) int => length(base64(text)) / 4 * 3 - length(split(base64(text), '=')) + 1
 
 #disable-next-line use-user-defined-types
-func serviceOf(service serviceType, newVaultId string?, vaultSuffix string) object => {
-  resourceId: service.resourceId
-  gateways: mapValues(service.?gateways ?? {}, rule => ruleOf(rule, newVaultId, vaultSuffix))
-}
+func serviceOf(service serviceType, newVaultId string?, vaultSuffix string) object =>
+  shallowMerge([
+    { resourceId: service.resourceId }
+    service.?defaults == null ? {} : { defaults: ruleOf(service.defaults!, newVaultId, vaultSuffix) }
+    { gateways: mapValues(service.?gateways ?? {}, rule => ruleOf(rule, newVaultId, vaultSuffix)) }
+  ])
+
+#disable-next-line use-user-defined-types
+func clusterOf(cluster clusterType, vaultSuffix string) object =>
+  shallowMerge([withoutNulls(cluster), signInOf(cluster.?signIn, vaultSuffix)])
+
+#disable-next-line use-user-defined-types
+func signInOf(signIn serviceAccountTokenType?, vaultSuffix string) object =>
+  signIn == null
+    ? {}
+    : { signIn: { vault: vaultAddress(signIn!.vault, vaultSuffix), secret: signIn!.secret } }
 
 #disable-next-line use-user-defined-types
 func ruleOf(rule gatewayRuleType, newVaultId string?, vaultSuffix string) object =>
   shallowMerge([
     withoutNulls(rule)
-    {
-      destinations: map(
-        rule.?destinations ?? [],
-        destination => destinationOf(destination, newVaultId, vaultSuffix)
-      )
-    }
+    rule.?destinations == null
+      ? {}
+      : {
+          destinations: map(
+            rule.destinations!,
+            destination => destinationOf(destination, newVaultId, vaultSuffix)
+          )
+        }
   ])
 
 #disable-next-line use-user-defined-types
@@ -262,14 +320,7 @@ func destinationOf(destination destinationType, newVaultId string?, vaultSuffix 
     destination.kind == 'keyVault'
       ? { vault: vaultAddress(destination.?vault ?? newVaultId!, vaultSuffix) }
       : {}
-    destination.?signIn == null
-      ? {}
-      : {
-          signIn: {
-            vault: vaultAddress(destination.signIn!.vault, vaultSuffix)
-            secret: destination.signIn!.secret
-          }
-        }
+    signInOf(destination.?signIn, vaultSuffix)
     destination.?restart == null ? {} : { restart: withoutNulls(destination.restart!) }
     empty(destination.?restarts ?? [])
       ? {}
@@ -354,9 +405,52 @@ func destinationsOf(estate estateType, kind string) destinationType[] =>
     items(estate.services),
     service =>
       flatten(map(
-        filter(items(service.value.?gateways ?? {}), rule => (rule.value.?renew ?? true)),
-        rule => filter(rule.value.?destinations ?? [], destination => (destination.kind == kind))
+        filter(
+          items(service.value.?gateways ?? {}),
+          rule => (rule.value.?renew ?? service.value.?defaults.?renew ?? estate.?defaults.?renew ?? true)
+        ),
+        rule =>
+          map(
+            filter(inherited(estate, service.value, rule.value), destination => (destination.kind == kind)),
+            destination => atRow(estate, destination, service.key, rule.key)
+          )
       ))
   ))
+
+@export()
+@description('The destinations of a rule: its own, or those of the nearest defaults that have some.')
+func inherited(estate estateType, service serviceType, rule gatewayRuleType) destinationType[] =>
+  rule.?destinations ?? service.?defaults.?destinations ?? estate.?defaults.?destinations ?? []
+
+@export()
+@description('A destination with the names of its row in place, and with the cluster that it names.')
+func atRow(estate estateType, destination destinationType, service string, gateway string) destinationType =>
+  json(replace(
+    replace(
+      string(shallowMerge([
+        destination
+        { secret: destination.?secret ?? '{gateway}-token' }
+        isNamedCluster(destination)
+          ? {
+              cluster: null
+              ...(estate.?clusters[?toLower(filledIn(destination.cluster, service, gateway))] ?? {})
+            }
+          : {}
+      ])),
+      '{service}',
+      service
+    ),
+    '{gateway}',
+    gateway
+  ))
+
+@export()
+@description('Whether a destination names a cluster, and does not give the id of one.')
+func isNamedCluster(destination destinationType) bool => !startsWith(destination.?cluster ?? '/', '/')
+
+@export()
+@description('A name or address with the row\'s service and gateway in place.')
+func filledIn(template string, service string, gateway string) string =>
+  replace(replace(template, '{service}', service), '{gateway}', gateway)
 
 func distinct(values string[]) string[] => union(values, values)

@@ -151,12 +151,18 @@ def _settings(resources: list[Resource]) -> Iterator[str]:
 
 
 def _document(value: str) -> Iterator[str]:
-    """The settings document, a line for each service, rule and access rule."""
+    """The settings document, a line for each service, rule, named cluster and access rule."""
     found = _DOCUMENT.fullmatch(value)
     text = found[1].replace("''", "'").replace(found[2], ".vault.azure.net") if found else value
     document = json.loads(text)
+    if "defaults" in document:
+        yield f"GATEWAY_TOKENS defaults {json.dumps(document['defaults'])}"
+    for name, cluster in document.get("clusters", {}).items():
+        yield f"GATEWAY_TOKENS clusters.{name} {json.dumps(cluster)}"
     for service, told in document["services"].items():
         yield f"GATEWAY_TOKENS services.{service} {json.dumps(told['resourceId'])}"
+        if "defaults" in told:
+            yield f"GATEWAY_TOKENS services.{service}.defaults {json.dumps(told['defaults'])}"
         for pattern, rule in told["gateways"].items():
             yield f"GATEWAY_TOKENS services.{service}.gateways.{pattern} {json.dumps(rule)}"
     for rule in document["access"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.errors import DestinationBlocked
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.tokens import GatewayRef
 
@@ -19,6 +20,9 @@ DESTINATIONS: dict[type[DestinationSettings], Any] = {
 
 
 def open_destination(settings: DestinationSettings, ref: GatewayRef, azure: AzureAccess) -> Destination:
-    """The destination of a gateway's row. Touches nothing yet."""
-    destination: Destination = DESTINATIONS[type(settings)](settings, ref, azure)
+    """The destination of a gateway's row. Touches nothing yet. Raises DestinationBlocked for a name that its kind refuses."""
+    filled, faults = settings.at(ref)
+    if filled is None:
+        raise DestinationBlocked(settings.location(ref), f"{'; '.join(map(str, faults))}. See the settings.")
+    destination: Destination = DESTINATIONS[type(settings)](filled, ref, azure)
     return destination

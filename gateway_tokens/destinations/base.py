@@ -1,43 +1,12 @@
-"""What every kind of destination has: the operations, and settings with a location."""
+"""What every kind of destination has: the operations, and the form of what is stored."""
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import Annotated, Protocol
-
-from pydantic import AfterValidator, StringConstraints
+from typing import Protocol
 
 from gateway_tokens.stored import Ownership, StoredToken, token_in
-from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
-
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-
-
-def _known_placeholders(template: str) -> str:
-    unknown = [name for name in _PLACEHOLDER.findall(template) if name not in {"service", "gateway"}]
-    if unknown or re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
-        raise ValueError("may hold the placeholders {service} and {gateway} only")
-    return template
-
-
-def filled_in(template: str, ref: GatewayRef) -> str:
-    """The template with the row's service and gateway in place."""
-    return template.replace("{service}", ref.service).replace("{gateway}", ref.gateway)
-
-
-# Behind each pattern, not before it: pydantic leaves a pattern that follows a function out of the JSON Schema.
-TEMPLATE = AfterValidator(_known_placeholders)
-ServerAddress = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^https://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[a-zA-Z0-9._~-]+)*/?$",
-        max_length=255,
-    ),
-]
-HttpsAddress = Annotated[
-    str, StringConstraints(pattern=r"^https://[a-zA-Z0-9.-]+(:[0-9]{1,5})?/?$", max_length=255)
-]
+from gateway_tokens.tokens import GatewayToken, Secret
 
 
 class StoredForm(StrEnum):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
+from gateway_tokens.estate.addresses import VaultAddress, VaultSecretName, filled_in
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.stored import OPTIONAL_TAGS, Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 
-from .base import TEMPLATE, HttpsAddress, StoredForm, filled_in
+from .base import StoredForm
 
 if TYPE_CHECKING:
     from azure.keyvault.secrets import KeyVaultSecret as Secret
@@ -27,20 +28,19 @@ class KeyVaultSecret(DestinationSettings):
 
     role = "Gateway token secret writer"
     kind: Literal["keyVault"]
-    vault: HttpsAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
-    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z{}-]+$", max_length=127), TEMPLATE] = Field(
+    vault: VaultAddress = Field(description="The vault's address, such as https://contoso.vault.azure.net.")
+    secret: VaultSecretName = Field(
         default="{gateway}-token", description="The secret's name; may hold {service} and {gateway}."
     )
     form: StoredForm = StoredForm.HEADER
 
-    @property
-    def depends_on(self) -> str:
+    def depends_on(self, ref: GatewayRef) -> str:
         """The vault."""
-        return self.vault.rstrip("/").lower()
+        return filled_in(self.vault, ref).rstrip("/").lower()
 
     def location(self, ref: GatewayRef) -> str:
         """The secret's address."""
-        return f"{self.depends_on}/secrets/{filled_in(self.secret, ref).lower()}"
+        return f"{self.depends_on(ref)}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
 CONTENT_TYPE = "application/vnd.gateway-token"
@@ -69,7 +69,7 @@ class KeyVaultDestination:
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
         self._spec, self._azure = spec, azure
-        self._name = filled_in(spec.secret, ref)
+        self._name = spec.secret
 
     async def read(self) -> StoredToken | None:
         """The latest version."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
@@ -11,11 +13,16 @@ from gateway_tokens.errors import Fault, SettingsInvalid
 from gateway_tokens.parsing import read_json, read_model, shown_name
 from gateway_tokens.tokens import GatewayRef
 
+from .defaults import effective
 from .schema import DestinationSettings, Estate, declared_names, overlap, specificity
 
 _ROOT = "GATEWAY_TOKENS"
-# Stand-ins that no real name contains, so that a template's location shows whether it depends on the name.
-_ANY = GatewayRef("\x01", "\x02")
+# One app setting as Azure takes it; a process whose environment holds 131,072 bytes in one cannot be started.
+MOST_BYTES = 100_000
+# A stand-in that no real name contains, so that a row's location shows whether it depends on the gateway.
+_ANY = "\x01"
+# Names that fit wherever their placeholder may be.
+_PLAIN = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,38}[a-zA-Z0-9])?")
 
 
 class _Row(NamedTuple):
@@ -30,7 +37,11 @@ class _Row(NamedTuple):
 
 def read_estate(text: str) -> Estate:
     """The document as frozen types. Raises SettingsInvalid with every fault and its path in the document."""
-    estate, faults = _read(text)
+    gc.disable()  # A collection would walk all that is loaded: half of the time that 1,000 names take.
+    try:
+        estate, faults = _read(text)
+    finally:
+        gc.enable()
     if faults or estate is None:
         raise SettingsInvalid(faults)
     return estate
@@ -42,11 +53,21 @@ def _read(text: str) -> tuple[Estate | None, tuple[Fault, ...]]:
     document, faults = read_json(text, _ROOT)
     if not isinstance(document, dict):
         return None, tuple(faults or [Fault(_ROOT, "must be an object")])
+    if (size := len(text.encode(errors="surrogatepass"))) > MOST_BYTES:
+        faults.append(Fault(_ROOT, f"holds {size:,} bytes, and an app setting {MOST_BYTES:,}: {_WAY_OUT}"))
     estate, invalid = _validated(document)
     faults += [*invalid, *_ties(document)]
     sound = estate or _validated(_without_faulty_rules(document))[0]
-    faults += list(_between_rows(sound)) if sound else []
-    return estate, tuple(faults)
+    if sound:
+        sound, of_rules = effective(sound)
+        faults += [*of_rules, *_misnamed(sound), *_between_rows(sound)]
+    return (sound if estate else None), tuple(faults)
+
+
+_WAY_OUT = (
+    "leave out line breaks and indents, say once in `defaults` and `clusters` what rules share, use patterns in place of single "
+    "gateways, or deploy a second copy of the app for a part of the services"
+)
 
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
@@ -65,13 +86,14 @@ def _pattern_rules(document: dict[str, Any]) -> Iterator[tuple[str, Any, dict[st
 
 def _without_faulty_rules(document: dict[str, Any]) -> dict[str, Any]:
     """The document's services less the parts that do not parse, so that the rest can be compared with itself."""
+    shared = {name: part for name, part in document.items() if name in {"defaults", "clusters"}}
     kept: dict[str, Any] = {}
     for name, service, rules in _pattern_rules(document):
         whole = {**service, "gateways": rules} if isinstance(service, dict) else {}
         sound = {p: r for p, r in rules.items() if _parses(name, {**whole, "gateways": {p: r}})}
         if _parses(name, {**whole, "gateways": sound}):
             kept[name] = {**whole, "gateways": sound}
-    return {"services": kept}
+    return {**shared, "services": kept}
 
 
 def _parses(name: str, service: dict[str, Any]) -> bool:
@@ -110,14 +132,13 @@ def _destinations(estate: Estate) -> Iterator[tuple[str, str, str, DestinationSe
 
 def _rows(estate: Estate) -> Iterator[_Row]:
     for path, name, pattern, destination in _destinations(estate):
-        yield _Row(path, name, pattern, destination.location(_ANY))
+        yield _Row(path, name, pattern, destination.location(GatewayRef(name, _ANY)))
 
 
 def _restarts(estate: Estate) -> Iterator[_Row]:
     for path, name, pattern, destination in _destinations(estate):
-        for template in destination.restarted(_ANY):
-            shown = template.replace(_ANY.service, "{service}").replace(_ANY.gateway, "{gateway}")
-            yield _Row(path, name, pattern, template, shown)
+        for template in destination.restarted(GatewayRef(name, _ANY)):
+            yield _Row(path, name, pattern, template, template.replace(_ANY, "{gateway}"))
 
 
 def _between_rows(estate: Estate) -> Iterator[Fault]:
@@ -127,7 +148,7 @@ def _between_rows(estate: Estate) -> Iterator[Fault]:
             yield Fault("services", f"'{one}' and '{other}' differ in case only")
     for rows in (list(_rows(estate)), list(_restarts(estate))):
         for row in rows:
-            if "*" in row.pattern and _ANY.gateway not in row.template:
+            if "*" in row.pattern and _ANY not in row.template:
                 what = f"restart {row.shown}" if row.shown else "write the same location"
                 yield Fault(row.path, f"every gateway of '{row.pattern}' would {what}: add {{gateway}}")
         for row, later in _colliding(rows):
@@ -148,14 +169,20 @@ def _colliding(rows: Iterable[_Row]) -> Iterator[tuple[_Row, _Row]]:
     for row in rows:
         by_template.setdefault(row.template, []).append(row)
     for template, alike in by_template.items():
-        per_gateway, per_service = _ANY.gateway in template, _ANY.service in template
-        first: dict[tuple[str, str], _Row] = {}
+        first: dict[str, _Row] = {}
         for row in alike:
-            key = (row.service if per_service else "", row.pattern.casefold() if per_gateway else "")
+            key = row.pattern.casefold() if _ANY in template else ""
             if first.setdefault(key, row) is not row:
                 yield first[key], row
-        if per_gateway and not per_service:
-            yield from _meeting(list(first.values()))
+        yield from _meeting([*first.values()])
+
+
+def _misnamed(estate: Estate) -> Iterator[Fault]:
+    """What a row's kind refuses once the names are in place, whatever a wildcard stands for."""
+    for path, name, pattern, destination in _destinations(estate):
+        names = name, pattern.replace("*", "0")
+        for fault in [] if all(map(_PLAIN.fullmatch, names)) else destination.at(GatewayRef(*names))[1]:
+            yield Fault(f"{path}.{fault.path}", f"as '{name}/{pattern}' fills it in: {fault.message}")
 
 
 def _meeting(rows: list[_Row]) -> Iterator[tuple[_Row, _Row]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Self, Union, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +22,11 @@ from pydantic import (
     model_validator,
 )
 
-from gateway_tokens.errors import NotFound
-from gateway_tokens.parsing import Duration, StrictModel
+from gateway_tokens.errors import Fault, NotFound
+from gateway_tokens.parsing import Duration, StrictModel, read_model
 from gateway_tokens.tokens import MAX_LIFETIME, MIN_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
+
+from .addresses import Cluster, filled_in, resource_id
 
 
 class Permission(StrEnum):
@@ -66,6 +70,10 @@ MIN_MANAGED_LIFETIME = timedelta(days=1)
 _NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 
 
+_IN_AZURE = r"[^/{}\s]+", "[a-zA-Z]([a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?"
+_SERVICE_ID = f"^{resource_id('Microsoft.ApiManagement/service', *_IN_AZURE)}$"
+
+
 def _service_id(resource_id: object) -> ServiceId:
     if not isinstance(resource_id, str):
         raise ValueError("must be a string")  # noqa: TRY004 - pydantic reports a ValueError as a fault
@@ -90,6 +98,7 @@ def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
 
 ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=50)]
 GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]+$", max_length=80)]
+ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._~-]+$", max_length=80)]
 AccessPattern = Annotated[
     str,
     StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
@@ -118,8 +127,8 @@ def _still_supported(destination: object) -> object:
 class DestinationSettings(StrictModel):
     """What the settings say of one destination. Each kind is a subclass with a literal `kind` of its own.
 
-    The kinds are those of `gateway_tokens.destinations`, which must be imported before a document is read. Templates
-    may hold `{service}` and `{gateway}`.
+    The kinds are those of `gateway_tokens.destinations`, which must be imported before a document is read. Names and
+    addresses may hold `{service}` and `{gateway}`.
     """
 
     kinds: ClassVar[dict[str, type[DestinationSettings]]] = {}  # every kind by its name
@@ -144,9 +153,16 @@ class DestinationSettings(StrictModel):
         kind = Field(discriminator="kind")
         return handler.generate_schema(Annotated[union, kind, BeforeValidator(_still_supported)])
 
-    @property
-    def depends_on(self) -> str:
-        """What rows of this kind share, and fail with together: a vault, a cluster."""
+    def at(self, ref: GatewayRef) -> tuple[Self | None, list[Fault]]:
+        """These settings with the row's service and gateway in place, or what is wrong with them then."""
+        return read_model(type(self), json.loads(filled_in(self.model_dump_json(by_alias=True), ref)))
+
+    def on(self, clusters: Mapping[str, Cluster], ref: GatewayRef) -> Self:  # noqa: ARG002 - for kinds in clusters
+        """These settings with what they name in `clusters` in place. Raises KeyError with a name that is not there."""
+        return self
+
+    def depends_on(self, ref: GatewayRef) -> str:
+        """What a row shares with others of this kind, and fails with together: a vault, a cluster."""
         raise NotImplementedError
 
     def location(self, ref: GatewayRef) -> str:
@@ -186,25 +202,31 @@ class GatewayRule(StrictModel):
         """How long before its expiry a token that is still there counts as at risk."""
         return self.window / 2 if self.risk_margin is None else self.risk_margin
 
+    def contradictions(self) -> Iterator[tuple[set[str], str]]:
+        """What is wrong between fields, and which: of a rule with all that it inherits."""
+        if not timedelta(0) < self.window < self.lifetime:
+            yield (
+                {"lifetime", "renew_before"},
+                "renewBefore must be longer than zero and shorter than lifetime",
+            )
+        elif not timedelta(0) < self.margin < self.window:
+            fields = {"lifetime", "renew_before", "risk_margin"}
+            yield fields, "riskMargin must be longer than zero and shorter than renewBefore"
+
     @property
     def jitter(self) -> timedelta:
         """The most by which a row is renewed before its window begins."""
         return min(self.window, self.lifetime - self.window) / 10
 
-    @model_validator(mode="after")
-    def _ordered(self) -> GatewayRule:
-        if not timedelta(0) < self.window < self.lifetime:
-            raise ValueError("renewBefore must be longer than zero and shorter than lifetime")
-        if not timedelta(0) < self.margin < self.window:
-            raise ValueError("riskMargin must be longer than zero and shorter than renewBefore")
-        return self
-
 
 class Service(StrictModel):
     """One API Management service and its self-hosted gateways."""
 
-    resource_id: Annotated[ServiceId, PlainValidator(_service_id), WithJsonSchema({"type": "string"})] = (
-        Field(description="The service's full resource id in Azure.")
+    resource_id: Annotated[
+        ServiceId, PlainValidator(_service_id), WithJsonSchema({"type": "string", "pattern": _SERVICE_ID})
+    ] = Field(description="The service's full resource id in Azure.")
+    defaults: GatewayRule = Field(
+        default_factory=GatewayRule, description="What this service's rules leave out."
     )
     gateways: dict[GatewayPattern, GatewayRule] = Field(
         default_factory=dict,
@@ -261,6 +283,14 @@ class Estate(StrictModel):
     schema_address: str | None = Field(default=None, alias="$schema", description="For editors; not used.")
     services: dict[ServiceName, Service] = Field(
         description="API Management services by the name callers use.", json_schema_extra=_NO_OTHER_NAMES
+    )
+    defaults: GatewayRule = Field(
+        default_factory=GatewayRule, description="What rules leave out, and their services' `defaults` too."
+    )
+    clusters: dict[ClusterName, Cluster] = Field(
+        default_factory=dict,
+        description="Clusters by the name that destinations use.",
+        json_schema_extra=_NO_OTHER_NAMES,
     )
     access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
     check_alive: bool = Field(

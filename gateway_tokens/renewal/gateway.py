@@ -107,7 +107,7 @@ class GatewayRun:
 
     async def _observed(self, settings: DestinationSettings) -> Observed:
         destination = self._options.destination(settings, self.gateway.ref)
-        async with self._options.causes.used(settings.depends_on, str(self.gateway.ref)):
+        async with self._options.causes.used(settings.depends_on(self.gateway.ref), str(self.gateway.ref)):
             observed = Observed(self.gateway, settings, await destination.read())
         self._places.seen(observed)
         asked = self._asked(observed)
@@ -182,7 +182,7 @@ class GatewayRun:
     ) -> Row:
         settings = observed.settings
         destination = self._options.destination(settings, self.gateway.ref)
-        async with self._options.causes.used(settings.depends_on, str(self.gateway.ref)):
+        async with self._options.causes.used(settings.depends_on(self.gateway.ref), str(self.gateway.ref)):
             await destination.write(token, ownership, observed.stored)
             stored = await destination.read()
         if stored is None or stored.token != token or not stored.exact:
@@ -207,7 +207,9 @@ class GatewayRun:
         now = self._options.clock()
         ownership = Ownership(self.gateway.owner, proof.key_type, now, token.expiry, taken_over=True)
         destination = self._options.destination(observed.settings, self.gateway.ref)
-        async with self._options.causes.used(observed.settings.depends_on, str(self.gateway.ref)):
+        async with self._options.causes.used(
+            observed.settings.depends_on(self.gateway.ref), str(self.gateway.ref)
+        ):
             await destination.label(ownership, stored)
         return replace(row, outcome=Outcome.FRESH, seen=self._seen(observed.id, token, ownership))
 

@@ -37,9 +37,8 @@ func isName(text string, least int, most int, allowed string[], first string[]) 
   isText(text, least, most, allowed) && contains(first, take(text, 1)) && !endsWith(text, '-')
 
 @export()
-@description('Whether a text, once its placeholders are filled in, holds no other characters than these.')
-func isTemplate(text string, most int, allowed string[]) bool =>
-  isText(replace(replace(text, '{gateway}', 'g'), '{service}', 's'), 1, most, allowed)
+@description('A text with a letter in place of each placeholder.')
+func sample(text string) string => replace(replace(text, '{gateway}', 'g'), '{service}', 's')
 
 @export()
 @description('Whether a text is a GUID.')
@@ -90,6 +89,11 @@ func idFaults(path string, id string, type string, what string) string[] =>
     : [
         '${path} is "${id}". It must be the resource id of ${what}: /subscriptions/<id>/resourceGroups/<name>/providers/${typeInId(split(type, '/'))}/<name>.'
       ]
+
+@export()
+@description('What is wrong with a resource id that may hold placeholders.')
+func templateIdFaults(path string, id string, type string, what string) string[] =>
+  empty(idFaults(path, sample(id), type, what)) ? [] : idFaults(path, id, type, what)
 
 @export()
 @description('What is wrong with a resource id that may be left out.')

@@ -24,6 +24,7 @@ from gateway_tokens.errors import (
     WriteConflict,
 )
 from gateway_tokens.formats import SecretName, kubernetes_secret
+from gateway_tokens.tokens import GatewayRef
 from tests.adapters.destination_places import (
     LABEL,
     NOW,
@@ -272,11 +273,28 @@ class TestRefusals:
         paths = {call.path for call in around.emulator.azure.calls if call.host == "kubernetes"}
         assert paths == {"/k8s/clusters/c-1/api/v1/namespaces/default/secrets/edge-01-token"}
 
+    async def test_a_row_is_read_where_the_names_of_its_service_and_gateway_lead(
+        self, around: Surroundings
+    ) -> None:
+        spec = a_kubernetes_spec(around, namespace="{service}", secret="{gateway}")
+        assert await open_destination(spec, GatewayRef("Contoso", "EDGE.01"), around.azure).read() is None
+        paths = {call.path for call in around.emulator.azure.calls if call.host == "kubernetes"}
+        assert paths == {"/api/v1/namespaces/contoso/secrets/edge.01"}
+
+    def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it_and_asks_nothing(
+        self, around: Surroundings
+    ) -> None:
+        with pytest.raises(
+            DestinationBlocked, match=r"/edge_01-token: secret: must be a name of small letters"
+        ):
+            open_destination(a_kubernetes_spec(around), GatewayRef("contoso", "edge_01"), around.azure)
+        assert around.emulator.azure.calls == []
+
     @pytest.mark.parametrize(
         "server", ["https://[fd00::1]:6443", "https://rancher.example/k8s/clusters/c-1", "https://10.0.0.1"]
     )
     def test_servers_may_have_a_path_or_an_ipv6_address(self, around: Surroundings, server: str) -> None:
-        assert a_kubernetes_spec(around, server=server).depends_on == server
+        assert a_kubernetes_spec(around, server=server).depends_on(REF) == server
 
 
 class TestSignIn:

@@ -87,7 +87,7 @@ async def test_is_red_when_a_service_has_no_report_three_pauses_after_the_first_
     ("metadata", "found"),
     [
         ({"riskfrom": written(ago(minutes=1))}, (503, ["token_at_risk"])),
-        ({"riskfrom": written(ago(minutes=-5))}, (200, [])),
+        ({"riskfrom": written(ago(minutes=-600))}, (200, [])),
         ({"atrisk": "2"}, (503, ["token_at_risk"])),
         ({"atrisk": "many", "riskfrom": "soon", "rows": "-1"}, (200, [])),
     ],

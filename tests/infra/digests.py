@@ -72,15 +72,22 @@ def settings(case: str) -> dict[str, str]:
 def document(case: str) -> dict[str, Any]:
     """The settings document of a deployment, put together from its lines."""
     services: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     access = []
     for line in read(case)["settings"]:
         if match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+) (.+)", line):
             services[match[1]] = {"resourceId": json.loads(match[2]), "gateways": {}}
         elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.gateways\.(\S+) (.+)", line):
             services[match[1]]["gateways"][match[2]] = json.loads(match[3])
+        elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.defaults (.+)", line):
+            services[match[1]]["defaults"] = json.loads(match[2])
+        elif match := re.fullmatch(r"GATEWAY_TOKENS defaults (.+)", line):
+            shared["defaults"] = json.loads(match[1])
+        elif match := re.fullmatch(r"GATEWAY_TOKENS clusters\.(\S+) (.+)", line):
+            shared.setdefault("clusters", {})[match[1]] = json.loads(match[2])
         elif match := re.fullmatch(r"GATEWAY_TOKENS access (.+)", line):
             access.append(json.loads(match[1]))
-    return {"services": services, "access": access}
+    return {**shared, "services": services, "access": access}
 
 
 def alert_rules(case: str) -> dict[str, str]:

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import Estate
+from gateway_tokens.tokens import GatewayRef
 from tests.infra.digests import accepted, document, grants, read, text_of
 from tests.infra.shapes import fields_of_schema
 
@@ -25,9 +27,12 @@ def test_the_type_of_the_estate_has_the_fields_of_the_settings_document() -> Non
     }
     in_bicep = {line for line in lines if ".restarts?[]." not in line}
     # In Bicep a destination may leave its vault out: it gets the one that newVaultName makes.
-    vault = ".services.*.gateways?.*.destinations?[](keyVault).vault{}: string"
-    assert in_bicep - {vault.format("?")} == fields_of_schema(Estate.model_json_schema()) - {vault.format("")}
-    assert vault.format("?") in in_bicep
+    of_app = {
+        field.replace("(keyVault).vault: ", "(keyVault).vault?: ")
+        for field in fields_of_schema(Estate.model_json_schema())
+    }
+    assert in_bicep == of_app
+    assert sum("(keyVault).vault?: " in field for field in in_bicep) == len(("estate", "service", "rule"))
 
 
 @pytest.mark.parametrize("case", WITH_DOCUMENT)
@@ -65,6 +70,34 @@ def test_every_right_follows_from_the_estate_and_is_granted_once_at_one_resource
         ),
         ("Gateway token cluster reader", "22222222/rg-edge/managedClusters/edge-aks"),
     ]
+
+
+def test_rights_follow_from_what_rules_inherit_and_from_the_names_that_are_filled_in() -> None:
+    assert [grant for grant in grants("inherited") if "/rg-gateway-tokens/" not in grant[1]] == [
+        ("Gateway token issuer", "11111111/rg-apim/service/contoso-apim"),
+        ("Gateway token issuer", "22222222/rg-fabrikam/service/fabrikam-apim"),
+        ("Gateway token issuer", "22222222/rg-fabrikam/service/idle-apim"),
+        ("Gateway token secret writer", "11111111/rg-contoso/vaults/kv-contoso"),
+        ("Gateway token secret writer", "11111111/rg-vaults/vaults/kv-edge-01"),
+        ("Key Vault Secrets User", "11111111/rg-vaults/vaults/kv-contoso-clusters/secrets/contoso-plant"),
+        ("Gateway token cluster reader", "22222222/rg-edge/managedClusters/aks-fabrikam"),
+    ]
+
+
+def test_the_app_delivers_to_the_vaults_and_clusters_that_bicep_grants() -> None:
+    estate = read_estate(json.dumps(document("inherited")))
+    reached = {
+        destination.depends_on(GatewayRef(name, pattern)).rpartition("/")[2]
+        for name, service in estate.services.items()
+        for pattern, rule in service.gateways.items()
+        for destination in (rule.destinations if rule.renew else ())
+    }
+    assert reached == {
+        "kv-contoso.vault.azure.net",
+        "kv-edge-01.vault.azure.net",
+        "plant-*.plant.contoso.example:6443",
+        "aks-fabrikam",
+    }
 
 
 def test_nothing_is_granted_for_gateways_that_are_left_alone() -> None:

@@ -97,6 +97,13 @@ def test_one_version_of_the_compiler_checks_the_digests() -> None:
     assert 'make infra CHECK=1 BICEP="$HOME/.azure/bin/bicep"' in told
 
 
+def test_the_schema_of_the_settings_is_compiled_as_editors_compile_it() -> None:
+    (command,) = commands(workflow()["jobs"]["schema"])
+    assert command.startswith("npx --yes --package ajv-cli@5.0.0 --package ajv-formats@3.0.1 ajv compile ")
+    assert "--strict=false" not in command
+    assert command.endswith(" -s docs/gateway-tokens.schema.json")
+
+
 def test_only_the_script_for_ci_looks_for_a_compiler_outside_the_repository() -> None:
     outside = "../" + "shared"
     assert outside in (ROOT / ".ci" / "run").read_text()

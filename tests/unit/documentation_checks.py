@@ -10,6 +10,7 @@ from gateway_tokens import errors
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
 from gateway_tokens.estate import schema as settings
+from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS
 from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.answers import status_of
@@ -25,6 +26,7 @@ _PARTS: dict[str, type[StrictModel]] = {
     "The whole document": settings.Estate,
     "A service": settings.Service,
     "A gateway rule": settings.GatewayRule,
+    "A named cluster": Cluster,
     "`keyVault`": KeyVaultSecret,
     "`kubernetes`": KubernetesSecret,
     "An access rule": settings.AccessRule,

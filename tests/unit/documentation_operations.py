@@ -10,8 +10,10 @@ from urllib.parse import parse_qsl
 
 from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.errors import SettingsInvalid
+from gateway_tokens.estate.app_settings import rules_that_match_nobody
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
+from gateway_tokens.estate.sign_in import SignIn
 from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.http import renewals
 from gateway_tokens.http.requests import MAX_BODY_BYTES
@@ -31,6 +33,7 @@ from tests.unit.samples import token
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SIGN_IN = SignIn("https://login.microsoftonline.com", "tenant", ("audience",), frozenset({"application"}))
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 # Reasons of rows that are never planned, so that they are in no enumeration.
 _UNPLANNED: set[str] = set()
@@ -64,10 +67,9 @@ def that_settings_snippets_are_accepted(documents: Mapping[str, str]) -> list[st
 
 def that_the_access_example_fits_the_default_mode(documents: Mapping[str, str]) -> list[str]:
     return [
-        f"README.md: access[{index}] needs function keys"
+        f"README.md: {fault}"
         for snippet in snippets(documents["README.md"], "json")
-        for index, rule in enumerate(read_estate(snippet).access)
-        if rule.caller.function_key
+        for fault in rules_that_match_nobody(read_estate(snippet).access, _SIGN_IN, function_keys=False)
     ]
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.destinations.base import StoredForm, filled_in
+from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
 from gateway_tokens.errors import NotFound
+from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.schema import GatewayRule, declared_names
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, SERVICE, VAULT, document, estate

@@ -19,7 +19,12 @@ MANAGED = "must be between one day (P1D) and 30 days (P30D)"
 GRANTED = "must be between one minute (PT1M) and 30 days (P30D)"
 WINDOW = "renewBefore must be longer than zero and shorter than lifetime"
 MARGIN = "riskMargin must be longer than zero and shorter than renewBefore"
-PLACEHOLDERS = "may hold the placeholders {service} and {gateway} only"
+PLACEHOLDERS = "must be a name of letters, digits and hyphens, such as {gateway}-token, 127 characters at most; it may hold {service} and {gateway}"
+KUBERNETES_NAME = (
+    "must be a name of small letters, digits and inner hyphens, and of dots between these, such as {gateway}-token, "
+    "253 characters at most; it may hold {service} and {gateway}"
+)
+NO_CLUSTER = "is neither a resource id nor a name in `clusters`"
 NOBODY = "must name an appRole, objectId, clientId or functionKey: true"
 NOT_ALONE = "functionKey must be alone: a caller who sends a bearer token is known by the token only"
 AT_LEAST = "string should have at least 1 character"
@@ -153,6 +158,8 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
         ({**KUBERNETES, "restart": "edge"}, ".restart", "must be an object"),
         ({**KUBERNETES, "restart": []}, ".restart", "must not be empty"),
         ({**KUBERNETES, "restart": [{"name": "a"}, {}]}, ".restart[1].name", "required"),
+        ({**KUBERNETES, "secret": "-x"}, ".secret", KUBERNETES_NAME),
+        ({"kind": "kubernetes", "cluster": "plant"}, ".cluster", NO_CLUSTER),
         ({**KUBERNETES, "signIn": {"vault": VAULT}}, ".signIn.secret", "required"),
         ({"kind": "file"}, "", USE_DOCKER),
         ({"kind": "containerApp"}, "", USE_CONTAINER_APPS),
@@ -168,8 +175,8 @@ def test_a_value_that_breaks_its_pattern_is_named_by_its_path() -> None:
         (KEY_VAULT, "vault", [*addresses, "https://" + "a" * 248]),
         (KEY_VAULT, "secret", ["", "{gateway}_token", "{gateway}" + "a" * 119]),
         (KEY_VAULT, "form", ["bare"]),
-        (KUBERNETES, "namespace", ["Default"]),
-        (KUBERNETES, "secret", ["{gateway}_t"]),
+        (KUBERNETES, "namespace", ["Default", "-x", "x-", "a.b", "a" * 64]),
+        (KUBERNETES, "secret", ["{gateway}_t", "-x", "a..b", "a.-b", ".a", "a-.b", "{x}", "a" * 254]),
         (KUBERNETES, "layout", ["Helm"]),
         ({"kind": "kubernetes"}, "cluster", [SERVICE]),
     ):

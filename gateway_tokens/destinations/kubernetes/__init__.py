@@ -11,11 +11,12 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator
+from pydantic import Field, TypeAdapter, WrapValidator
 
 from gateway_tokens.azure.clients import AzureAccess
-from gateway_tokens.destinations.base import TEMPLATE, StoredForm, filled_in
+from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
+from gateway_tokens.estate.addresses import KubernetesName, filled_in
 from gateway_tokens.stored import MANAGED_BY, OPTIONAL_TAGS, Ownership, Restart, StoredToken, token_in
 from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 
@@ -53,22 +54,20 @@ class KubernetesSecret(ClusterSettings):
 
     role = "Gateway token cluster reader"
     kind: Literal["kubernetes"]
-    secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]+$", max_length=253), TEMPLATE] = (
-        "{gateway}-token"
-    )
+    secret: KubernetesName = "{gateway}-token"
     layout: Layout = Layout.HELM
     restart: Annotated[Workload | _Several, WrapValidator(_one_or_several)] | None = Field(
         default=None, description="What reads the Secret: one workload, or several."
     )
 
-    @property
-    def depends_on(self) -> str:
+    def depends_on(self, ref: GatewayRef) -> str:
         """The cluster."""
-        return (self.server or self.cluster or "").rstrip("/").lower()
+        return filled_in(self.server or self.cluster or "", ref).rstrip("/").lower()
 
     def location(self, ref: GatewayRef) -> str:
         """Cluster, namespace and Secret."""
-        return f"{self.depends_on}/namespaces/{self.namespace}/secrets/{filled_in(self.secret, ref).lower()}"
+        path = filled_in(f"namespaces/{self.namespace}/secrets/{self.secret}", ref)
+        return f"{self.depends_on(ref)}/{path.lower()}"
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
@@ -77,9 +76,8 @@ class KubernetesSecret(ClusterSettings):
 
     def restarted(self, ref: GatewayRef) -> tuple[str, ...]:
         """The cluster and name of each workload."""
-        return tuple(
-            f"{workload.named(self.namespace, ref)} in {self.depends_on}" for workload in self.workloads
-        )
+        cluster = self.depends_on(ref)
+        return tuple(f"{workload.named(self.namespace, ref)} in {cluster}" for workload in self.workloads)
 
 
 _LABELS = {"app.kubernetes.io/managed-by": MANAGED_BY}
@@ -95,8 +93,7 @@ class KubernetesDestination:
 
     def __init__(self, spec: KubernetesSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
-        self._gateway, self._key = ref.gateway, spec.layout.key
-        self._name = filled_in(spec.secret, ref).lower()
+        self._gateway, self._key, self._name = ref.gateway, spec.layout.key, spec.secret
         self._api = cluster_api(spec, azure)
         self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
         self._workloads = [KubernetesWorkload(one, spec, ref, self._api) for one in spec.workloads]

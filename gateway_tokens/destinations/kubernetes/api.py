@@ -8,38 +8,31 @@ import binascii
 import json
 import re
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from azure.core import AsyncPipelineClient
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
 from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
-from gateway_tokens.destinations.base import ServerAddress
-from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
-from gateway_tokens.estate.schema import DestinationSettings
-
-from .service_account import ServiceAccountPolicy, ServiceAccountToken
-
-# For whole ids: bounding each `\w` instead would take the pattern's compiler a tenth of a second at every cold start.
-_LONGEST_ID = 300
-
-
-def _any_case(text: str) -> str:
-    """A pattern of the text in any case. Editors' validators know no flag for it, as ECMA-262 has none in a pattern."""
-    return "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c.replace(".", r"\.") for c in text)
-
-
-_CLUSTER_ID = (
-    f"^{_any_case('/subscriptions/')}[0-9a-fA-F-]{{36}}{_any_case('/resourceGroups/')}[\\w().-]+"
-    f"{_any_case('/providers/Microsoft.ContainerService/managedClusters/')}[\\w-]+$"
+from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, Fault, SignInRefused
+from gateway_tokens.estate.addresses import (
+    Cluster,
+    ClusterReference,
+    KubernetesLabel,
+    ServerAddress,
+    ServiceAccountToken,
+    filled_in,
 )
-KubernetesNamespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.tokens import GatewayRef
+
+from .service_account import ServiceAccountPolicy
 
 
 class ClusterSettings(DestinationSettings):
@@ -48,18 +41,15 @@ class ClusterSettings(DestinationSettings):
     server: ServerAddress | None = Field(
         default=None, description="The API server. Left out: asked of `cluster`."
     )
-    cluster: (
-        Annotated[
-            str,
-            StringConstraints(pattern=_CLUSTER_ID, max_length=_LONGEST_ID),
-        ]
-        | None
-    ) = Field(default=None, description="An AKS cluster's resource id: Azure gives its address and CA.")
+    cluster: ClusterReference | None = Field(
+        default=None,
+        description="An AKS cluster's resource id: Azure gives its address and CA. Or a name in `clusters`.",
+    )
     certificate_authority: str | None = Field(default=None, description="The API server's CA, in PEM.")
     sign_in: ServiceAccountToken | None = Field(
         default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
     )
-    namespace: KubernetesNamespace = "default"
+    namespace: KubernetesLabel = "default"
 
     @model_validator(mode="after")
     def _reachable(self) -> ClusterSettings:
@@ -68,6 +58,18 @@ class ClusterSettings(DestinationSettings):
         if self.cluster and self.sign_in:
             raise ValueError("has `cluster` and `signIn`: a cluster that does not use Entra needs `server`")
         return self
+
+    def at(self, ref: GatewayRef) -> tuple[Self | None, list[Fault]]:
+        """As for every kind. Kubernetes takes small letters only."""
+        return super().at(GatewayRef(ref.service.lower(), ref.gateway.lower()))
+
+    def on(self, clusters: Mapping[str, Cluster], ref: GatewayRef) -> Self:
+        """With the address, authority and sign-in of the cluster that is named."""
+        if self.cluster is None or self.cluster.startswith("/"):
+            return self
+        named = clusters[filled_in(self.cluster, ref).lower()]
+        authority = self.certificate_authority or named.certificate_authority
+        return self.model_copy(update={**dict(named), "cluster": None, "certificate_authority": authority})
 
 
 # The Entra application of every AKS cluster's API server, the same in all tenants:

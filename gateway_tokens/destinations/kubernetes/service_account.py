@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from pydantic import StringConstraints
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import operation
-from gateway_tokens.destinations.base import HttpsAddress
 from gateway_tokens.errors import DestinationBlocked
+from gateway_tokens.estate.addresses import ServiceAccountToken
 from gateway_tokens.logs import log_line
-from gateway_tokens.parsing import StrictModel
 from gateway_tokens.tokens import Secret
 
 if TYPE_CHECKING:
@@ -26,13 +24,6 @@ KEEP_SECONDS = (
     3600.0  # a token that was replaced in the vault is taken up, and an early end is told, every hour
 )
 WARN_AHEAD = timedelta(days=7)
-
-
-class ServiceAccountToken(StrictModel):
-    """A Kubernetes service account's token, kept in Key Vault, for clusters that do not know Entra."""
-
-    vault: HttpsAddress
-    secret: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z-]{1,127}$")]
 
 
 class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):

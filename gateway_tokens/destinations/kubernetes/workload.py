@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, model_validator
 
-from gateway_tokens.destinations.base import TEMPLATE, filled_in
+from gateway_tokens.estate.addresses import KubernetesName, filled_in
 from gateway_tokens.parsing import Duration, StrictModel
 from gateway_tokens.stored import Restart, Running
 from gateway_tokens.tokens import GatewayRef, written
@@ -21,16 +21,21 @@ class Workload(StrictModel):
     """A workload that reads the Secret, restarted after each change."""
 
     kind: Literal["Deployment", "StatefulSet", "DaemonSet", "Rollout"] = "Deployment"
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9{}.-]+$", max_length=253), TEMPLATE] = Field(
-        description="Its name; may hold {service} and {gateway}."
-    )
+    name: KubernetesName = Field(description="Its name; may hold {service} and {gateway}.")
     timeout: Duration = Field(
         default=timedelta(minutes=3), description="How long a restart may take before it counts as failed."
     )
 
+    @model_validator(mode="after")
+    def _label(self) -> Workload:
+        # Its name is its pods' host name. https://kubernetes.io/docs/concepts/workloads/controllers/statefulset
+        if self.kind == "StatefulSet" and ("." in self.name or len(self.name) > 63):  # noqa: PLR2004 - as below
+            raise ValueError("the name of a StatefulSet must have no dot and at most 63 characters")
+        return self
+
     def named(self, namespace: str, ref: GatewayRef) -> str:
         """Kind, namespace and name, as messages name it."""
-        return f"{self.kind} {namespace}/{filled_in(self.name, ref).lower()}"
+        return f"{self.kind} {filled_in(f'{namespace}/{self.name}', ref).lower()}"
 
     @property
     def resource(self) -> str:

@@ -7,6 +7,7 @@ param resourceGroupName = 'rg-gateway-tokens.'
 param name = '---'
 param newVaultName = 'kv--contoso'
 param estate = {
+  defaults: { destinations: [{ kind: 'keyVault', vault: '{service}' }] }
   services: {
     'contoso apim': {
       resourceId: sample.contoso
@@ -19,7 +20,11 @@ param estate = {
             { kind: 'keyVault', secret: '{gatway}-token' }
             { kind: 'kubernetes', server: 'https://k8s', namespace: 'Gateways' }
             { kind: 'kubernetes', server: 'https://k8s', secret: '-{gateway}' }
+            { kind: 'kubernetes', server: 'https://k8s', secret: '{gateway}..a' }
             { kind: 'kubernetes', server: 'https://k8s', restart: { name: 'Gateway' } }
+            { kind: 'kubernetes', server: 'https://k8s', restart: { kind: 'StatefulSet', name: '{gateway}.a' } }
+            { kind: 'kubernetes', cluster: 'plant-{service}' }
+            { kind: 'keyVault', vault: replace(sample.vault, 'contoso', '{gateway}') }
             {
               kind: 'kubernetes'
               server: 'https://k8s'

@@ -1,0 +1,72 @@
+// defaults of the estate and of services, named clusters, and names that follow from service and gateway
+using '../../../infra/main.bicep'
+import * as sample from 'sample.bicep'
+
+param location = 'westeurope'
+param estate = {
+  defaults: {
+    lifetime: 'P14D'
+    keyType: null
+    destinations: [
+      {
+        kind: 'keyVault'
+        vault: '${sample.one}/rg-{service}/providers/Microsoft.KeyVault/vaults/kv-{service}'
+      }
+    ]
+  }
+  clusters: {
+    'plant-contoso': {
+      server: 'https://{gateway}.plant.contoso.example:6443'
+      certificateAuthority: null
+      signIn: {
+        vault: '${sample.one}/rg-vaults/providers/Microsoft.KeyVault/vaults/kv-{service}-clusters'
+        secret: '{service}-plant'
+      }
+    }
+  }
+  services: {
+    contoso: {
+      resourceId: sample.contoso
+      gateways: {
+        '*': {}
+        'edge-01': {
+          destinations: [
+            {
+              kind: 'keyVault'
+              vault: '${sample.one}/rg-vaults/providers/Microsoft.KeyVault/vaults/kv-{gateway}'
+            }
+          ]
+        }
+        'plant-*': {
+          destinations: [
+            { kind: 'kubernetes', cluster: 'plant-{service}', namespace: '{service}', restart: { name: '{gateway}' } }
+          ]
+        }
+      }
+    }
+    fabrikam: {
+      resourceId: '${sample.two}/rg-fabrikam/providers/Microsoft.ApiManagement/service/fabrikam-apim'
+      defaults: {
+        renewBefore: 'P4D'
+        destinations: [
+          {
+            kind: 'kubernetes'
+            cluster: '${sample.two}/rg-edge/providers/Microsoft.ContainerService/managedClusters/aks-{service}'
+            secret: '{service}.{gateway}'
+          }
+        ]
+      }
+      gateways: {
+        '*': {}
+      }
+    }
+    idle: {
+      resourceId: '${sample.two}/rg-fabrikam/providers/Microsoft.ApiManagement/service/idle-apim'
+      defaults: { renew: false }
+      gateways: { '*': {} }
+    }
+  }
+}
+param signIn = sample.signIn
+param alerts = 'none'
+param deliverEvents = false
