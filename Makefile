@@ -10,11 +10,31 @@ NEEDED := Install Python 3.11 or newer with venv (Debian, Ubuntu: apt install py
 UV := uv==0.13.9
 CYCLONEDX := cyclonedx-bom==7.5.0
 
+# An older Python, or a virtual environment that was made without pip: both are made anew, and said.
+SOUND := import sys, importlib.util; sys.exit(sys.version_info < (3, 11) or not importlib.util.find_spec("pip"))
+ifneq ($(wildcard $(VENV)/pyvenv.cfg),)
+  ifneq ($(shell $(BIN)/python -c '$(SOUND)' 2>/dev/null && echo sound),sound)
+    $(info $(VENV) is broken, or of a Python before 3.11: it is made anew.)
+    $(shell rm -f $(VENV)/.app $(VENV)/.dev $(BIN)/python)
+  endif
+endif
+
 .DELETE_ON_ERROR:
-.PHONY: run check test prove lint types unit bench infra schema requirements package sbom clean
+.PHONY: help run check test prove lint format types unit real bench infra schema requirements package sbom clean
 
 run: $(VENV)/.app
-	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
+	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(SETTINGS),--settings "$(SETTINGS)") \
+	  $(if $(GATEWAYS),--gateways $(GATEWAYS) --latency 0.05)
+
+help:
+	@echo "make run          shows the app against an emulated Azure and serves it"
+	@echo "                  ONCE=1 stops after the demonstration, PORT= moves it,"
+	@echo "                  GATEWAYS=1000 adds gateways, SETTINGS=file takes your document"
+	@echo "make check        lint, types and the fast tests: while working"
+	@echo "make test         lint, types and all tests: what has to pass"
+	@echo "make format       formats the code and repairs what the linter can"
+	@echo "make clean        removes what the others made"
+	@echo "PYTHON= and VENV= choose another Python. CONTRIBUTING.md has the other commands."
 
 # While working: the folders whose tests need no emulator, without those marked slow.
 FAST := tests/unit tests/infra
@@ -32,11 +52,21 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# On parts that this project did not write, which have to be installed: each script says what it needs.
+real: $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" python -m tests.real.functions_host
+	$(BIN)/python -m tests.real.cluster
+	$(BIN)/python -m tests.real.manifests
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
@@ -65,13 +95,16 @@ sbom: $(BIN)/uv
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(NEEDED)" >&2; exit 1; }
+	@[ ! -e $(VENV) ] || [ -e $(VENV)/pyvenv.cfg ] || { echo "$(VENV) is not a virtual environment. Name another: make VENV=.venv2" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/.app: requirements.txt | $(VENV)/bin/python
+	@echo "Installing the app's packages into $(VENV): half a minute, once."
 	$(PIP) install --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-runtime.txt
+	@echo "Installing the development tools into $(VENV): half a minute, once."
 	$(PIP) install -r requirements-dev.txt
 	$(PIP) install --no-deps --ignore-requires-python -r requirements-runtime.txt
 	@touch $@

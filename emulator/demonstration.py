@@ -3,10 +3,7 @@
 import json
 import logging
 import ssl
-import sys
-import time
-from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import aiohttp
@@ -15,36 +12,19 @@ from emulator import sample
 from emulator.directory import API_ID, TENANT_ID
 from emulator.host import Host
 from emulator.server import Emulator
+from emulator.table import RunTable
 
 KEY = {"x-functions-key": sample.FUNCTION_KEY}
 _OK = 200
-_COLUMNS = {"gateway": 18, "destination": 34, "reason": 18, "outcome": 10, "oldExpiry": 17, "newExpiry": 17}
-
-
-class RunLines(logging.Handler):
-    """Gathers a run's rows from the app's own log lines; shows progress on a terminal when a run takes longer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict[str, Any]] = []
-        self._told = time.monotonic()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one log line."""
-        line = json.loads(record.getMessage())
-        if line["event"] == "run.row":
-            self.rows.append(line)
-            if sys.stderr.isatty() and time.monotonic() - self._told > 1:
-                self._told = time.monotonic()
-                print(f"  ... {len(self.rows)} rows so far", file=sys.stderr)
 
 
 async def access_token(emulator: Emulator) -> str:
-    """Return an access token for the API, got as an application with a secret gets one from Entra."""
+    """Return an access token for the API, got as the directory's application gets one from Entra, with its secret."""
+    [application] = emulator.azure.directory.applications.values()
     form = {
         "grant_type": "client_credentials",
-        "client_id": sample.CALLER.client_id,
-        "client_secret": sample.CALLER.secret,
+        "client_id": application.client_id,
+        "client_secret": application.secret,
         "scope": f"api://{API_ID}/.default",
     }
     address = f"{emulator.azure.directory.endpoint}/{TENANT_ID}/oauth2/v2.0/token"
@@ -68,48 +48,36 @@ async def issue_one(url: str, title: str, headers: dict[str, str]) -> bool:
         return answer.status == _OK and document["value"].startswith("edge-01&")
 
 
-async def renew_all(host: Host, url: str) -> bool:
+async def renew_all(host: Host, url: str, names: Mapping[str, str]) -> bool:
     """Renew the sample estate as the timer does, then ask for a run; return whether every row ended as the sample means it to."""
-    print("3. The timer renews what is due: one message per subscription\n")
-    rows = await _rows_of(host, host.fire("renew_on_schedule"))
-    _print_table(rows)
-    for row in (row for row in rows if row["outcome"] == "failed"):
-        print(f"\n{row['gateway']} failed, and its neighbours did not:\n  {row['code']}: {row['error']}")
+    rows = await renew_what_is_due(host, "3. ", names)
     address = f"{url}/api/renewals"
-    print(f"\n4. Ask for a run over HTTP: all that could be renewed is fresh by now\n\nPOST {address}\n")
-    again = await _rows_of(host, _ask_for_a_run(address))
-    counts = Counter(row["outcome"] for row in again)
-    print(f"\n{json.dumps(counts)}\n")
+    print(f"4. Ask for a run over HTTP: all that could be renewed is fresh by now\n\nPOST {address}\n")
+    again = await _shown(host, _ask_for_a_run(address), names)
     ended = {row["gateway"]: row["outcome"] for row in rows if row["gateway"] in sample.EXPECTED}
-    return ended == sample.EXPECTED and set(counts) <= {"fresh", "restarting", "failed"}
+    return ended == sample.EXPECTED and {row["outcome"] for row in again} <= {"fresh", "restarting", "failed"}
 
 
-async def _rows_of(host: Host, asking: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
-    lines, log = RunLines(), logging.getLogger("gateway_tokens")
-    log.addHandler(lines)
+async def renew_what_is_due(host: Host, number: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Renew as the timer does; return the rows."""
+    print(f"{number}The timer renews what is due: one message per subscription\n")
+    return await _shown(host, host.fire("renew_on_schedule"), names)
+
+
+async def _shown(
+    host: Host, asking: Coroutine[Any, Any, None], names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    table, log = RunTable(names), logging.getLogger("gateway_tokens")
+    log.addHandler(table)
     try:
         await asking
-        await host.idle()
+        await host.queues.idle()
     finally:
-        log.removeHandler(lines)
-    return lines.rows
+        log.removeHandler(table)
+    print(f"\n{table.summary()}\n")
+    return table.rows
 
 
 async def _ask_for_a_run(address: str) -> None:
     async with aiohttp.ClientSession(headers=KEY) as session, session.post(address) as answer:
-        print(f"{answer.status} {answer.reason}  {json.dumps(await answer.json())}")
-
-
-def _print_table(rows: list[dict[str, Any]], most: int = 20) -> None:
-    print("  ".join(name.ljust(width) for name, width in _COLUMNS.items()))
-    for row in sorted(rows, key=lambda row: (row["service"], row["gateway"]))[:most]:
-        shown = {
-            **row,
-            "gateway": f"{row['service']}/{row['gateway']}",
-            "destination": row["destination"].removeprefix("https://")[-34:],
-            "oldExpiry": row.get("oldExpiry", "-").replace("T", " ").removesuffix(":00Z"),
-            "newExpiry": row.get("newExpiry", "-").replace("T", " ").removesuffix(":00Z"),
-        }
-        print("  ".join(str(shown[name]).ljust(width) for name, width in _COLUMNS.items()))
-    if len(rows) > most:
-        print(f"... and {len(rows) - most} more rows")
+        print(f"{answer.status} {answer.reason}\n\n{json.dumps(await answer.json(), indent=2)}\n")

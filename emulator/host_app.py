@@ -32,6 +32,7 @@ class HostSettings:
     max_dequeue_count: int
     batch_size: int
     new_batch_threshold: int
+    visibility_timeout: float  # seconds that a message is not seen after a failed try
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ def read_host_settings(app_root: Path) -> HostSettings:
         max_dequeue_count=queues.get("maxDequeueCount", 5),
         batch_size=batch,
         new_batch_threshold=queues.get("newBatchThreshold", batch // 2),
+        visibility_timeout=_seconds(queues.get("visibilityTimeout", "00:00:00")),
     )
+
+
+def _seconds(text: str) -> float:
+    hours, minutes, seconds = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def load_functions(app_root: Path, environ: Mapping[str, str]) -> dict[str, HostedFunction]:

@@ -14,7 +14,7 @@ import azure.functions as func
 from azure.functions.queue import QueueMessage
 from azure.functions.timer import TimerRequest
 
-from emulator.host_app import HTTP, TIMER, HostedFunction
+from emulator.host_app import HTTP, HostedFunction
 
 logger = logging.getLogger(__name__)
 _thread_local = threading.local()
@@ -114,13 +114,6 @@ async def _call(
     if result is not None and function.kind != HTTP:
         raise RuntimeError(f"function '{function.name}' without a $return binding returned a non-None value")
     return result
-
-
-def sample_argument(function: HostedFunction, text: str) -> object:
-    """What a function that someone runs by hand receives; `text` is the message of a queue function."""
-    return (
-        timer_request(past_due=False) if function.kind == TIMER else queue_message(text, str(uuid.uuid4()), 1)
-    )
 
 
 def timer_request(*, past_due: bool) -> func.TimerRequest:

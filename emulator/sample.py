@@ -105,11 +105,11 @@ def _document(emulator: "Emulator") -> dict[str, Any]:
     return {
         "services": {
             "contoso": {
-                "resourceId": _resource_id("contoso"),
+                "resourceId": resource_id("contoso"),
                 "gateways": {"*": _in_vault(emulator, "contoso"), "lab-*": {"renew": False}},
             },
             "fabrikam": {
-                "resourceId": _resource_id("fabrikam"),
+                "resourceId": resource_id("fabrikam"),
                 "gateways": {
                     "plant-*": _in_vault(emulator, "fabrikam"),
                     "plant-b": _in_vault(emulator, "forbidden"),
@@ -120,7 +120,8 @@ def _document(emulator: "Emulator") -> dict[str, Any]:
     }
 
 
-def _resource_id(service: str) -> str:
+def resource_id(service: str) -> str:
+    """Return the resource id of a service of the sample."""
     subscription, group, name = _SERVICES[service]
     return (
         f"/subscriptions/{subscription}/resourceGroups/{group}"

@@ -82,6 +82,10 @@ class Emulator:
         """Return the address of a vault that was named at the start."""
         return self._vaults[vault].url
 
+    def names(self) -> dict[str, str]:
+        """Return the names of the vaults and of what else was named at the start, by address."""
+        return {endpoint.url: endpoint.instance for endpoint in self._endpoints if endpoint.instance}
+
     def settings(self) -> dict[str, str]:
         """Return the settings that point the app here, by the names of its environment variables."""
         return {

@@ -135,7 +135,7 @@ async def host(
     access = [rule({"objectId": OBJECT_ID}, "issue")]
     estate.set_environment(monkeypatch, estate.environment(emulator, access, **SIGN_IN_MODE))
     await gateway_app.forget()
-    app = await Host.load(ROOT, key=None)
+    app = await Host.load(ROOT, key="nobody-has-it")
     try:
         async with _served(app.application()) as url:
             yield EdgeHost(tmp_path, APP_URL=url, IDENTITY_URL=vm.address, CURL_CA_BUNDLE=emulator.ca_file)

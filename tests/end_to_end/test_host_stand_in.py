@@ -1,5 +1,6 @@
 """The stand-in host treats an app the way the Functions host does."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -14,8 +15,10 @@ from emulator.host import Host
 from emulator.host_app import AppError
 
 APP = """
+import asyncio
 import json
 import threading
+from collections import defaultdict
 
 import azure.functions as func
 from stand_in_neighbour import WORD
@@ -23,6 +26,7 @@ from stand_in_neighbour import WORD
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 bp = func.Blueprint()
 seen = []
+gates = defaultdict(asyncio.Event)
 
 
 @bp.route("gateways/{gatewayId}/token", methods=["POST"])
@@ -40,7 +44,12 @@ def any_gateway(req: func.HttpRequest) -> str:
 
 
 @bp.route("gateways/mine", methods=["GET"])
-def my_gateway(req: func.HttpRequest, context: func.Context) -> str:
+def not_reached(req: func.HttpRequest) -> str:
+    return "not reached"
+
+
+@bp.route("gateways/first", methods=["GET"])
+def aa_spelled_out(req: func.HttpRequest, context: func.Context) -> str:
     return f"{context.function_name} {threading.current_thread() is not threading.main_thread()} {WORD}"
 
 
@@ -72,8 +81,19 @@ async def sweep(timer: func.TimerRequest) -> None:
 @bp.queue_trigger("msg", "events", "Storage")
 async def listen(msg: func.QueueMessage) -> None:
     seen.append((msg.get_json(), msg.dequeue_count, msg.id))
-    if msg.get_json() == "poison" or msg.dequeue_count < msg.get_json():
+    if msg.dequeue_count < msg.get_json():
         raise ValueError("not yet")
+
+
+@bp.queue_trigger("msg", "slow", "Storage")
+async def slow(msg: func.QueueMessage) -> None:
+    seen.append(msg.get_json())
+    await gates[msg.get_json()].wait()
+
+
+@bp.queue_trigger("msg", "beside", "Storage")
+async def beside(msg: func.QueueMessage) -> None:
+    seen.append("beside")
 
 
 app.register_functions(bp)
@@ -86,14 +106,33 @@ ENVIRON = {"SCHEDULE": "0 0 * * * *"}
 def app_root(tmp_path: Path) -> Path:
     (tmp_path / "function_app.py").write_text(APP)
     (tmp_path / "stand_in_neighbour.py").write_text("WORD = 'neighbour'")
-    extensions = {"http": {"routePrefix": "v1"}, "queues": {"maxDequeueCount": 3}}
-    (tmp_path / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+    write_host_json(tmp_path, threshold=1)
     return tmp_path
 
 
+def write_host_json(app_root: Path, threshold: int) -> None:
+    queues = {
+        "maxDequeueCount": 3,
+        "visibilityTimeout": "00:01:30",
+        "batchSize": 2,
+        "newBatchThreshold": threshold,
+    }
+    extensions = {"http": {"routePrefix": "v1"}, "queues": queues}
+    (app_root / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+
+
 @pytest.fixture
-async def host(app_root: Path) -> AsyncIterator[Host]:
-    loaded = await Host.load(app_root, key=KEY, environ=ENVIRON)
+def pauses() -> list[float]:
+    """The seconds for which messages were not to be seen, in order."""
+    return []
+
+
+@pytest.fixture
+async def host(app_root: Path, pauses: list[float]) -> AsyncIterator[Host]:
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    loaded = await Host.load(app_root, key=KEY, environ=ENVIRON, pause=pause)
     yield loaded
     await loaded.stop()
     assert str(app_root) not in sys.path
@@ -129,17 +168,30 @@ async def test_a_function_receives_the_whole_request_and_its_answer_goes_out_unc
         }
 
 
+# What the real host answered to the same requests.
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
-        # A spelled-out route wins over a parameter, and a plain function runs in a thread.
-        ("GET", "/v1/Gateways/mine", 200, "my_gateway True neighbour"),
-        # A route parameter is decoded except for slashes.
+        # Of two routes that match, the one whose function comes first by name wins; a plain function runs in a thread.
+        ("GET", "/v1/gateways/mine", 200, "mine"),
+        ("GET", "/v1/Gateways/first", 200, "aa_spelled_out True neighbour"),
+        # A path is decoded as UTF-8 except for slashes; what is not UTF-8, or no escape, stays.
         ("GET", "/v1/gateways/a%2Fb", 200, "a%2Fb"),
         ("GET", "/v1/gateways/a%252Fb", 200, "a%2Fb"),
         ("GET", "/v1/gateways/%C3%A9+%26", 200, "é+&"),
+        ("GET", "/v1/gateways/%C3%28", 200, "%C3("),
+        ("GET", "/v1/gateways/%zz", 200, "%zz"),
+        ("GET", "/v1/gate%77ays/a", 200, "a"),
+        ("GET", "/v1/gateways/a%00b", 400, ""),
+        # Dot segments are resolved, and one slash at the end is not counted.
+        ("GET", "/v1/gateways/a/../b", 200, "b"),
+        ("GET", "/v1/gateways/%2e%2e", 404, ""),
+        ("GET", "/v1/gateways/.", 404, ""),
         ("GET", "/v1/gateways/edge-01/", 200, "edge-01"),
+        ("GET", "/v1/gateways/edge-01//", 404, ""),
+        ("GET", "/v1//gateways/edge-01", 404, ""),
         # An unknown address or method is not found.
+        ("GET", "/admin", 404, ""),
         ("GET", "/v1/nowhere", 404, ""),
         ("GET", "/api/gateways/mine", 404, ""),
         ("GET", "/v1/gateways/", 404, ""),
@@ -156,6 +208,49 @@ async def test_an_address_leads_to_its_function(
         assert (answer.status, await answer.text()) == (status, text)
 
 
+async def test_the_address_without_a_path_shows_that_the_host_runs(http: aiohttp.ClientSession) -> None:
+    async with http.get("/") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+
+
+async def test_a_function_sees_the_path_escaped_anew(http: aiohttp.ClientSession) -> None:
+    path = "/v1/gateways/%26%5Ba%20%zz%2F/token?x=%zz&X=2"
+    async with http.post(URL(path, encoded=True), headers={"X-Agent": "a"}) as answer:
+        seen_by_it = await answer.json()
+    assert seen_by_it["url"].partition("/v1")[2] == "/gateways/&%5Ba%20%25zz%2F/token?x=%zz&X=2"
+    assert seen_by_it["params"] == {"x": "%zz,2"}
+
+
+@pytest.mark.parametrize(("length", "status"), [(32 * 1024, 200), (32 * 1024 + 1, 431)])
+async def test_a_request_may_have_32_kilobytes_of_headers(
+    http: aiohttp.ClientSession, length: int, status: int
+) -> None:
+    async with http.get("/v1/gateways/a") as answer:
+        others = sum(len(f"{name}: {value}\r\n") for name, value in answer.request_info.headers.items())
+    headers = {"X-Big": "a" * (length - others - len("X-Big: \r\n"))}
+    async with http.get("/v1/gateways/a", headers=headers) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(("count", "status"), [(100, 200), (101, 431)])
+async def test_a_request_may_have_100_headers(http: aiohttp.ClientSession, count: int, status: int) -> None:
+    async with http.get("/v1/gateways/a") as answer:
+        others = len(answer.request_info.headers)
+    headers = {f"X-{n}": "a" for n in range(count - others)}
+    async with http.get("/v1/gateways/a", headers=headers) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(("length", "status"), [(8 * 1024, 200), (8 * 1024 + 1, 414)])
+async def test_a_request_line_may_have_8_kilobytes(
+    http: aiohttp.ClientSession, length: int, status: int
+) -> None:
+    path = "/v1/gateways/a?x="
+    path += "a" * (length - len(f"GET {path} HTTP/1.1\r\n"))
+    async with http.get(path) as answer:
+        assert answer.status == status
+
+
 @pytest.mark.parametrize(
     ("headers", "query", "status"),
     [
@@ -165,6 +260,7 @@ async def test_an_address_leads_to_its_function(
         ({}, {"code": "wrong"}, 401),
         ({"x-functions-key": "wrong"}, {"code": KEY}, 401),
         ({"x-functions-key": KEY}, {"code": "wrong"}, 200),
+        ({}, {"CODE": KEY}, 200),
     ],
 )
 async def test_a_guarded_function_opens_to_its_key_and_the_header_counts_first(
@@ -172,16 +268,6 @@ async def test_a_guarded_function_opens_to_its_key_and_the_header_counts_first(
 ) -> None:
     async with http.patch("/v1/guarded", headers=headers, params=query) as answer:
         assert (answer.status, await answer.text()) == (status, "open" if status == 200 else "")
-
-
-@pytest.mark.parametrize(("enforce_keys", "status"), [(True, 401), (False, 200)])
-async def test_without_a_key_a_guarded_function_opens_only_when_keys_are_not_enforced(
-    app_root: Path, *, enforce_keys: bool, status: int
-) -> None:
-    host = await Host.load(app_root, key=None, enforce_keys=enforce_keys, environ=ENVIRON)
-    async with aiohttp.ClientSession(await host.start()) as http, http.get("/v1/guarded") as answer:
-        assert answer.status == status
-    await host.stop()
 
 
 async def test_a_failing_function_answers_an_empty_500_and_is_logged(
@@ -198,36 +284,87 @@ async def test_a_cookie_goes_out(http: aiohttp.ClientSession) -> None:
         assert (answer.status, answer.headers["Set-Cookie"]) == (204, "a=b; Path=/")
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "status"),
-    [("sweep", KEY, 202), ("sweep", "wrong", 401), ("nothing", KEY, 404), ("echo", KEY, 404)],
-)
-async def test_the_admin_address_runs_a_timer_for_who_has_the_key(
-    host: Host, http: aiohttp.ClientSession, name: str, key: str, status: int
+@pytest.mark.parametrize(("key", "status"), [({}, 401), ({"x-functions-key": KEY}, 403)])
+async def test_the_admin_address_opens_to_no_function_key(
+    host: Host, http: aiohttp.ClientSession, key: dict[str, str], status: int
 ) -> None:
-    async with http.post(f"/admin/functions/{name}", json={}, headers={"x-functions-key": key}) as answer:
-        assert (answer.status, await answer.read()) == (status, b"")
-    await host._server.stop()
-    assert seen(host) == ([False] if status == 202 else [])
+    for path in ("/admin/functions/sweep", "/ADMIN/host/status"):
+        async with http.post(path, json={}, headers=key) as answer:
+            assert (answer.status, await answer.read()) == (status, b"")
+    assert seen(host) == []
 
 
 async def test_a_timer_can_be_fired_late(host: Host) -> None:
     await host.fire("sweep", past_due=True)
     assert seen(host) == [True]
     assert host.functions["sweep"].trigger["schedule"] == "0 0 * * * *"
+    with pytest.raises(LookupError, match="timerTrigger 'listen'"):
+        await host.fire("listen")
 
 
-async def test_a_message_comes_back_until_it_is_taken(host: Host) -> None:
-    assert await host.enqueue("events", "3")
+async def test_a_message_that_fails_is_not_seen_for_a_while_and_then_comes_back(
+    host: Host, pauses: list[float]
+) -> None:
+    host.queues.send("events", "3")
+    await host.queues.idle()
     assert [(body, count) for body, count, _ in seen(host)] == [(3, 1), (3, 2), (3, 3)]
     assert len({message_id for *_, message_id in seen(host)}) == 1
-    assert not host.poison
+    assert pauses == [90, 90]
+    assert not host.queues.poison
 
 
-async def test_a_message_that_no_attempt_takes_is_kept_as_poison(host: Host) -> None:
-    assert not await host.enqueue("listen", '"poison"')
+async def test_a_message_that_no_try_takes_is_poison_one_that_cannot_be_read_as_well(host: Host) -> None:
+    for body in ("4", "not JSON"):
+        host.queues.send("events", body)
+    await host.queues.idle()
     assert len(seen(host)) == 3
-    assert host.poison == {"events": [b'"poison"']}
+    assert host.queues.poison == {"events": ["4", "not JSON"]}
+    with pytest.raises(LookupError, match="'events-poison'"):
+        host.queues.send("events-poison", "4")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "beside_the_slow_one"),
+    # With a threshold of 0, nothing is fetched until the slowest of a batch has ended.
+    [(0, [0, 1]), (1, [0, 1, 2, 3])],
+)
+async def test_a_batch_is_fetched_when_no_more_than_the_threshold_run(
+    app_root: Path, threshold: int, beside_the_slow_one: list[int]
+) -> None:
+    write_host_json(app_root, threshold)
+    host = await Host.load(app_root, key=KEY, environ=ENVIRON)
+    gates = host.functions["slow"].call.__globals__["gates"]
+    for number in range(6):
+        host.queues.send("slow", str(number))
+    await settled()
+    assert seen(host) == [0, 1]
+    gates[1].set()
+    await settled()
+    assert seen(host) == beside_the_slow_one
+    # The numbers count for each function by itself.
+    host.queues.send("beside", "0")
+    await settled()
+    assert seen(host)[-1] == "beside"
+    for number in range(6):
+        gates[number].set()
+    await host.queues.idle()
+    assert sorted(number for number in seen(host) if number != "beside") == [0, 1, 2, 3, 4, 5]
+    await host.stop()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_stopping_ends_what_runs(app_root: Path) -> None:
+    host = await Host.load(app_root, key=KEY, environ=ENVIRON)
+    for number in range(6):
+        host.queues.send("slow", str(number))
+    await settled()
+    await host.stop()
+    await host.queues.idle()
+    assert seen(host) == [0, 1]
 
 
 @pytest.mark.parametrize(

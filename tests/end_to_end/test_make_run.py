@@ -1,16 +1,22 @@
 """The command behind `make run`, as a newcomer starts it."""
 
 import json
+import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from emulator.__main__ import write_local_settings
+from emulator.command import write_local_settings
+from emulator.table import RunTable
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "local.settings.json"
@@ -23,35 +29,43 @@ def free_port() -> int:
         return port
 
 
-def run(port: int) -> subprocess.CompletedProcess[str]:
-    """The demonstration, once, on this port; settings that it wrote are taken away again."""
-    there_before = SETTINGS.exists()
-    # Nothing but what any shell has: the command brings its own settings.
-    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    try:
-        return subprocess.run(
-            [sys.executable, "-m", "emulator", "--once", "--port", str(port)],
-            cwd=ROOT,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        if not there_before:
-            SETTINGS.unlink(missing_ok=True)
+def started(*arguments: str) -> "subprocess.Popen[str]":
+    """The command, in a terminal of 80 columns, behind a proxy that is not there."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    closed = f"http://127.0.0.1:{free_port()}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "emulator", *arguments],
+        cwd=ROOT,
+        env={**kept, "COLUMNS": "80", "HTTP_PROXY": closed, "HTTPS_PROXY": closed, "https_proxy": closed},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """The command to its end: exit code, output, errors."""
+    with started("--once", *arguments) as process:
+        output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
 
 
 def test_it_prints_a_request_its_answer_and_a_token_and_exits_0() -> None:
     port = free_port()
-    done = run(port)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"POST http://127.0.0.1:{port}/api/services/contoso/gateways/edge-01/generateToken" in done.stdout
+    code, output, errors = run("--port", str(port))
+    assert (code, errors) == (0, "")
+    assert f"POST http://127.0.0.1:{port}/api/services/contoso/gateways/edge-01/generateToken" in output
     # One for a caller who signs in, one for a function key.
-    assert done.stdout.count("Authorization: Bearer eyJ") == done.stdout.count("x-functions-key: ") == 1
-    assert done.stdout.count("200 OK") == 2
-    assert len(re.findall(r'"value": "edge-01&[0-9]{12}&[A-Za-z0-9+/]{86}=="', done.stdout)) == 2
+    assert output.count("Authorization: Bearer eyJ") == output.count("x-functions-key: ") == 1
+    assert output.count("200 OK") == 2
+    assert len(re.findall(r'"value": "edge-01&[0-9]{12}&[A-Za-z0-9+/]{86}=="', output)) == 2
+    # Nothing but a token is too long for a terminal; what failed says why, before the counts, and that it was meant to.
+    assert [line for line in output.splitlines() if len(line) > 80 and '"value"' not in line] == []
+    assert re.search(
+        r"\nplant-b failed: azure_forbidden: (.+\n)+6 rows: 3 renewed, 1 failed, 1 fresh, 1 restarting\.\n",
+        output,
+    )
+    assert output.endswith("Everything went as it should: plant-b was meant to fail.\n")
 
 
 def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> None:
@@ -59,11 +73,182 @@ def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> N
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = run(port)
+        code, _, errors = run("--port", str(port))
+    assert code == 1
+    assert errors == f"Port {port} is taken. Choose another: make run PORT=7072\n"
+
+
+def test_ctrl_c_in_the_middle_of_a_run_ends_it_quietly_within_two_seconds() -> None:
+    with started("--gateways", "200", "--latency", "0.05", "--port", str(free_port())) as process:
+        assert process.stdout
+        # Output comes line by line into a pipe as well, and rows while others are under way.
+        while "many-" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        before = time.monotonic()
+        rest, errors = process.communicate(timeout=30)
+    assert time.monotonic() - before < 2
+    assert (process.returncode, errors) == (0, "")
+    assert rest.endswith("\nStopped.\n")
+
+
+SERVICE = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.ApiManagement/service"
+AKS = SERVICE.replace("ApiManagement/service", "ContainerService/managedClusters")
+VAULT = {"kind": "keyVault", "vault": "https://shop.vault.azure.net", "secret": "{service}-{gateway}"}
+SIGN_IN = {"vault": "https://shop.vault.azure.net", "secret": "reader"}
+SERVER = {"kind": "kubernetes", "server": "https://k8s.example:6443", "namespace": "gw", "signIn": SIGN_IN}
+OWN = {
+    "services": {
+        "shop": {
+            "resourceId": f"{SERVICE}/shop-apim",
+            "gateways": {
+                "*": {"destinations": [VAULT]},
+                "edge-*": {"destinations": [{**SERVER, "restart": {"name": "{gateway}"}}]},
+                "lab": {"renew": False},
+            },
+        },
+        "plant": {
+            "resourceId": f"{SERVICE}/plant-apim",
+            "gateways": {
+                "hall-1": {"destinations": [VAULT, {"kind": "kubernetes", "cluster": f"{AKS}/aks"}]}
+            },
+        },
+    },
+    "access": [{"caller": {"appRole": "Operator"}, "gateways": ["*/*"], "allow": ["read"]}],
+}
+
+
+def test_a_document_of_ones_own_is_served_with_what_it_names_made_up(tmp_path: Path) -> None:
+    document = tmp_path / "estate.json"
+    document.write_text(json.dumps(OWN))
+    code, output, errors = run("--settings", str(document), "--port", str(free_port()))
+    assert (code, errors) == (0, "")
+    rows = [line.split() for line in output.splitlines() if line.startswith(("shop/", "plant/"))]
+    assert sorted((gateway, outcome, place) for gateway, _, outcome, *_, place in rows) == [
+        ("plant/hall-1", "renewed", "aks/hall-1-token"),
+        ("plant/hall-1", "renewed", "shop/plant-hall-1"),
+        ("shop/edge-01", "restarting", "k8s/edge-01-token"),
+        ("shop/edge-02", "restarting", "k8s/edge-02-token"),
+        ("shop/gateway-01", "renewed", "shop/shop-gateway-01"),
+        ("shop/gateway-02", "renewed", "shop/shop-gateway-02"),
+    ]
+
+
+def test_what_it_says_to_try_next_works_and_the_apps_log_lines_are_json(tmp_path: Path) -> None:
+    (tmp_path / "estate.json").write_text(json.dumps(OWN))
+    there_before = SETTINGS.exists()
+    try:
+        with started("--settings", str(tmp_path / "estate.json"), "--port", str(free_port())) as process:
+            assert process.stdout
+            shown = "".join(iter(process.stdout.readline, "The app's log lines follow. Ctrl-C ends it.\n"))
+            [header] = re.findall("^H='(.*): (.*)'$", shown, re.MULTILINE)
+            [plan] = re.findall('^curl -H "\\$H" (.*/renewals)$', shown, re.MULTILINE)
+            with urllib.request.urlopen(urllib.request.Request(plan, headers=dict([header]))) as answer:  # noqa: S310 - our own
+                assert answer.status == 200
+            refused = urllib.request.Request(f"{plan}?limit=1", headers=dict([header]))  # noqa: S310
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(refused)  # noqa: S310
+            process.send_signal(signal.SIGINT)
+            lines, _ = process.communicate(timeout=30)
+    finally:
+        if not there_before:
+            SETTINGS.unlink(missing_ok=True)
+    [line] = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    assert line["event"] == "request.failed"
+
+
+def test_faults_of_a_document_of_ones_own_are_listed_and_it_is_not_served(tmp_path: Path) -> None:
+    document = tmp_path / "estate.json"
+    document.write_text(json.dumps(OWN).replace("keyVault", "keyVolt").replace('"read"', '"reed"'))
+    code, output, errors = run("--settings", str(document))
+    assert (code, output) == (1, "")
+    first, *faults = errors.splitlines()
+    assert first == f"{document} has faults:"
+    assert [fault.partition(":")[0].strip() for fault in faults] == [
+        "services.shop.gateways.*.destinations[0]",
+        "services.plant.gateways.hall-1.destinations[0]",
+        "access[0].allow[0]",
+    ]
+    document.write_bytes(b"\xff")
+    assert run("--settings", str(document)) == (1, "", f"{document} cannot be read: it is not text.\n")
+
+
+def test_a_row_that_failed_is_shown_among_thousands_and_first_in_the_summary(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = RunTable({"https://127.0.0.1:1": "shop"})
+    for number in range(1000):
+        failed = number == 500
+        row = {
+            "event": "run.row",
+            "service": "contoso-with-a-long-name",
+            "gateway": f"many-{number}",
+            "destination": f"https://127.0.0.1:1/secrets/many-{number}-token",
+            "reason": "not_stored",
+            "outcome": "failed" if failed else "renewed",
+            **(
+                {"code": "azure_busy", "error": "Try later."}
+                if failed
+                else {"newExpiry": "2026-12-27T06:00:00Z"}
+            ),
+        }
+        level = logging.ERROR if failed else logging.INFO
+        table.emit(logging.LogRecord("gateway_tokens", level, "", 0, json.dumps(row), None, None))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == "contoso-with-a-l… not_stored        renewed    27 Dec shop/many-0-token"
+    assert [line for line in printed[21:] if "failed" in line] == [
+        "contoso-with-a-l… not_stored        failed     -      shop/many-500-token"
+    ]
+    assert table.summary() == "many-500 failed: azure_busy: Try later.\n1000 rows: 999 renewed, 1 failed."
+
+
+@pytest.mark.parametrize(
+    ("python", "said"), [("exit 1", True), (f'exec "{sys.executable}" "$@"', False)], ids=["broken", "sound"]
+)
+def test_a_broken_virtual_environment_is_made_anew_and_said(
+    tmp_path: Path, python: str, *, said: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "pyvenv.cfg").touch()
+    (tmp_path / ".app").touch()
+    interpreter = tmp_path / "bin" / "python"
+    interpreter.write_text(f"#!/bin/sh\n{python}\n")
+    interpreter.chmod(0o755)
+    output = made("--dry-run", "run", f"VENV={tmp_path}").stdout
+    sentence = f"{tmp_path} is broken, or of a Python before 3.11: it is made anew."
+    assert (sentence in output, f"-m venv --clear {tmp_path}" in output) == (said, said)
+
+
+def test_a_folder_that_is_no_virtual_environment_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    done = made("run", f"VENV={tmp_path}")
     assert done.returncode != 0
-    assert str(port) in done.stderr
-    assert "PORT=" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"{tmp_path} is not a virtual environment." in done.stderr
+    assert (tmp_path / "mine").exists()
+
+
+def test_an_old_python_is_explained_in_one_sentence(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = made("run", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
+    assert done.returncode != 0
+    assert done.stderr.startswith("Install Python 3.11 or newer with venv")
+    assert done.stdout == ""
+
+
+def made(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A call of make, without what an outer make hands on."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", *arguments],  # noqa: S607 - the developer's own
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("own", ["{}", "not JSON", '{"Values": {"GATEWAY_TOKENS": "mine"}}'])

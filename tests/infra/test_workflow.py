@@ -56,15 +56,22 @@ def test_only_jobs_without_this_projects_or_a_packages_code_may_write(name: str)
 
 
 def test_a_release_is_tested_built_and_attested_with_what_it_installs() -> None:
-    build, publish = (workflow("release")["jobs"][name] for name in ("build", "publish"))
+    build, real, publish = (workflow("release")["jobs"][name] for name in ("build", "real", "publish"))
     uses = [(step["uses"].partition("@")[0], step.get("with")) for step in publish["steps"] if "uses" in step]
     assert commands(build, "make") == ["make test", "make package sbom"]
-    assert publish["needs"] == "build"
+    assert commands(real, "make") == ["make real"]
+    assert publish["needs"] == ["build", "real"]
     assert uses[0][0] == "actions/download-artifact"
     assert [given for action, given in uses if action == "actions/attest"] == [
         {"subject-path": "app.zip"},
         {"subject-path": "app.zip", "sbom-path": "app.cdx.json"},
     ]
+
+
+def test_every_script_for_real_parts_is_run_by_make_real() -> None:
+    scripts = [path for path in (ROOT / "tests" / "real").glob("*.py") if "__main__" in path.read_text()]
+    told = re.findall(r"-m tests\.real\.(\w+)", (ROOT / "Makefile").read_text())
+    assert sorted(told) == sorted(path.stem for path in scripts)
 
 
 def test_the_version_has_a_section_in_the_changelog() -> None:

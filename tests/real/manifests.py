@@ -1,0 +1,49 @@
+"""Every manifest of the documentation before a real API server: `python -m tests.real.manifests`.
+
+A server-side dry run: nothing is made. Those of kinds that the cluster does not know are named.
+
+Needs the commands `docker`, `kind` and `kubectl`; with KUBECONFIG set, `kubectl` and that cluster.
+"""
+
+import re
+import subprocess
+import sys
+
+from tests.real.kubernetes import ROOT, a_cluster, kubectl
+
+
+def check() -> int:
+    """Print what the server says of each manifest; return how many it refused."""
+    refused = 0
+    pages = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "infra" / "kubernetes-rbac.yaml"]
+    for page in pages:
+        text = page.read_text("utf-8")
+        blocks = (
+            re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+            if page.suffix == ".md"
+            else [text]
+        )
+        for manifest in (part for block in blocks for part in block.split("\n---\n")):
+            if kind := re.search(r"^kind: (\w+)", manifest, re.MULTILINE):
+                said = _said_of(manifest)
+                refused += said.startswith("REFUSED")
+                print(f"{said}  {page.name}: {kind[1]}")
+    return refused
+
+
+def _said_of(manifest: str) -> str:
+    # Each goes into the namespace of this run, whichever it names.
+    here = re.sub(r"^  namespace: .*\n", "", manifest, flags=re.MULTILINE)
+    try:
+        kubectl("apply", "--dry-run=server", "--validate=strict", "--filename", "-", given=here)
+    except subprocess.CalledProcessError as error:
+        unknown = "no matches for kind" in error.stderr
+        return (
+            "NOT TRIED, the cluster does not know this kind" if unknown else f"REFUSED {error.stderr.strip()}"
+        )
+    return "ok"
+
+
+if __name__ == "__main__":
+    with a_cluster():
+        sys.exit(min(check(), 1))
