@@ -128,10 +128,11 @@ async def _ask(question: Question, free: asyncio.Semaphore) -> str:
 
 
 async def _end(question: Question, failure: Failure | None) -> Row:
+    """The row of a dead token. While it is not replaced it is not noted as asked, so that the next run asks again."""
     if failure:
-        # Not noted as asked, so that the next run asks again.
         return replace(question.row, outcome=Outcome.UNVERIFIED, failure=failure, asked=None)
-    return await question.run.reconcile(replace(question.observed, proof=Proof(None)))
+    row = await question.run.reconcile(replace(question.observed, proof=Proof(None)))
+    return row if row.renewed else replace(row, asked=None)
 
 
 def _alive(question: Question, now: datetime) -> Row:

@@ -165,6 +165,19 @@ class TestDead:
         await by_schedule(estate)
         assert (reasons(estate), location.calls.count("write")) == ({"edge-000": "dead"}, 2)
 
+    async def test_is_tried_again_at_the_next_run_when_it_could_not_be_renewed(self) -> None:
+        estate = many(1)
+        regenerate(estate, 1)
+        location = estate.locations["contoso-edge-000"]
+        location.failing_once["write"] = OUTAGE
+        outcomes = []
+        for _ in range(2):
+            await by_schedule(estate)
+            outcomes += [
+                (str(row.outcome), str(row.decision.reason)) for row in estate.report().rows.values()
+            ]
+        assert outcomes == [("failed", "dead"), ("renewed", "dead")]
+
     @pytest.mark.parametrize(
         ("asked", "dead", "stopped"),
         [(3, 3, False), (4, 4, True), (40, 4, False), (39, 4, True), (1000, 100, False), (1000, 101, True)],
