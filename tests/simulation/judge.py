@@ -8,7 +8,7 @@ look. What must hold:
 - A token, whoever wrote it, is replaced by the first path after its due moment: its expiry less the window, and never
   less than three hours. So no token expires while there was a path in time. An older one that was put back beside the
   ownership of the app's may stay for a day from the app's, while it is not at risk.
-- A token of the app's that no key signs any longer is replaced within 48 paths, not counting runs whose check was stopped;
+- A token of the app's that no key signs any longer is replaced within 24 paths, not counting runs whose check was stopped;
   and a check is stopped only when more than three gateways of the subscription hold such tokens.
 - A token is stored for a stated reason that is true. So a good one is kept until it is due, by whomever it was written.
 - A workload is restarted only for a token that the app wrote and that its pods do not run, and then by the first path.
@@ -30,8 +30,8 @@ from tests.simulation.weather import HARMLESS
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _TIMELY = {"expired", "few_runs_left", "in_renewal_window"}
 _RENEWAL = _TIMELY | {"not_stored", "dead", "forced", "write_conflict"}
-# Of two days, in each of which there is a path every hour; and the gateways that may differ without a stop.
-_PATHS_TO_FIND_IT, _FEW = 48, 3
+# A token is asked about every 20 hours, and again at the next run when it could not be; so many gateways may be dead without a stop.
+_PATHS_TO_FIND_IT, _FEW = 24, 3
 
 
 @dataclass(frozen=True)
