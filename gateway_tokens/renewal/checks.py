@@ -106,14 +106,13 @@ def _write_conflict(asked: _Asked) -> Decision | None:
         if row.proof is None:
             return _prove()
         if row.proof.key_type:
-            return Decision(
-                Action.REFUSE, Reason.WRITE_CONFLICT, _ANOTHER_WRITER.format(stored.writer or "somebody")
+            message = _ANOTHER_WRITER.format(
+                stored.writer or "somebody", "It is alive, so it is left for a day"
             )
+            return Decision(Action.REFUSE, Reason.WRITE_CONFLICT, message)
     if due_at(row.id, row.gateway.rule, ours.expiry) <= now:
         return None
-    message = (
-        f"{stored.writer or 'somebody'} put an older token back: the token issued before is written again"
-    )
+    message = _ANOTHER_WRITER.format(stored.writer or "somebody", "The token issued before is written again")
     return Decision(Action.REWRITE, Reason.WRITE_CONFLICT, message)
 
 
@@ -220,8 +219,8 @@ def _fresh(asked: _Asked) -> Decision | None:
 
 
 _ANOTHER_WRITER = (
-    "{0} put an older token of this gateway back after this app had renewed it. It is alive, so it is left for a day. "
-    "Let one writer own the value: take the token out of the manifest, or this row out of the settings"
+    "{0} put an older token of this gateway back after this app had renewed it. {1}. Let one writer own the value: take the "
+    "token out of the manifest, or this row out of the settings"
 )
 
 

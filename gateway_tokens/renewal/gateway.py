@@ -73,7 +73,7 @@ class GatewayRun:
         """The row brought up to date, or why not. What somebody else changed since it was read is planned anew, once."""
         row = await self._carried_out(observed)
         retried = row.failure is not None and row.failure.code in {WriteConflict.code, NotVerified.code}
-        if not retried or row.decision.action is Action.REFUSE:
+        if not retried or row.decision.reason is Reason.WRITE_CONFLICT:
             return row
         again, observed_again = await self.read(observed.settings)
         if observed_again is None:
@@ -175,7 +175,11 @@ class GatewayRun:
         token = observed.token
         if row.decision.reason is Reason.WRITE_CONFLICT:
             token = await self.issue(ownership.expiry, ownership.key_type)
-        return await self._delivered(row, observed, token, replace(ownership, restart_asked=""))
+        done = await self._delivered(row, observed, token, replace(ownership, restart_asked=""))
+        if row.decision.reason is Reason.WRITE_CONFLICT and done.failure is None:
+            # Delivered, and a failure all the same: it goes on until one of the writers stops.
+            return self._failed(done, WriteConflict(row.id.location, f"{row.decision.message}."))
+        return done
 
     async def _delivered(
         self, row: Row, observed: Observed, token: GatewayToken, ownership: Ownership

@@ -105,9 +105,10 @@ class Judge:
             self._rows[line.name, self._sky.now] = line
             if line.reason in _RENEWAL:
                 self._needed.add((gateway_in(line.name), self._sky.now))
-            self.verdict.reasons[line.reason] += (
-                line.outcome in {"renewed", "restarting"} or line.reason == "taken_over"
-            )
+            self.verdict.reasons[line.reason] += line.outcome in {"renewed", "restarting"} or line.reason in {
+                "taken_over",
+                "write_conflict",
+            }
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""

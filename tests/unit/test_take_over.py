@@ -150,7 +150,7 @@ class TestAnotherWriter:
 
     async def test_one_at_risk_is_replaced_by_the_very_token_that_was_issued_before(self) -> None:
         estate, location, ended = await self.twelve_runs(a_token(NOW + DAY))
-        assert ended == {("renewed", "write_conflict")}
+        assert ended == {("failed", "write_conflict")}
         assert location.restarts_begun == 1
         assert {expiry for _, _, expiry in estate.gateways.issued} == {IN_30_DAYS}
 
