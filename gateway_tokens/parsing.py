@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -25,8 +27,8 @@ from .errors import Fault
 # Years and months have no fixed length, so they are not among the units.
 DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
 _LONGEST_NAME = 100
+_KEY = "[key]"  # what pydantic calls a name of an object whose names are free
 _MESSAGES = {
-    "extra_forbidden": "unknown field",
     "missing": "required",
     "value_error": "",
     "model_type": "must be an object",
@@ -36,7 +38,7 @@ _MESSAGES = {
     "string_type": "must be a string",
     "bool_type": "must be true or false",
     "too_short": "must not be empty",
-    "union_tag_not_found": "kind: required",
+    "union_tag_not_found": "required",
 }
 
 
@@ -104,10 +106,23 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
     except UnicodeDecodeError:
         return None, [Fault(path, "is not UTF-8 text")]
     except json.JSONDecodeError as error:
-        return None, [Fault(path, f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}")]
+        return None, [Fault(path, _not_json(error))]
     except ValueError:
         return None, [Fault(path, "is not JSON: it holds a number that JSON does not know")]
     return value, repeated
+
+
+def _not_json(error: json.JSONDecodeError) -> str:
+    where, rest = f"at line {error.lineno} column {error.colno}", error.doc[error.pos :].lstrip(", \t\r\n")
+    if not error.doc.strip():
+        return "is empty: a JSON object is expected"
+    if error.doc.startswith("\ufeff"):
+        return "begins with a byte order mark, which JSON does not allow. Save it as UTF-8 without one"
+    if rest.startswith(("//", "/*", "#")):
+        return f"is not JSON: a comment {where}. JSON has no comments: remove it"
+    if rest.startswith(("}", "]")) and "delimiter" not in error.msg:
+        return f"is not JSON: a comma with nothing after it {where}. Remove it"
+    return f"is not JSON: {error.msg} {where}"
 
 
 def _no_constant(name: str) -> None:
@@ -120,10 +135,12 @@ def read_model(
     *,
     context: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
+    forms: Mapping[str, str] | None = None,
 ) -> tuple[_P | None, list[Fault]]:
     """The document as that kind of part and no faults, or None and every fault.
 
-    `tags` are the union tags, which are not part of a path.
+    `tags` are the union tags, which are not part of a path. `forms` say what a text must be like, by `field` or `holder.field`;
+    `[key]` is the field of an object's own names.
     """
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
@@ -131,19 +148,59 @@ def read_model(
     except RecursionError:
         return None, [Fault("(document)", "is nested too deeply")]
     except ValidationError as error:
-        return None, _faults_of(error, tags)
+        return None, _faults_of(error, kind, set(tags), forms or {})
 
 
-def _faults_of(invalid: ValidationError, tags: Iterable[str]) -> list[Fault]:
-    hidden = set(tags)
+def _faults_of(
+    invalid: ValidationError, kind: type[StrictModel], tags: set[str], forms: Mapping[str, str]
+) -> list[Fault]:
     every = invalid.errors(include_url=False, include_context=False, include_input=False)
-    holders = {error["loc"][:-1] for error in every}
+    holders = {error["loc"][:end] for error in every for end in range(len(error["loc"]))}
     return [
-        Fault(_path(error["loc"], hidden) or "(document)", _message(error["type"], error["msg"]))
+        Fault(_path(_field(error["loc"], error["type"]), tags) or "(document)", _text(error, kind, forms))
         for error in every
         # An array whose only entries are faulty counts as too short as well: that is not a fault of its own.
         if not (error["type"] == "too_short" and error["loc"] in holders)
     ]
+
+
+def _field(loc: tuple[int | str, ...], problem: str) -> tuple[int | str, ...]:
+    if loc and loc[-1] == _KEY:
+        return loc[:-1]
+    return (*loc, "kind") if problem.startswith("union_tag") else loc
+
+
+def _text(error: Mapping[str, Any], kind: type[StrictModel], forms: Mapping[str, str]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"unknown field{_hint(str(error['loc'][-1]), kind)}"
+    if error["type"] == "string_pattern_mismatch":
+        # The last name, and what holds it; between an object and a name of its own is the name itself.
+        names = [str(part) for part in error["loc"] if isinstance(part, str)]
+        holder = names[-3:-2] if names[-1] == _KEY else names[-2:-1]
+        form = forms.get(".".join([*holder, names[-1]])) or forms.get(names[-1])
+        if form:
+            return f"must be {form}"
+    return _message(error["type"], error["msg"])
+
+
+def _hint(name: str, kind: type[StrictModel]) -> str:
+    """What a misspelt name may stand for."""
+    known = _known_names(kind)
+    if known.get(name.casefold()) == name:
+        return f": '{name}' belongs to another part"
+    close = get_close_matches(name.casefold(), known, 1)
+    return f". Did you mean '{known[close[0]]}'?" if close else ""
+
+
+@lru_cache(maxsize=4)
+def _known_names(kind: type[StrictModel]) -> dict[str, str]:
+    return {name.casefold(): name for name in _names_in(kind.model_json_schema())}
+
+
+def _names_in(schema: dict[str, Any]) -> Iterator[str]:
+    yield from schema.get("properties", {})
+    for part in schema.get("$defs", {}).values():
+        yield from _names_in(part)
 
 
 def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
@@ -164,5 +221,6 @@ def _message(kind: str, message: str) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind == "union_tag_invalid":  # pydantic's own words quote the value
-        return f"kind must be one of {message.rpartition(': ')[2]}"
+        return f"must be one of {message.rpartition(': ')[2]}"
+    message = re.sub("^(Input|String) should ", "must ", message)
     return _MESSAGES.get(kind) or message[0].lower() + message[1:]

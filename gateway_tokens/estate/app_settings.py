@@ -58,7 +58,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
     container = _value(environ, "STATE_CONTAINER_URL").rstrip("/")
     sign_in, sign_in_faults = _sign_in(environ, estate)
     ca_file = _value(environ, "CA_FILE")
-    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *_schedule_faults(environ, estate)]
+    faults += [*sign_in_faults, *_faults(environ), *_ca_faults(ca_file), *schedule_faults(environ, estate)]
     if not container and estate is not None and estate.manages_something:
         faults.append(Fault("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container"))
     if faults or estate is None:
@@ -125,7 +125,8 @@ def _ca_faults(ca_file: str) -> list[Fault]:
     return []
 
 
-def _schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
+def schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
+    """What is wrong with the schedule, by itself and beside the alert and the rules of the estate."""
     try:
         # As it is set: the host refuses white space that every other setting may have around it.
         interval = longest_pause(environ.get("RENEWAL_SCHEDULE", ""))
@@ -149,9 +150,17 @@ def _due_again(rule: GatewayRule, pause: timedelta) -> str:
     if lives - due_before > FEW_RUNS * pause:
         return ""
     return (
-        f"a new token would be renewed again within {FEW_RUNS} runs: it lives for {lives} at least, is due {due_before} before its end "
-        f"at most, and the schedule pauses for {pause} at most. Set a shorter renewBefore, a longer lifetime, or run more often"
+        f"a new token would be renewed again within {FEW_RUNS} runs: it lives for {_in_words(lives)} at least, is due {_in_words(due_before)} "
+        f"before its end at most, and the schedule pauses for {_in_words(pause)} at most. Set a shorter renewBefore, a longer lifetime, or run more often"
     )
+
+
+def _in_words(duration: timedelta) -> str:
+    """The duration as people say it, to the minute: `9 days 23 hours`."""
+    minutes = int(duration.total_seconds() // 60)
+    parts = {"day": minutes // 1440, "hour": minutes // 60 % 24, "minute": minutes % 60}
+    named = [f"{number} {unit}{'s' * (number != 1)}" for unit, number in parts.items() if number]
+    return " ".join(named) or f"{int(duration.total_seconds())} seconds"
 
 
 def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
@@ -161,7 +170,7 @@ def _alert_faults(hours: str, interval: timedelta) -> Iterator[Fault]:
     if not re.fullmatch("[0-9]{1,2}", hours) or not 1 <= int(hours) <= LONGEST_ALERT_HOURS:
         yield Fault("NO_RUN_AFTER_HOURS", f"must be a whole number of hours from 1 to {LONGEST_ALERT_HOURS}")
     elif interval > timedelta(hours=int(hours)):
-        message = f"pauses for {interval}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
+        message = f"pauses for {_in_words(interval)}, longer than NO_RUN_AFTER_HOURS ({hours}): the alert would fire in each pause"
         yield Fault(
             "RENEWAL_SCHEDULE", f"{message}. Raise noRunAfterHours in the deployment, or run more often"
         )

@@ -17,6 +17,13 @@ from .defaults import effective
 from .schema import DestinationSettings, Estate, declared_names, overlap, specificity
 
 _ROOT = "GATEWAY_TOKENS"
+# What names and patterns must be like, with an example, by field or by what holds it.
+_FORMS = {
+    "services.[key]": "a name of letters, digits and inner hyphens that begins with a letter, such as contoso",
+    "gateways.[key]": "a gateway's name, or a pattern with *, such as edge-01 or edge-*",
+    "clusters.[key]": "a name of small letters, digits, hyphens, dots, underscores and tildes, such as edge",
+    "gateways": "a pattern of service and gateway, such as contoso/edge-*",
+}
 # One app setting as Azure takes it; a process whose environment holds 131,072 bytes in one cannot be started.
 MOST_BYTES = 100_000
 # A stand-in that no real name contains, so that a row's location shows whether it depends on the gateway.
@@ -72,7 +79,11 @@ _WAY_OUT = (
 
 def _validated(document: object) -> tuple[Estate | None, list[Fault]]:
     return read_model(
-        Estate, document, context={"services": declared_names(document)}, tags=DestinationSettings.kinds
+        Estate,
+        document,
+        context={"services": declared_names(document)},
+        tags=DestinationSettings.kinds,
+        forms=_FORMS,
     )
 
 

@@ -82,13 +82,18 @@ def test_json_is_read_as_json() -> None:
         assert read_json(text, "body") == (value, [])
 
 
+NO_MARK = "begins with a byte order mark, which JSON does not allow. Save it as UTF-8 without one"
 NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is not JSON: Expecting value at line 1 column 1"),
+        ("", "is empty: a JSON object is expected"),
+        ("\ufeff{}", NO_MARK),
+        ("{\n  // why", "is not JSON: a comment at line 2 column 3. JSON has no comments: remove it"),
+        ('{"a": 1}\n/* why */', "is not JSON: a comment at line 2 column 1. JSON has no comments: remove it"),
+        ("x", "is not JSON: Expecting value at line 1 column 1"),
         ('{"a": 1}\n{', "is not JSON: Extra data at line 2 column 1"),
         ('{"a": NaN}', NO_NUMBER),
         ('{"a": -Infinity}', NO_NUMBER),
@@ -96,7 +101,7 @@ NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
         (b'{"a": "\xff"}', "is not UTF-8 text"),
         ("[" * 100_000, "is nested too deeply"),
     ],
-    ids=range(7),
+    ids=range(11),
 )
 def test_text_that_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, said: str) -> None:
     assert read_json(text, "body") == (None, [Fault("body", said)])

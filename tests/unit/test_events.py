@@ -203,10 +203,10 @@ class TestMessages:
     @pytest.mark.parametrize(
         ("body", "reason"),
         [
-            (b"", "message: is not JSON"),
+            (b"", "message: is empty"),
             (b"hello", "message: is not JSON"),
             (b"{", "message: is not JSON"),
-            (b"\xff\xfe", "message: is not"),
+            (b"\xff\xfe", "message: is empty"),
             (base64.b64encode(b"hello"), "message: is not JSON"),
             (b'{"id": 1, "id": 2}', "'id' is given twice"),
             (b"[" * 100_000, "nested too deeply"),

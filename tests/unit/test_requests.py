@@ -26,7 +26,7 @@ from tests.unit.samples import NO_DURATION, NOW
 
 ROUTE = {"service": "contoso", "gatewayId": "edge-01"}
 NO_TIMESTAMP = "must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ"
-NO_KEY_TYPE = "input should be 'primary' or 'secondary'"
+NO_KEY_TYPE = "must be 'primary' or 'secondary'"
 TWO_ENDS = b'{"expiry": "2026-03-02T12:00:00Z", "lifetime": "P1D"}'
 PAST = "is in the past, or less than a minute ahead: tokens are cut to the minute"
 SECOND = timedelta(seconds=1)
@@ -203,7 +203,7 @@ def test_a_body_has_at_most_16_kibibytes() -> None:
         (b"keyType=primary", "body", "is not JSON: Expecting value at line 1 column 1"),
         (b"\xff", "body", "is not UTF-8 text"),
         (b'{"keyType": "primary", "keyType": "primary"}', "body", "'keyType' is given twice"),
-        (b'{"keytype": "primary"}', "keytype", "unknown field"),
+        (b'{"keytype": "primary"}', "keytype", "unknown field. Did you mean 'keyType'?"),
         (b'{"key_type": 5}', "key_type", NO_KEY_TYPE),
         (TWO_ENDS, "(document)", "give either expiry or lifetime, not both"),
     ],

@@ -27,7 +27,7 @@ KUBERNETES_NAME = (
 NO_CLUSTER = "is neither a resource id nor a name in `clusters`"
 NOBODY = "must name an appRole, objectId, clientId or functionKey: true"
 NOT_ALONE = "functionKey must be alone: a caller who sends a bearer token is known by the token only"
-AT_LEAST = "string should have at least 1 character"
+AT_LEAST = "must have at least 1 character"
 NO_ENTRA = "has `cluster` and `signIn`: a cluster that does not use Entra needs `server`"
 USE_DOCKER = "the kind file is not supported any more: see 'Docker' in docs/recipes.md"
 USE_CONTAINER_APPS = (
@@ -86,14 +86,14 @@ def test_a_document_at_its_boundaries_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "said"),
     [
-        ("", "GATEWAY_TOKENS", "is not JSON: Expecting value at line 1 column 1"),
+        ("", "GATEWAY_TOKENS", "is empty: a JSON object is expected"),
         ("[]", "GATEWAY_TOKENS", "must be an object"),
         ("{}", "services", "required"),
         ('{"services": {}, "services": {}}', "GATEWAY_TOKENS", "'services' is given twice"),
         ('{"services": []}', "services", "must be an object"),
         ('{"services": {"a": 5}}', "services.a", "must be an object"),
         ('{"services": {"a": {}}}', "services.a.resourceId", "required"),
-        ('{"services": {}, "acess": []}', "acess", "unknown field"),
+        ('{"services": {}, "acess": []}', "acess", "unknown field. Did you mean 'access'?"),
     ],
 )
 def test_a_document_of_another_shape_is_a_fault(text: str, path: str, said: str) -> None:
@@ -104,11 +104,11 @@ def test_names_and_patterns_follow_azures_patterns() -> None:
     for name in ("a", "A1", "a-1", "a" * 50):
         assert faults_of({"services": {name: {"resourceId": SERVICE}}}) == []
     for name in ("1a", "a-", "-a", "a b", "a_b", "", "a/b", "a*", "a" * 51, "a\n"):
-        assert paths_of({"services": {name: {"resourceId": SERVICE}}}) == [f"services.{name}.[key]"]
+        assert paths_of({"services": {name: {"resourceId": SERVICE}}}) == [f"services.{name}"]
     for pattern in ("*", "a" * 80, "A.b_c~d-*"):
         assert faults_of(document(**{pattern: {}})) == []
     for pattern in ("a b", "", "a/b", "a" * 81, "a?", "a\n"):
-        assert paths_of(document(**{pattern: {}})) == [f"services.contoso.gateways.{pattern}.[key]"]
+        assert paths_of(document(**{pattern: {}})) == [f"services.contoso.gateways.{pattern}"]
     for pattern in ("contoso", "contoso/", "/edge", "a/b/c", "contoso/a b", "contoso/" + "a" * 81, ""):
         assert paths_of(access(gateways=[pattern])) == ["access[0].gateways[0]"]
 
@@ -134,7 +134,7 @@ def test_a_resource_id_names_an_api_management_service() -> None:
         ({"riskMargin": "P0D"}, "", MARGIN),
         ({"renewBefore": "P4D", "riskMargin": "P4D"}, "", MARGIN),
         ({"renew": "false"}, ".renew", "must be true or false"),
-        ({"keyType": "Primary"}, ".keyType", "input should be 'primary' or 'secondary'"),
+        ({"keyType": "Primary"}, ".keyType", "must be 'primary' or 'secondary'"),
     ],
 )
 def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said: str) -> None:
@@ -144,8 +144,8 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
 @pytest.mark.parametrize(
     ("fields", "at", "said"),
     [
-        ({}, "", "kind: required"),
-        ({"kind": "vault"}, "", "kind must be one of 'keyVault', 'kubernetes'"),
+        ({}, ".kind", "required"),
+        ({"kind": "vault"}, ".kind", "must be one of 'keyVault', 'kubernetes'"),
         ({"kind": "keyVault"}, ".vault", "required"),
         ({**KEY_VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
         ({**KEY_VAULT, "secret": "{gateway}-{}"}, ".secret", PLACEHOLDERS),
@@ -201,7 +201,7 @@ def test_a_value_that_breaks_its_pattern_is_named_by_its_path() -> None:
         ({"gateways": []}, ".gateways", "must not be empty"),
         ({"gateways": ["fabrikam/*"]}, ".gateways[0]", "'fabrikam/*' matches no declared service"),
         ({"allow": []}, ".allow", "must not be empty"),
-        ({"allow": ["Issue"]}, ".allow[0]", "input should be 'issue', 'renew' or 'read'"),
+        ({"allow": ["Issue"]}, ".allow[0]", "must be 'issue', 'renew' or 'read'"),
         ({"maxLifetime": "PT59S"}, ".maxLifetime", GRANTED),
         ({"maxLifetime": "P30DT1S"}, ".maxLifetime", GRANTED),
     ],
@@ -373,6 +373,36 @@ def with_every(name: str, value: object) -> Any:  # noqa: ANN401 - JSON
     """The design's example with that value for every field of that name."""
     text = json.dumps(DESIGN_EXAMPLE)
     return json.loads(text, object_hook=lambda part: part | {name: value} if name in part else part)
+
+
+def test_no_fault_shows_a_regular_expression() -> None:
+    # Whatever its kind: a text that no pattern matches.
+    names = set(re.findall(r'"([^"]+)":', json.dumps([DESIGN_EXAMPLE, KUBERNETES])))
+    names |= {"server", "cluster", "namespace", "secret", "vault", "kind"}
+    wrong = {"name": "_ ?", **dict.fromkeys(names, "_ ?")}
+    rows: list[dict[str, object]] = [
+        {**wrong, "kind": "keyVault"},
+        {**wrong, "kind": "kubernetes", "restart": wrong, "signIn": wrong},
+    ]
+    for value in (
+        *(destination(**fields) for fields in rows),
+        access(gateways=["?"]),
+        document(**{"?": {}}),
+        {**document(), "clusters": {"A": {"server": "?"}}},
+    ):
+        messages = [message for _, message in faults_of(value)]
+        assert messages
+        assert not [message for message in messages if re.search(r"\[a-z|pattern '|\^", message)], messages
+
+
+def test_a_misspelt_name_gets_a_hint_and_a_misplaced_one_is_told_as_such() -> None:
+    for name, hint in (
+        ("renewbefore", "unknown field. Did you mean 'renewBefore'?"),
+        ("destination", "unknown field. Did you mean 'destinations'?"),
+        ("namespace", "unknown field: 'namespace' belongs to another part"),
+        ("xyz", "unknown field"),
+    ):
+        assert faults_of(document(any_gateway={name: 1})) == [(f"{RULE}.{name}", hint)]
 
 
 def test_no_fault_repeats_a_wrong_value() -> None:
