@@ -41,6 +41,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .roles import role_for
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -215,15 +217,6 @@ class AzureError(GatewayTokensError):
         super().__init__(f"{operation} failed: {answer}. {advice or self.advice}{tail}")
 
 
-# The role that grants an action: custom ones are defined in infra/, under these names with a suffix.
-_ROLES = {
-    "Microsoft.ApiManagement/": "Gateway token issuer",
-    "Microsoft.KeyVault/": "Gateway token secret writer",
-    "Microsoft.Storage/": "Storage Blob Data Owner",
-    "Microsoft.ContainerService/": "Gateway token cluster reader",
-}
-
-
 class AzureForbidden(AzureError):
     """The app's identity lacks `action` at `scope`; `role` grants it, empty inside a cluster."""
 
@@ -231,7 +224,7 @@ class AzureForbidden(AzureError):
 
     def __init__(self, operation: str, facts: AzureFacts, action: str, scope: str) -> None:
         self.action, self.scope = action, scope
-        self.role = next((role for begins, role in _ROLES.items() if action.startswith(begins)), "")
+        self.role = role_for(action)
         such = f", such as '{self.role}'" if self.role else ""
         super().__init__(
             operation,

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway_tokens.destinations.kubernetes.workload import Workload
+from gateway_tokens.roles import ROLES as CODE
 from tests.infra.digests import INFRA, ROOT, accepted, grants, roles
 from tools.digest import BUILT_IN_ROLES
 
@@ -52,6 +53,12 @@ def test_a_role_grants_what_the_code_calls_and_nothing_more(
     granted = ROLES[role].actions | ROLES[role].data_actions
 
     assert granted == named_in(module, pattern, form)
+
+
+def test_the_code_knows_each_role_with_the_actions_that_the_deployment_gives_it() -> None:
+    shipped = {name: role.actions | role.data_actions for name, role in roles("every-destination").items()}
+    assert {name: frozenset(actions) for name, actions in CODE.items() if name in shipped} == shipped
+    assert CODE.keys() - shipped.keys() <= BUILT_IN
 
 
 def test_a_role_over_data_grants_nothing_over_resources_and_the_other_way_round() -> None:

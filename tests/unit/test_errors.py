@@ -72,8 +72,14 @@ def test_an_azure_error_says_operation_status_code_and_request_id_and_never_azur
     [
         ("Microsoft.ApiManagement/service/gateways/read", "Gateway token issuer"),
         ("Microsoft.KeyVault/vaults/secrets/setSecret/action", "Gateway token secret writer"),
-        ("Microsoft.Storage/blobs/write", "Storage Blob Data Owner"),
-        ("Microsoft.ContainerService/read", "Gateway token cluster reader"),
+        (
+            "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
+            "Storage Blob Data Owner",
+        ),
+        (
+            "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
+            "Gateway token cluster reader",
+        ),
         ("get secrets", ""),
     ],
 )
