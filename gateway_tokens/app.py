@@ -16,6 +16,7 @@ from .estate.sign_in import function_keys_allowed
 
 if TYPE_CHECKING:
     from .azure.clients import AzureAccess
+    from .estate.app_settings import AppSettings
     from .http.health import HealthApi
     from .http.renewals import RenewalApi
     from .http.tokens import TokenApi
@@ -99,16 +100,21 @@ def _clock() -> datetime:
 
 
 def _put_together() -> tuple[App, AzureAccess]:
+    from .estate.app_settings import read_settings
+
+    return put_together(read_settings(os.environ))
+
+
+def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:
+    """An app with these settings, and its clients of Azure, for the caller to close."""
     from .azure.api_management import ArmGateways
     from .azure.budget import CallersBudget
     from .azure.clients import AzureAccess
     from .azure.reports import Reports
     from .destinations import open_destination
-    from .estate.app_settings import read_settings
     from .estate.schedule import longest_pause
     from .parts import App
 
-    settings = read_settings(os.environ)
     # The SDK writes two lines for every request it sends: at a run's size that is all one would see, and pay for.
     logging.getLogger("azure").setLevel(logging.WARNING)
     # Its warnings quote what the identity endpoint answered, which may hold an access token.

@@ -129,11 +129,11 @@ class AzureAccess:
     ) -> dict[str, Any] | None:
         """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError.
 
-        `path` begins with /subscriptions/. The call must be one that may be repeated.
+        `path` begins with /subscriptions. The call must be one that may be repeated.
         """
         client = self.shared(("arm", ""), self._arm)
         request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
-        await self.budget.spend(path.split("/")[2], Cost.READ if method == "GET" else Cost.WRITE)
+        await self.budget.spend("".join(path.split("/")[2:3]), Cost.READ if method == "GET" else Cost.WRITE)
         async with operation(f"{method} {path}", action=action, scope=scope):
             response = await client.send_request(request, retry_on_methods=[method])
             response.raise_for_status()
@@ -196,14 +196,18 @@ def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
 
 
 def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
-    """Connections that trust one authority, given as text, else as a file, else the usual ones."""
-    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file or None)
-    if ca or ca_file:
-        # Clusters and old tools sign with authorities that say less about themselves than Python 3.13 insists on.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context),
+        connector=aiohttp.TCPConnector(ssl=trust_in(ca, ca_file)),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=_proxied(),
     )
+
+
+def trust_in(ca: str | None, ca_file: str) -> ssl.SSLContext:
+    """Trust in one authority, given as text, else as a file, else in the usual ones."""
+    context = ssl.create_default_context(cadata=ca, cafile=None if ca else ca_file or None)
+    if ca or ca_file:
+        # Clusters and old tools sign with authorities that say less about themselves than Python 3.13 insists on.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

@@ -17,12 +17,13 @@ from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.schema import Permission
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.gateway import RunOptions
 from gateway_tokens.renewal.health import summaries_of
 from gateway_tokens.renewal.messages import as_message, run_requests
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
 from gateway_tokens.renewal.rows import Action, Demand, ManagedGateway
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
-from gateway_tokens.renewal.service import ServiceRun, managed
+from gateway_tokens.renewal.service import Selects, ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
 
 from .answers import answered, json_answer, problem
@@ -66,9 +67,9 @@ class RenewalApi:
         await run.plan(gateways)
         destinations: dict[GatewayRef, list[dict[str, Any]]] = {ref: [] for ref in refs}
         for row in run.rows.values():
-            destinations[row.id.ref].append(_shown(row, run.report, app.clock()))
-        shown = [{"gatewayId": ref.gateway, "destinations": rows} for ref, rows in destinations.items()]
-        return json_answer({"service": name, "gateways": shown})
+            destinations[row.id.ref].append(shown(row, run.report, app.clock()))
+        listed = [{"gatewayId": ref.gateway, "destinations": rows} for ref, rows in destinations.items()]
+        return json_answer({"service": name, "gateways": listed})
 
     @answered
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -154,6 +155,13 @@ async def _spend(app: App, scope: Scope) -> None:
         await app.callers_budget.spend(subscription_id, Cost.READ, number)
 
 
+async def planned(app: App, name: str, options: RunOptions, selects: Selects) -> ServiceRun:
+    """A service with what a run would do now for the gateways selected; nothing is executed."""
+    run = ServiceRun(name, options, await load_report(app, name))
+    await run.plan(await run.gateways(app.settings.estate.services[name], selects))
+    return run
+
+
 async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceReport]], list[dict[str, Any]]]:
     free, options = (
         asyncio.Semaphore(SERVICES_AT_ONCE),
@@ -162,12 +170,7 @@ async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceRepor
 
     async def one(name: str) -> ServiceRun:
         async with free:
-            run, service = (
-                ServiceRun(name, options, await load_report(app, name)),
-                app.settings.estate.services[name],
-            )
-            await run.plan(await run.gateways(service, scope.covers))
-            return run
+            return await planned(app, name, options, scope.covers)
 
     names = [n for n, s in app.settings.estate.services.items() if s.delivers and scope.covers_some(n)]
     runs = await asyncio.gather(*(one(name) for name in names))
@@ -223,14 +226,14 @@ def _summary(rows: Iterable[tuple[Row, ServiceReport] | Row], now: datetime) -> 
         "counts": dict(count(row for row, _ in pairs)),
         "atRisk": sum(row.at_risk(now) for row, _ in pairs),
         "listed": [
-            {"service": row.id.ref.service, "gatewayId": row.id.ref.gateway, **_shown(row, report, now)}
+            {"service": row.id.ref.service, "gatewayId": row.id.ref.gateway, **shown(row, report, now)}
             for row, report in listed
         ],
         "notListed": len(telling) - len(listed),
     }
 
 
-def _shown(row: Row, report: ServiceReport, now: datetime) -> dict[str, Any]:
+def shown(row: Row, report: ServiceReport, now: datetime) -> dict[str, Any]:
     """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
     seen, before = row.seen, report.rows.get(str(row.id))
     failure = row.failure or (before.failure if before else None)

@@ -44,6 +44,7 @@ class ServiceRun:
     def __init__(self, name: str, options: RunOptions, report: ServiceReport) -> None:
         self.name, self.report = name, report
         self.rows: dict[RowId, Row] = {}
+        self.listed: set[str] | None = None  # every gateway of the service, once Azure has listed them
         self.fresh: list[tuple[GatewayRun, Observed]] = []
         self._options, self._places = options, Places(options.clock() - options.pause)
         self._turns = _Turns(AT_ONCE)
@@ -56,6 +57,7 @@ class ServiceRun:
         except Exception as error:  # noqa: BLE001 - the gateways that are named are reconciled all the same
             self.finish(_not_listed(self.name, service, error))
         else:
+            self.listed = listed
             _tell(self.name, service, listed, self.report)
         folded = {name.casefold() for name in listed}
         named = [name for name in service.gateways if "*" not in name and name.casefold() not in folded]

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Protocol
 import pytest
 
 from emulator.azure import Azure
+from emulator.endpoint import Route
 from emulator.faults import Fault
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
@@ -73,10 +74,10 @@ class Surroundings:
 
 
 @asynccontextmanager
-async def surroundings_of() -> AsyncIterator[Surroundings]:
+async def surroundings_of(more_routes: Sequence[Route] = ()) -> AsyncIterator[Surroundings]:
     """An emulated Azure with a cluster, and the app's access to it."""
     time, cluster = SteppingTime(), Cluster("edge")
-    routes = ManagedClusters({"edge": cluster}).routes()
+    routes = [*ManagedClusters({"edge": cluster}).routes(), *more_routes]
     running = Emulator(vaults=("contoso", "fabrikam"), arm_routes=routes, endpoints=[cluster])
     with pytest.MonkeyPatch.context() as environment:
         async with running as emulator:

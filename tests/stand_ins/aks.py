@@ -43,10 +43,11 @@ class ManagedClusters:
         self.clusters = clusters
 
     def routes(self) -> list[Route]:
-        """Return the one operation."""
+        """Return the one operation, at ids as they are and in lower case: Azure takes both."""
         path = f"{GROUP}/providers/{PROVIDER}/{{name}}/listClusterUserCredential"
         action = f"{PROVIDER}/listClusterUserCredential/action"
-        return [Route("POST", path, self._credential, action, ("2024-09-01",))]
+        paths = (path, f"{path.rpartition('/')[0].lower()}/listClusterUserCredential")
+        return [Route("POST", each, self._credential, action, ("2024-09-01",)) for each in paths]
 
     async def _credential(self, azure: Azure, request: web.Request) -> web.Response:
         _, group = check_group(azure, request)

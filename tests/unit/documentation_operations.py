@@ -117,7 +117,7 @@ def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
         *difference(
             "api.md, rows",
             set(names(section(text, "Rows"), "Field")),
-            set(renewals._shown(row, ServiceReport(), _NOW)),
+            set(renewals.shown(row, ServiceReport(), _NOW)),
         ),
         *difference(
             "api.md, summary", set(names(section(text, "`GET /api/renewals`"), "Field")), set(report)

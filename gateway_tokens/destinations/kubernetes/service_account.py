@@ -68,16 +68,20 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         return Secret(token)
 
 
-def _warn_of_expiry(token: str, location: str) -> None:
-    """A log line when the token's own `exp` is near. A token without one never expires by itself."""
+def expiry_of(token: str) -> datetime | None:
+    """When the token says that it ends. A token that does not say so never expires by itself."""
     import jwt
 
     try:
         # Read, not trusted: the cluster verifies the signature.
-        expiry = datetime.fromtimestamp(jwt.decode(token, options={"verify_signature": False})["exp"], UTC)
+        return datetime.fromtimestamp(jwt.decode(token, options={"verify_signature": False})["exp"], UTC)
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
-        return
-    left = expiry - datetime.now(UTC)
-    if left <= WARN_AHEAD:
+        return None
+
+
+def _warn_of_expiry(token: str, location: str) -> None:
+    """A log line when the token ends soon."""
+    expiry = expiry_of(token)
+    if expiry and (left := expiry - datetime.now(UTC)) <= WARN_AHEAD:
         hours = round(left.total_seconds() / 3600, 1)
         log_line("sign_in.expiring", logging.WARNING, secret=location, expiry=expiry, hoursLeft=hours)

@@ -1,0 +1,257 @@
+"""`doctor`: what is lacking is named with its scope, its role and the command that grants it; nothing is written."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import jwt
+import pytest
+
+from gateway_tokens.roles import ROLES
+from tests.adapters.destination_places import SUBSCRIPTION
+from tests.cli.conftest import CLUSTER, SERVICE, Laptop
+from tests.stand_ins.authorization import permission
+
+APP = "66666666-6666-6666-6666-666666666666"
+VAULT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/vaults/providers/Microsoft.KeyVault/vaults/contoso"
+ISSUE = "Microsoft.ApiManagement/service/gateways/generateToken/action"
+LIST = "Microsoft.ApiManagement/service/gateways/read"
+GET, SET, TAG = (
+    f"Microsoft.KeyVault/vaults/secrets/{does}/action" for does in ("getSecret", "setSecret", "update")
+)
+CREDENTIAL = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action"
+ISSUER, WRITER = "Gateway token issuer (abc)", "Gateway token secret writer (abc)"
+READER, USER = "Gateway token cluster reader (abc)", "Key Vault Secrets User"
+
+
+@pytest.fixture
+def everything(laptop: Laptop) -> Laptop:
+    """An estate with every kind of destination, all of it within reach, and an app with every right."""
+    server = {"server": laptop.cluster.url, "certificateAuthority": Path(laptop.emulator.ca_file).read_text()}
+    sign_in = {"vault": laptop.vault, "secret": "edge-cluster"}
+    laptop.describe(
+        {
+            "edge-01": {
+                "destinations": [
+                    {"kind": "keyVault", "vault": laptop.vault},
+                    {"kind": "kubernetes", "cluster": CLUSTER},
+                    {"kind": "kubernetes", **server, "signIn": sign_in, "namespace": "edge"},
+                ]
+            }
+        }
+    )
+    laptop.service.add_gateway("edge-01")
+    laptop.authorization.vaults[laptop.vault] = VAULT
+    laptop.authorization.roles |= {
+        ISSUER: permission(LIST, ISSUE),
+        WRITER: permission(data=ROLES["Gateway token secret writer"]),
+        READER: permission(CREDENTIAL),
+        USER: permission(data=["Microsoft.KeyVault/vaults/secrets/getSecret/action"]),
+    }
+    group = SERVICE.partition("/providers/")[0]
+    laptop.authorization.assignments += [
+        (APP, group, ISSUER, ""),  # inherited
+        (APP, VAULT, WRITER, ""),
+        (APP, CLUSTER, READER, ""),
+    ]
+    hold_sign_in(laptop, datetime.now(UTC) + timedelta(days=90))
+    return laptop
+
+
+def hold_sign_in(laptop: Laptop, ends: datetime) -> None:
+    token = laptop.cluster.service_account_token(laptop.azure)
+    del token
+    made = jwt.encode({"exp": int(ends.timestamp())}, "0" * 32)
+    laptop.azure.bearers[made] = f"cluster/{laptop.cluster.instance}"
+    laptop.azure.vault("contoso").set("edge-cluster", made, datetime.now(UTC))
+
+
+async def checks_of(laptop: Laptop, *more: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+    """The exit code, and the checks by verdict."""
+    done = await laptop.run("doctor", "--json", *more)
+    by_verdict: dict[str, list[dict[str, str]]] = {"good": [], "lacking": [], "not judged": []}
+    for check in json.loads(done.stdout):
+        by_verdict[check["verdict"]].append(check)
+    return done.exit_code, by_verdict
+
+
+async def test_nothing_is_lacking_where_everything_is_granted_and_within_reach(everything: Laptop) -> None:
+    code, found = await checks_of(everything, "--principal", APP)
+    assert (code, found["lacking"], found["not judged"]) == (0, [], [])
+    told = [(check["what"], check["about"]) for check in found["good"]]
+    secret = f"{everything.vault}/secrets/edge-cluster"
+    places = {everything.vault, CLUSTER.lower(), everything.cluster.url}
+    assert {about for what, about in told if what == "reach"} == places
+    assert {about for what, about in told if what == "certificate"} == places
+    assert {about for what, about in told if what == "sign-in"} == {secret}
+    rights = {about for what, about in told if what == "right"}
+    assert rights == {SERVICE, VAULT, CLUSTER.lower(), f"{VAULT}/secrets/edge-cluster"}
+
+
+async def test_nothing_is_written(everything: Laptop) -> None:
+    await everything.run("doctor", "--principal", APP)
+    assert any("/roleAssignments" in call.path for call in everything.azure.calls)
+    assert everything.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "action"),
+    [
+        (SERVICE, LIST),
+        (SERVICE, ISSUE),
+        (VAULT, GET),
+        (VAULT, SET),
+        (VAULT, TAG),
+        (CLUSTER.lower(), CREDENTIAL),
+    ],
+)
+async def test_an_action_that_your_sign_in_lacks_is_named_with_its_scope(
+    everything: Laptop, scope: str, action: str
+) -> None:
+    others = set().union(*ROLES.values()) - {action}
+    everything.authorization.permissions[scope.lower()] = [permission(*others, data=others)]
+    code, found = await checks_of(everything)
+    lacking = [check for check in found["lacking"] if check["about"] == scope]
+    assert [check["message"].startswith(f"Your sign-in lacks {action} at {scope}.") for check in lacking] == [
+        True
+    ]
+    assert code == 1
+    # Where the app is asked about, a person need not be allowed what only the app does.
+    code, found = await checks_of(everything, "--principal", APP)
+    assert code == int(action not in {ISSUE, SET, TAG})
+
+
+async def test_a_role_that_the_app_lacks_is_named_with_the_command_that_grants_it(everything: Laptop) -> None:
+    everything.authorization.assignments = everything.authorization.assignments[1:]
+    code, found = await checks_of(everything, "--principal", APP)
+    assert code == 1
+    assert [(check["about"], check["message"], check["command"]) for check in found["lacking"]] == [
+        (
+            SERVICE,
+            f"The app lacks {LIST} and {ISSUE} at {SERVICE}. The role 'Gateway token issuer' grants it.",
+            f"az role assignment create --assignee-object-id {APP} --assignee-principal-type ServicePrincipal --role '{ISSUER}' --scope '{SERVICE}'",
+        )
+    ]
+    del everything.authorization.roles[ISSUER]
+    _, found = await checks_of(everything, "--principal", APP)
+    define, assign = found["lacking"][0]["command"].split(" && ")
+    definition = json.loads(define.partition("--role-definition ")[2].strip("'"))
+    assert (definition["Actions"], "DataActions" in definition) == ([LIST, ISSUE], False)
+    assert definition["AssignableScopes"] == [SERVICE.partition("/providers/")[0]]
+    assert definition["Name"] == "Gateway token issuer (edge)"
+    assert "--role 'Gateway token issuer (edge)'" in assign
+
+
+async def test_what_a_role_takes_away_again_is_lacking_and_wildcards_grant(everything: Laptop) -> None:
+    everything.authorization.roles[ISSUER] = permission(
+        "Microsoft.ApiManagement/*/READ", "*/action", less=[ISSUE]
+    )
+    _, found = await checks_of(everything, "--principal", APP)
+    [check] = found["lacking"]
+    assert check["message"].startswith(f"The app lacks {ISSUE} at {SERVICE}.")
+    everything.authorization.roles[ISSUER] = permission("*")
+    everything.authorization.roles[WRITER] = permission("*")  # no operations on data
+    _, found = await checks_of(everything, "--principal", APP)
+    assert {check["about"] for check in found["lacking"]} == {VAULT, f"{VAULT}/secrets/edge-cluster"}
+
+
+async def test_deny_assignments_conditions_and_unseen_scopes_are_shown_as_not_judged(
+    everything: Laptop,
+) -> None:
+    everything.authorization.denied[SERVICE.lower()] = ["managed by a blueprint", "and another"]
+    everything.authorization.assignments[2] = (APP, CLUSTER, READER, "@Resource[x] StringEquals 'y'")
+    del everything.authorization.vaults[everything.vault]
+    code, found = await checks_of(everything, "--principal", APP)
+    told = {check["about"]: check["message"] for check in found["not judged"]}
+    assert told[SERVICE] == "May take rights away: managed by a blueprint, and another"
+    assert "A role with a condition is not judged." in told[CLUSTER.lower()]
+    assert "Your sign-in sees no such vault in Azure." in told[everything.vault]
+    assert (code, found["lacking"]) == (0, [])
+    everything.azure.granted = {LIST, GET, CREDENTIAL, "get secrets"}
+    _, found = await checks_of(everything, "--principal", APP)
+    assert "Microsoft.Authorization/roleAssignments/read" not in str(found["lacking"])
+    assert "'roleAssignments/read' at '" in str(found["not judged"])
+
+
+async def test_what_cannot_be_reached_or_does_not_exist_is_lacking(everything: Laptop) -> None:
+    everything.describe(
+        {
+            "edge-77": {"destinations": [{"kind": "keyVault", "vault": "https://127.0.0.1:1"}]},
+            "edge-01": {"destinations": [{"kind": "keyVault", "vault": everything.vault}]},
+        }
+    )
+    code, found = await checks_of(everything)
+    assert code == 1
+    told = {(check["what"], check["about"]): check["message"] for check in found["lacking"]}
+    assert told["name", "contoso/edge-77"].startswith("The service has no such gateway.")
+    assert "Azure cannot be reached" in told["reach", "https://127.0.0.1:1"]
+    assert ("certificate", "https://127.0.0.1:1") in {(c["what"], c["about"]) for c in found["not judged"]}
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(-1, "lacking"), (6.9, "lacking"), (7.1, "good")])
+async def test_a_sign_in_secret_is_held_to_its_expiry(everything: Laptop, days: float, verdict: str) -> None:
+    ends = datetime.now(UTC) + timedelta(days=days)
+    hold_sign_in(everything, ends)
+    _, found = await checks_of(everything)
+    [check] = [check for check in found[verdict] if check["what"] == "sign-in"]
+    assert f"Expires on {ends:%Y-%m-%d %H:%M} UTC." in check["message"]
+
+
+class _Health(BaseHTTPRequestHandler):
+    document: bytes = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if b'"healthy"' in self.document and self.path == "/api/health" else 503)
+        self.end_headers()
+        self.wfile.write(self.document)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An app that answers health with a document of the test's."""
+    server = HTTPServer(("127.0.0.1", 0), _Health)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+async def test_the_apps_own_reach_is_what_its_health_says(
+    laptop: Laptop, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop.describe({})
+    problem = {"code": "identity_unavailable", "detail": "No token.", "path": ""}
+    for document, code, said in (
+        (
+            {"status": "healthy", "problems": [], "warnings": []},
+            0,
+            f"good: health {address}: The app is healthy.",
+        ),
+        (
+            {"status": "unhealthy", "problems": [problem]},
+            1,
+            "lacking: health .*: The app is unhealthy. identity_unavailable: No token.",
+        ),
+        ({}, 1, "The app is not to be read there."),
+    ):
+        monkeypatch.setattr(_Health, "document", json.dumps(document).encode())
+        done = await laptop.run("doctor", "--app", address)
+        assert done.exit_code == code
+        assert said.replace(".*", address) in done.stdout
+        assert "Tried from here with your sign-in." in done.stdout
+
+
+async def test_no_token_and_no_secret_is_printed(everything: Laptop) -> None:
+    secret = everything.azure.vault("contoso").secret("edge-cluster")
+    assert secret is not None
+    done = await everything.run("doctor", "--principal", APP)
+    for value in (secret.latest.value, *everything.azure.bearers):
+        assert value not in done.output
+        assert base64.b64encode(value.encode()).decode() not in done.output

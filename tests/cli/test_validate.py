@@ -1,0 +1,319 @@
+"""`validate`: every fault of a file at once, each in one line with its place."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from gateway_tokens.cli.bicep import parameters_of, settings_of
+from gateway_tokens.cli.commands import app
+from gateway_tokens.cli.lines import Lines
+from gateway_tokens.errors import Fault
+from tests.infra.digests import CASES, INFRA, ROOT, settings
+from tests.infra.digests import document as deployed
+from tests.unit.documentation_reading import names, sections
+from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, VAULT
+
+COMPILER = shutil.which(os.environ.get("BICEP") or "bicep") or ""
+needs_compiler = pytest.mark.skipif(not COMPILER, reason="no Bicep compiler on PATH or in BICEP")
+
+# A sound document. Each seed is a line of it, what takes its place, and how the fault begins.
+SOUND = f"""{{
+  "services": {{
+    "contoso": {{
+      "resourceId": "{SERVICE}",
+      "gateways": {{
+        "*": {{
+          "lifetime": "P30D",
+          "renewBefore": "P10D",
+          "keyType": "primary",
+          "destinations": [
+            {{"kind": "keyVault", "vault": "{VAULT}"}}
+          ]
+        }},
+        "edge-01": {{
+          "destinations": [
+            {{
+              "kind": "kubernetes",
+              "server": "https://edge.example:6443",
+              "namespace": "edge",
+              "restart": {{"name": "gateway"}}
+            }}
+          ]
+        }},
+        "lab-*": {{"renew": false}}
+      }}
+    }}
+  }},
+  "access": [
+    {{
+      "caller": {{"appRole": "GatewayToken.Issue"}},
+      "gateways": ["contoso/*"],
+      "allow": ["issue"]
+    }}
+  ]
+}}
+"""
+RULE, EDGE = "services.contoso.gateways.*", "services.contoso.gateways.edge-01.destinations[0]"
+SEEDS = {
+    4: ('"resourceId": "/subscriptions/x",', "services.contoso.resourceId: must be /subscriptions/{id}/"),
+    7: ('"lifetime": "P31D",', f"{RULE}.lifetime: must be between one day (P1D) and 30 days (P30D)"),
+    8: ('"renewbefore": "P10D",', f"{RULE}.renewbefore: unknown field. Did you mean 'renewBefore'?"),
+    9: ('"keyType": "first",', f"{RULE}.keyType: must be 'primary' or 'secondary'"),
+    11: (
+        '{"kind": "keyVault", "vault": "contoso"}',
+        f"{RULE}.destinations[0].vault: must be the address of a vault, such as https://",
+    ),
+    17: ('"kind": "kubernets",', f"{EDGE}.kind: must be one of 'keyVault', 'kubernetes'"),
+    18: (
+        '"server": "http://edge.example",',
+        f"{EDGE}.server: must be the https:// address of an API server, such as",
+    ),
+    19: (
+        '"namespace": "Edge",',
+        f"{EDGE}.namespace: must be a name of small letters, digits and inner hyphens, such as edge",
+    ),
+    20: ('"restart": {"nam": "gateway"}', f"{EDGE}.restart.name: required"),
+    24: ('"lab-*": {"renew": "no"}', "services.contoso.gateways.lab-*.renew: must be true or false"),
+    30: ('"caller": {},', "access[0].caller: must name an appRole, objectId, clientId or functionKey"),
+    31: ('"gateways": ["contso/*"],', "access[0].gateways[0]: 'contso/*' matches no declared service"),
+    32: ('"allow": ["isue"]', "access[0].allow[0]: must be 'issue', 'renew' or 'read'"),
+    28: ('"acess": [', "acess: unknown field. Did you mean 'access'?"),
+    15: ('"destinations": [{}, ', "services.contoso.gateways.edge-01.destinations[0].kind: required"),
+}
+
+# A kind that is unknown or missing and a misspelt `access` hide what is below them.
+HIDING = {15, 17, 28}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["validate", *map(str, arguments)])
+
+
+def seeded(lines: set[int]) -> str:
+    text = SOUND.splitlines()
+    for number in lines:
+        text[number - 1] = SEEDS[number][0]
+    return "\n".join(text)
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_a_sound_document_has_no_fault(tmp_path: Path) -> None:
+    for content in (SOUND, SOUND.replace("\n", "\r\n"), json.dumps(DESIGN_EXAMPLE)):
+        done = run(written(tmp_path / "estate.json", content))
+        assert (done.exit_code, done.output) == (0, "No fault in 1 file.\n")
+
+
+def test_each_seeded_fault_is_told_with_its_file_line_and_path(tmp_path: Path) -> None:
+    assert len(SEEDS) == 15
+    for line, (_, fault) in SEEDS.items():
+        path = written(tmp_path / "estate.json", seeded({line}))
+        done = run(path)
+        assert done.exit_code == 1
+        assert f"{path}:{line}: {fault}" in done.output
+        assert len(done.output.splitlines()) <= 2  # a destination that cannot be read may hide or add one
+
+
+def test_all_faults_of_one_file_are_told_together_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    path = written(tmp_path / "estate.json", seeded(set(SEEDS) - HIDING).replace("\n", "\r\n"))
+    done = run(path)
+    for line, (_, fault) in SEEDS.items():
+        if line not in HIDING:
+            assert f"{path}:{line}: {fault}" in done.output
+    lines = [int(text.removeprefix(f"{path}:").partition(":")[0]) for text in done.output.splitlines()]
+    assert lines == sorted(lines)
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "said"),
+    [
+        (b"\xef\xbb\xbf{}", 1, "byte order mark"),
+        (b'{\n  // a comment\n  "services": {}}', 2, "comment"),
+        (b"", 1, "is empty"),
+        (b"\x89PNG\xff\xfe\x00", 1, "is not UTF-8 text"),
+        (b'{"services": {},}', 1, "a comma with nothing after it"),
+        (b"[]", 1, "must be an object"),
+        (b'{"services": {},\n\n"services": {}}', 3, "'services' is given twice"),
+    ],
+)
+def test_a_file_that_is_not_a_document_gets_one_clear_line(
+    tmp_path: Path, content: bytes, line: int, said: str
+) -> None:
+    path = written(tmp_path / "estate.json", content)
+    done = run(path)
+    assert done.exit_code == 1
+    assert len(done.output.splitlines()) == 1
+    assert done.output.startswith(f"{path}:{line}: ")
+    assert said in done.output
+
+
+NAMES = st.text("abc-*~_", min_size=1, max_size=3)
+LEAVES = st.text(max_size=5) | st.integers() | st.booleans()
+VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(NAMES, v, max_size=3))
+
+
+def leaves_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from leaves_of(member, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from leaves_of(entry, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+@given(st.dictionaries(NAMES, VALUES, min_size=1, max_size=3))
+def test_the_line_of_each_value_is_found(document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=1)
+    lines, found = text.splitlines(), Lines(text)
+    for path, leaf in leaves_of(document):
+        assert lines[found.of(Fault(path, "")) - 1].rstrip(",").endswith(json.dumps(leaf))
+        assert found.of(Fault(f"{path}.more[0]", "")) == found.of(Fault(path, ""))
+
+
+def test_a_name_that_is_given_twice_is_told_at_its_second_line() -> None:
+    for text, line in (
+        ('{"a": 1, "a": 2}', 1),
+        ('\n{"b": {"a": 1},\n"a": 1, "a": 2}', 3),
+        ('{"a": 1,\n"a": 2}', 2),
+    ):
+        assert Lines(text).of(Fault("", "'a' is given twice")) == line
+
+
+def test_what_cannot_be_read_is_wrong_usage_and_does_not_hide_the_faults_of_other_files(
+    tmp_path: Path,
+) -> None:
+    faulty = written(tmp_path / "estate.json", seeded({24}))
+    done = run(tmp_path, tmp_path / "none.json", faulty)
+    assert done.exit_code == 2
+    folder, missing, fault = done.output.splitlines()
+    assert folder == f"{tmp_path}: is a folder. Name a file"
+    assert missing.startswith(f"{tmp_path / 'none.json'}: cannot be read: ")
+    assert fault.startswith(f"{faulty}:24: ")
+    assert run().exit_code == run(faulty, "--format", "xml").exit_code == 2
+
+
+def test_settings_as_the_functions_host_keeps_them_locally_are_checked_as_a_whole(tmp_path: Path) -> None:
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())
+    path = tmp_path / "local.settings.json"
+    assert run(written(path, json.dumps(sample))).exit_code == 0
+    sample["Values"] |= {"GATEWAY_TOKENS": seeded({7}), "RENEWAL_SCHEDULE": "0 0 * * *  * *", "PORT": 5}
+    done = run(written(path, json.dumps(sample, indent=2)))
+    lines = path.read_text().splitlines()
+    assert [lines[int(text.split(":")[1]) - 1].split('"')[1] for text in done.output.splitlines()] == ["PORT"]
+    sample["Values"]["PORT"] = "5"
+    done = run(written(path, json.dumps(sample, indent=2)))
+    named = [text.split(":")[2].strip() for text in done.output.splitlines()]
+    assert named == [f"GATEWAY_TOKENS.{RULE}.lifetime", "RENEWAL_SCHEDULE"]
+    assert f"{path}:6: GATEWAY_TOKENS" in done.output
+
+
+def test_rules_are_held_to_the_schedule(tmp_path: Path) -> None:
+    text = SOUND.replace('"P30D"', '"P2D"').replace('"P10D"', '"P1D"')
+    path = written(tmp_path / "estate.json", text)
+    assert run(path).exit_code == 0  # hourly, unless the file says otherwise
+    values = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    values |= {"GATEWAY_TOKENS": text.replace("appRole", "objectId"), "RENEWAL_SCHEDULE": "0 0 0 * * *"}
+    values |= {"NO_RUN_AFTER_HOURS": "", "SIGN_IN_TENANT": "11111111-1111-1111-1111-111111111111"}
+    values |= {"SIGN_IN_AUDIENCES": "api://a", "SIGN_IN_APPLICATIONS": values["SIGN_IN_TENANT"]}
+    done = run(written(path, json.dumps({"Values": values})))
+    assert done.exit_code == 1
+    assert f"{path}:1: GATEWAY_TOKENS.{RULE}: a new token would be renewed again" in done.output
+    assert "lives for 1 day 23 hours at least" in done.output
+
+
+def test_faults_are_printed_as_data_and_as_annotations(tmp_path: Path) -> None:
+    path = written(tmp_path / "a,b.json", seeded({24}))
+    [fault] = json.loads(run(path, "--json").output)
+    assert fault == {
+        "file": str(path),
+        "line": 24,
+        "path": "services.contoso.gateways.lab-*.renew",
+        "message": "must be true or false",
+    }
+    annotated = run(path, "--format", "github").output
+    name = str(path).replace(",", "%2C")
+    assert annotated == f"::error file={name},line=24::{fault['path']}: {fault['message']}\n"
+    assert json.loads(run(written(path, SOUND), "--json").output) == []
+
+
+def test_a_parameter_file_without_a_compiler_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BICEP", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("HOME", "/nowhere")
+    done = run(INFRA / "main.bicepparam")
+    assert done.exit_code == 2
+    assert "needs the Bicep compiler, which is not found. Install it (az bicep install)" in done.output
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("case", ["every-destination", "smallest", "keys-and-sign-in"])
+def test_a_parameter_file_gives_the_settings_that_its_deployment_writes(case: str) -> None:
+    [path] = [*CASES.glob(f"{case}.bicepparam"), *(INFRA / "examples").glob(f"{case}.bicepparam")]
+    parameters, _ = parameters_of(path)
+    assert parameters is not None
+    made, faults = settings_of(parameters)
+    assert faults == []
+    for name in ("RENEWAL_SCHEDULE", "NO_RUN_AFTER_HOURS"):
+        assert made[name] == settings(case)[name]
+    document, expected = json.loads(made["GATEWAY_TOKENS"]), deployed(case)
+    assert without_nulls({n: document.get(n) for n in expected}) == without_nulls(expected)
+
+
+def without_nulls(part: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(part, dict):
+        return {n: without_nulls(m) for n, m in part.items() if m not in (None, [], {})}
+    return [without_nulls(entry) for entry in part] if isinstance(part, list) else part
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_a_fault_of_a_parameter_file_is_told_by_its_path_in_the_estate(tmp_path: Path) -> None:
+    shutil.copytree(INFRA, tmp_path / "infra")
+    path, good = tmp_path / "infra" / "main.bicepparam", (INFRA / "main.bicepparam").read_text()
+    assert run(path).output == "No fault in 1 file.\n"
+    for old, new, said in (
+        (
+            "kind: 'keyVault'",
+            "kind: 'keyVault', vault: 'https://a'",
+            "estate.services.contoso.gateways.*.destinations[0].vault: ",
+        ),
+        (
+            "param newVaultName",
+            "// param",
+            "estate.services.contoso.gateways.*.destinations[0].vault: required",
+        ),
+        ("param tags", "param tag", "BCP259"),
+    ):
+        written(path, good.replace(old, new))
+        done = run(path)
+        assert (done.exit_code, len(done.output.splitlines())) == (1, 1), done.output
+        line = next(
+            n for n, text in enumerate(path.read_text().splitlines(), 1) if text.startswith("param estate")
+        )
+        assert said in done.output
+        assert f"{path}:{line}: " in done.output or "BCP" in said
+
+
+def test_the_documentation_has_every_command_and_option() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        told = next(part for title, part in sections(text).items() if title.startswith(f"`{name} "))
+        options = {opt for p in command.params for opt in p.opts if opt.startswith("--")}
+        assert set(names(told, "Option")) == options, name
