@@ -165,8 +165,8 @@ def test_faults_of_a_document_of_ones_own_are_listed_and_it_is_not_served(tmp_pa
     first, *faults = errors.splitlines()
     assert first == f"{document} has faults:"
     assert [fault.partition(":")[0].strip() for fault in faults] == [
-        "services.shop.gateways.*.destinations[0]",
-        "services.plant.gateways.hall-1.destinations[0]",
+        "services.shop.gateways.*.destinations[0].kind",
+        "services.plant.gateways.hall-1.destinations[0].kind",
         "access[0].allow[0]",
     ]
     document.write_bytes(b"\xff")
