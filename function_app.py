@@ -42,6 +42,12 @@ async def renew_gateway(req: func.HttpRequest) -> func.HttpResponse:
     return await gateway_tokens.renewals().renew(req)
 
 
+@app.route("services/{service}/gateways/{gatewayId}/revoke", methods=["POST"])
+async def revoke_key(req: func.HttpRequest) -> func.HttpResponse:
+    """End every token of one of a gateway's keys, after the gateway has tokens of the other."""
+    return await gateway_tokens.keys().revoke(req)
+
+
 @app.route("renewals", methods=["GET"])
 async def plan_renewals(req: func.HttpRequest) -> func.HttpResponse:
     """Show what is due and why; execute nothing."""

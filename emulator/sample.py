@@ -32,7 +32,7 @@ _SERVICE_ACCOUNT = ("fabrikam", "plant-service-account")
 _SIGNED_IN = {"caller": {"appRole": CALLER.roles[0]}, "gateways": ["contoso/*"], "allow": ["issue", "read"]}
 _KEY_HOLDER = {"functionKey": True}
 _KEY_HOLDERS = [
-    {"caller": _KEY_HOLDER, "gateways": ["*/*"], "allow": ["read", "renew"]},
+    {"caller": _KEY_HOLDER, "gateways": ["*/*"], "allow": ["read", "renew", "revoke"]},
     {"caller": _KEY_HOLDER, "gateways": ["contoso/*"], "allow": ["issue"]},
     {"caller": _KEY_HOLDER, "gateways": ["fabrikam/*"], "allow": ["issue"], "maxLifetime": "P1D"},
 ]

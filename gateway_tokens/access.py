@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .errors import AccessDenied, SignInRequired
-from .estate.schema import AccessRule, CallerMatch, Permission, matches, overlap
+from .estate.access_rules import AccessRule, CallerMatch, Permission
+from .estate.patterns import matches, overlap
 from .estate.sign_in import SignIn
 from .tokens import MAX_LIFETIME, GatewayRef
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .azure.clients import AzureAccess
     from .estate.app_settings import AppSettings
     from .http.health import HealthApi
+    from .http.keys import KeyApi
     from .http.renewals import RenewalApi
     from .http.tokens import TokenApi
     from .http.wrong_python import WrongPythonApi
@@ -60,6 +61,16 @@ def renewals() -> RenewalApi | WrongPythonApi:
     except ImportError as error:
         return _unloadable(error)
     return RenewalApi(current)
+
+
+@cache
+def keys() -> KeyApi | WrongPythonApi:
+    """The route that revokes a key."""
+    try:
+        from .http.keys import KeyApi
+    except ImportError as error:
+        return _unloadable(error)
+    return KeyApi(current)
 
 
 @cache

@@ -8,8 +8,10 @@ GatewayTokensError
 ├── AccessDenied                access_denied               no access rule allows this
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
+├── KeyNotActive                key_not_active              a rotated gateway has tokens of its key in use only
 ├── EventInvalid                event_invalid               a queue message that is not an event that we can read
 ├── RenewalFailed               renewal_failed              a renewal was carried out, and some of its rows failed
+├── RevokeStopped               revoke_stopped              a revoke ended before the regeneration
 ├── MessageInvalid              message_invalid             a queue message that asks for no run that we can read
 ├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
@@ -138,6 +140,18 @@ class NotManaged(GatewayTokensError):
         super().__init__(f"'{resource}' has no destination in the settings, or `renew` is false for it.")
 
 
+class KeyNotActive(GatewayTokensError):
+    """The keys of `resource` are rotated, and a token of another key than the `active` one was asked for."""
+
+    code = "key_not_active"
+
+    def __init__(self, resource: str, active: str) -> None:
+        self.resource, self.active = resource, active
+        super().__init__(
+            f"The keys of '{resource}' are rotated, and its {active} key is in use. Ask for `keyType` {active}, or leave it out."
+        )
+
+
 class EventInvalid(GatewayTokensError):
     """A queue message is not an event that we can read; `reason` says in which way."""
 
@@ -165,6 +179,19 @@ class RenewalFailed(GatewayTokensError):
         super().__init__(
             f"{failed} of {total} rows failed; the others are done. Each failed row has a log line 'run.row' with its "
             "error; the next run tries them again."
+        )
+
+
+class RevokeStopped(GatewayTokensError):
+    """A key was to be revoked, and `locations` do not hold a token of the other key yet: nothing was regenerated."""
+
+    code = "revoke_stopped"
+
+    def __init__(self, key_type: str, locations: Sequence[str]) -> None:
+        self.key_type, self.locations = key_type, tuple(locations)
+        super().__init__(
+            f"The {key_type} key was not regenerated: {len(locations)} locations do not hold a token of the other key yet. "
+            "The rows say why. Repair them and send the same call again: it goes on from there."
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .access import Caller, Scope
-from .errors import AccessDenied, AzureNotFound, NotFound, TokenUnusable
-from .estate.schema import Estate, GatewayRule, Permission
+from .errors import AccessDenied, AzureNotFound, KeyNotActive, NotFound, TokenUnusable
+from .estate.access_rules import Permission
+from .estate.schema import Estate, GatewayRule, ManagedGateway
 from .formats import SecretName, TokenFormat
 from .logs import log_line
 from .parsing import duration_text
@@ -26,6 +28,9 @@ from .tokens import (
 
 # What Azure says when the settings name a subscription or group that does not exist, rather than the caller a gateway.
 _SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
+
+
+ActiveKey = Callable[[ManagedGateway], Awaitable[KeyType]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,15 @@ def log_issued(issued: Issued, caller: object) -> None:
 
 
 async def issue_for(
-    caller: Caller, request: TokenRequest, estate: Estate, gateways: Gateways, now: datetime
+    caller: Caller,
+    request: TokenRequest,
+    estate: Estate,
+    gateways: Gateways,
+    now: datetime,
+    *,
+    active_key: ActiveKey | None = None,
 ) -> Issued:
-    """A fresh token for the caller.
+    """A fresh token for the caller; `active_key` tells the key in use of a gateway whose keys are rotated.
 
     Raises AccessDenied before anything is looked up, so that what exists and what does not are alike to a caller
     without access; then NotFound, AzureError, TokenUnusable.
@@ -76,7 +87,12 @@ async def issue_for(
     rule = service.rule_for(request.ref.gateway)
     owner = owner_of(service.resource_id, request.ref.gateway)
     expiry = _expiry(request, rule, ceiling, owner, now)
-    key_type = request.key_type or (rule.key_type if rule else KeyType.PRIMARY)
+    key_type = request.key_type or (rule and rule.key_type) or KeyType.PRIMARY
+    if rule and rule.rotate_keys and active_key:
+        gateway = ManagedGateway(GatewayRef(name, request.ref.gateway), service.resource_id, rule)
+        key_type = await active_key(gateway)
+        if request.key_type not in {None, key_type}:
+            raise KeyNotActive(str(request.ref), key_type)
     try:
         token = await issue_checked(gateways, service.resource_id, request.ref.gateway, key_type, expiry)
     except AzureNotFound as error:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -65,6 +66,17 @@ Duration = Annotated[
         {"type": "string", "format": "duration", "pattern": DURATION, "examples": ["P30D", "PT12H"]}
     ),
 ]
+
+
+def within(least: timedelta, most: timedelta, message: str) -> AfterValidator:
+    """A check that a duration is one of these, which says the message of any other."""
+
+    def check(value: timedelta) -> timedelta:
+        if not least <= value <= most:
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
 
 
 class StrictModel(BaseModel):

@@ -29,6 +29,9 @@ class Gateways(Protocol):
         Raises AzureError, and TokenUnusable when the answer holds no token.
         """
 
+    async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
+        """Give the gateway another key in that one's place; asked once, never repeated. Raises AzureError."""
+
     def names(self, service: ServiceId) -> AsyncIterator[str]:
         """Every self-hosted gateway's name, page by page. Raises AzureError."""
 

@@ -8,6 +8,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "Microsoft.ApiManagement/service/gateways/read",
         "Microsoft.ApiManagement/service/gateways/generateToken/action",
     ),
+    "Gateway key regenerator": ("Microsoft.ApiManagement/service/gateways/regenerateKey/action",),
     "Gateway token secret writer": (
         "Microsoft.KeyVault/vaults/secrets/setSecret/action",
         "Microsoft.KeyVault/vaults/secrets/getSecret/action",

@@ -12,7 +12,7 @@ from .tokens import GatewayToken, KeyType, Secret, ServiceId, read, written
 
 MANAGED_BY = "gateway-tokens"
 # Of the names that an ownership has, those that it may lack: an earlier one's must go with it.
-OPTIONAL_TAGS = ("taken-over", "restart-asked")
+OPTIONAL_TAGS = ("taken-over", "restart-asked", "key-since", "regenerated-at")
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
@@ -26,7 +26,8 @@ class Ownership:
 
     `fingerprint` is that of the whole stored value, so that the ownership counts for no other value. `taken_over`:
     somebody else wrote the value, and Azure proved it. `restart_asked` is the fingerprint of the value for which a
-    restart was asked that nobody can judge.
+    restart was asked that nobody can judge. `key_since` is when this app began to sign with that key here,
+    `regenerated_at` when the other key was regenerated last.
     """
 
     owner: str
@@ -36,6 +37,13 @@ class Ownership:
     fingerprint: str = ""
     taken_over: bool = False
     restart_asked: str = ""
+    key_since: datetime | None = None
+    regenerated_at: datetime | None = None
+
+    @property
+    def signs_since(self) -> datetime:
+        """When this app began to sign with the key here: with the token itself, unless it is told."""
+        return self.key_since or self.issued_at
 
     def of(self, value: Secret) -> Ownership:
         """The same, for this stored value."""
@@ -52,6 +60,8 @@ class Ownership:
             "fingerprint": self.fingerprint,
             **({"taken-over": "true"} if self.taken_over else {}),
             **({"restart-asked": self.restart_asked} if self.restart_asked else {}),
+            **({"key-since": written(self.key_since)} if self.key_since else {}),
+            **({"regenerated-at": written(self.regenerated_at)} if self.regenerated_at else {}),
         }
 
     def annotations(self) -> dict[str, str]:
@@ -82,9 +92,15 @@ class Ownership:
                 tags["fingerprint"],
                 tags.get("taken-over") == "true",
                 tags.get("restart-asked", ""),
+                _optional(tags.get("key-since")),
+                _optional(tags.get("regenerated-at")),
             )
         except (KeyError, ValueError):
             return None
+
+
+def _optional(text: str | None) -> datetime | None:
+    return read(text) if text else None
 
 
 class Running(StrEnum):

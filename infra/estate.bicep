@@ -18,7 +18,7 @@ type estateType = {
   @description('Optional. Clusters by the name that destinations use: small letters, digits, hyphens, dots, underscores and tildes.')
   clusters: clustersType?
 
-  @description('Optional. Who may issue, renew and read. Closed unless a rule opens.')
+  @description('Optional. Who may issue, renew, read and revoke. Closed unless a rule opens.')
   access: accessRuleType[]?
 
   @description('Optional. Whether Azure is asked once a day if each stored token is still good. Default: true.')
@@ -84,11 +84,24 @@ type gatewayRuleType = {
   @description('Optional. How long before its expiry a token counts as at risk. Default: half of renewBefore.')
   riskMargin: string?
 
-  @description('Optional. The key that signs these tokens. Default: primary.')
+  @description('Optional. The key that signs these tokens. Default: the key in use, primary at first.')
   keyType: ('primary' | 'secondary')?
+
+  @description('Optional. Move to the other key and regenerate the one that is left, again and again. Default: never.')
+  rotateKeys: rotateKeysType?
+
+  @description('Optional. Others use the keys too: a person regenerates them, not this app. Default: false.')
+  otherConsumers: bool?
 
   @description('Optional. Where each token is delivered.')
   destinations: destinationType[]?
+}
+
+@sealed()
+@description('How often a gateway moves to its other key.')
+type rotateKeysType = {
+  @description('Required. An ISO 8601 duration, P65D at least.')
+  every: string
 }
 
 @export()
@@ -189,7 +202,7 @@ type accessRuleType = {
   gateways: string[]
 
   @description('Required. What is permitted, one thing at least.')
-  allow: ('issue' | 'renew' | 'read')[]
+  allow: ('issue' | 'renew' | 'read' | 'revoke')[]
 
   @description('Optional. The longest token that this caller may have, as an ISO 8601 duration.')
   maxLifetime: string?
@@ -347,6 +360,30 @@ func vaultAddress(id string, vaultSuffix string) string => 'https://${nameOf(id)
 @description('The resource ids of the API Management services.')
 func apiManagementIds(estate estateType) string[] =>
   distinct(map(items(estate.services), service => toLower(service.value.resourceId)))
+
+@export()
+@description('The resource ids of the API Management services whose gateways\' keys the app may regenerate.')
+func regeneratingIds(estate estateType, allowRevoke bool) string[] =>
+  allowRevoke
+    ? apiManagementIds(estate)
+    : distinct(map(
+        filter(
+          items(estate.services),
+          service =>
+            !empty(filter(
+              items(service.value.?gateways ?? {}),
+              rule => rotates([rule.value, service.value.?defaults ?? {}, estate.?defaults ?? {}])
+            ))
+        ),
+        service => toLower(service.value.resourceId)
+      ))
+
+// Of a rule and the defaults that it inherits, the nearest that settles it.
+func rotates(levels gatewayRuleType[]) bool =>
+  (first(filter(
+    levels,
+    level => level.?rotateKeys != null || level.?keyType != null || !(level.?renew ?? true)
+  )) ?? {}).?rotateKeys != null
 
 @export()
 @description('The ids of the subscriptions that the API Management services are in.')

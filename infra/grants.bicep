@@ -21,6 +21,9 @@ param identityId string?
 @description('Optional. The resource id of the vault of destinations that name none. Default: every destination names one.')
 param newVaultId string?
 
+@description('Optional. Grant the regeneration of all gateways\' keys, which `revoke` needs. Default: only where a rule has rotateKeys.')
+param allowRevoke bool = false
+
 @description('Optional. Roles that exist already. Default: custom roles are defined beside what they open.')
 param existingRoles existingRolesType = {}
 
@@ -48,6 +51,7 @@ module access 'modules/estateAccess.bicep' = {
     principalId: principalId
     assignee: '${toLower(identityId ?? principalId)}#${generation}'
     newVaultId: newVaultId
+    allowRevoke: allowRevoke
     existingRoles: existingRoles
   }
 }

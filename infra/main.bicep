@@ -82,6 +82,9 @@ param deliverEvents bool = true
 @description('Optional. System topics that exist already, by the lower-case name of the API Management service.')
 param existingEventTopics topicNamesType = {}
 
+@description('Optional. Grant the regeneration of all gateways\' keys, which `revoke` needs. Default: only where a rule has rotateKeys.')
+param allowRevoke bool = false
+
 @description('Optional. Roles that exist already. Default: custom roles are defined beside what they open.')
 param existingRoles existingRolesType = {}
 
@@ -220,6 +223,7 @@ module access 'modules/estateAccess.bicep' = if (grants == 'here') {
     principalId: identity.outputs.principalId
     assignee: assignee
     newVaultId: newVaultId
+    allowRevoke: allowRevoke
     existingRoles: existingRoles
   }
   dependsOn: [newVault]

@@ -34,6 +34,16 @@ var issuer roleType = {
   dataActions: []
 }
 
+@export()
+@description('Regenerates gateways\' keys. Reads none.')
+var keyRegenerator roleType = {
+  label: 'gateway-key-regenerator'
+  title: 'Gateway key regenerator'
+  purpose: 'Regenerates the keys of self-hosted gateways. Reads none.'
+  actions: ['Microsoft.ApiManagement/service/gateways/regenerateKey/action']
+  dataActions: []
+}
+
 // Narrower than Key Vault Secrets Officer, which may also list, delete, purge, back up and restore.
 @export()
 @description('Writes and reads secrets by name.')

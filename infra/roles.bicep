@@ -3,10 +3,10 @@ metadata description = 'The custom roles, defined once for a whole management gr
 
 targetScope = 'managementGroup'
 
-import { clusterReader, issuer, secretWriter } from 'rights.bicep'
+import { clusterReader, issuer, keyRegenerator, secretWriter } from 'rights.bicep'
 import { existingRolesType } from 'types.bicep'
 
-var roles = [issuer, secretWriter, clusterReader]
+var roles = [issuer, secretWriter, clusterReader, keyRegenerator]
 
 resource definitions 'Microsoft.Authorization/roleDefinitions@2022-04-01' = [
   for role in roles: {
@@ -31,4 +31,5 @@ output existingRoles existingRolesType = {
   issuer: definitions[0].id
   secretWriter: definitions[1].id
   clusterReader: definitions[2].id
+  keyRegenerator: definitions[3].id
 }

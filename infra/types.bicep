@@ -63,6 +63,9 @@ type existingRolesType = {
   @description('Optional. May read gateways and generate their tokens.')
   issuer: string?
 
+  @description('Optional. May regenerate gateways\' keys.')
+  keyRegenerator: string?
+
   @description('Optional. May set and read secrets, such as Key Vault Secrets Officer.')
   secretWriter: string?
 

@@ -12,6 +12,7 @@ import function_app
 Answer = func.HttpResponse
 GATEWAYS = "services/{service}/gateways"
 GENERATE = f"{GATEWAYS}/{{gatewayId}}/generateToken"
+REVOKE = f"{GATEWAYS}/{{gatewayId}}/revoke"
 RENEW = f"{GATEWAYS}/{{gatewayId}}/renew"
 
 
@@ -47,6 +48,15 @@ async def renew(gateway: str = "edge-01", service: str = "contoso", **how: Mappi
     """`POST services/{service}/gateways/{gatewayId}/renew`."""
     route = {"service": service, "gatewayId": gateway}
     return await _call(function_app.renew_gateway, request("POST", RENEW, route, b"", **how))
+
+
+async def revoke(gateway: str = "edge-01", service: str = "contoso", **body: object) -> Answer:
+    """`POST services/{service}/gateways/{gatewayId}/revoke` of the primary key."""
+    sent = json.dumps({"keyType": "primary", "reason": "a leak", **body}).encode()
+    return await _call(
+        function_app.revoke_key,
+        request("POST", REVOKE, {"service": service, "gatewayId": gateway}, sent),
+    )
 
 
 async def plan(**how: Mapping[str, str]) -> Answer:

@@ -17,11 +17,11 @@ from gateway_tokens.azure.budget import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
 from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row, ServiceReport, read_report
-from gateway_tokens.renewal.rows import Demand, ManagedGateway
+from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, reconcile_gateway
 from gateway_tokens.renewal.service import managed
 from gateway_tokens.stored import Ownership
@@ -70,7 +70,7 @@ class StandingClock:
 class FakeGateways:
     """API Management without a wire.
 
-    `estate` are the gateways by service; `issued` what was asked for. `unlisted` are services that cannot be listed,
+    `estate` are the gateways by service; `issued` what was asked for, `new_keys` the keys that were regenerated. `unlisted` are services that cannot be listed,
     `refused` gateways that get no token, each with its error. `answer` replaces the token of every answer. `most` is
     the highest number of requests at the same time, each of which takes a few turns of the loop.
     """
@@ -81,6 +81,7 @@ class FakeGateways:
         self.unlisted: dict[ServiceId, Exception] = {}
         self.refused: dict[str, Exception] = {}
         self.answer: GatewayToken | None = None
+        self.new_keys: list[tuple[str, KeyType]] = []
         self.most = self._now = 0
 
     async def generate_token(
@@ -96,7 +97,15 @@ class FakeGateways:
         self._now -= 1
         if gateway in self.refused:
             raise self.refused[gateway]
-        return self.answer or a_token(expiry, gateway, key_type)
+        age = self.new_keys.count((gateway, key_type))
+        return self.answer or a_token(expiry, gateway, key_type + "'" * age)
+
+    async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
+        if gateway.casefold() not in {name.casefold() for name in self.estate[service]}:
+            raise AzureNotFound("Regenerating", AzureFacts(404, "ResourceNotFound"))
+        if gateway in self.refused:
+            raise self.refused[gateway]
+        self.new_keys.append((gateway, key_type))
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         for name in self.estate[service]:

@@ -17,6 +17,7 @@ from .clients import AzureAccess
 from .errors import operation
 
 ISSUE_ACTION = "Microsoft.ApiManagement/service/gateways/generateToken/action"
+REGENERATE_ACTION = "Microsoft.ApiManagement/service/gateways/regenerateKey/action"
 READ_ACTION = "Microsoft.ApiManagement/service/gateways/read"
 
 
@@ -49,6 +50,20 @@ class ArmGateways:
                 raise TokenUnusable("it has another form") from None
         # An empty answer is None to the SDK, and its `value` may be missing: the types promise neither.
         return _token(getattr(answer, "value", None))
+
+    async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
+        """Give the gateway another key in that one's place: every token of it ends. Raises AzureError."""
+        from azure.mgmt.apimanagement.models import GatewayKeyRegenerationRequestContract
+
+        client = self._azure.api_management(service.subscription_id)
+        request = GatewayKeyRegenerationRequestContract(key_type=key_type.value)
+        await self._budget.spend(service.subscription_id, Cost.WRITE)
+        doing = f"Regenerating the {key_type} key of '{gateway}'"
+        async with operation(doing, action=REGENERATE_ACTION, scope=str(service)):
+            # Never repeated: of a request whose answer is lost nobody knows whether it was carried out.
+            await client.gateway.regenerate_key(
+                service.resource_group, service.name, gateway, request, retry_total=0
+            )
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         """Every self-hosted gateway's name, page by page. Raises AzureError."""

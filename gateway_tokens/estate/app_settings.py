@@ -11,9 +11,10 @@ from datetime import timedelta
 from gateway_tokens.errors import Fault, SettingsInvalid
 from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME
 
+from .access_rules import AccessRule
 from .faults import read_estate
 from .schedule import FEW_RUNS, longest_pause
-from .schema import AccessRule, Estate, GatewayRule
+from .schema import Estate, GatewayRule, Service
 from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
 
 # Every setting the code and its triggers read, with its default; None means that it must be set.
@@ -37,6 +38,8 @@ SETTINGS: dict[str, str | None] = {
 }
 # A log alert looks back two days at most:
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
+# Gateways of a service that a change which can wait moves at a time, and how many a pattern is taken for.
+AT_ONCE, OF_A_PATTERN = 2, 100
 LONGEST_ALERT_HOURS = 48
 
 
@@ -138,6 +141,8 @@ def schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterat
         for pattern, rule in service.gateways.items():
             if rule.renew and rule.destinations and (message := _due_again(rule, interval)):
                 yield Fault(f"services.{name}.gateways.{pattern}", message)
+        if message := _too_slow_to_rotate(service, interval):
+            yield Fault(f"services.{name}.gateways", message)
 
 
 def _due_again(rule: GatewayRule, pause: timedelta) -> str:
@@ -152,6 +157,20 @@ def _due_again(rule: GatewayRule, pause: timedelta) -> str:
     return (
         f"a new token would be renewed again within {FEW_RUNS} runs: it lives for {_in_words(lives)} at least, is due {_in_words(due_before)} "
         f"before its end at most, and the schedule pauses for {_in_words(pause)} at most. Set a shorter renewBefore, a longer lifetime, or run more often"
+    )
+
+
+def _too_slow_to_rotate(service: Service, pause: timedelta) -> str:
+    """Why a service's gateways could not all move to their other key within half of the time, or the empty string."""
+    rotating = {p: rule.rotate_keys.every for p, rule in service.gateways.items() if rule.rotate_keys}
+    gateways = sum(OF_A_PATTERN if "*" in pattern else 1 for pattern in rotating)
+    takes = -(-gateways // AT_ONCE) * pause
+    if not rotating or takes <= min(rotating.values()) / 2:
+        return ""
+    return (
+        f"{gateways} gateways (a pattern counts as {OF_A_PATTERN}) cannot move to their other key in time: {AT_ONCE} do at a time, the "
+        f"schedule pauses for {pause} at most, so all take {takes}, and half of rotateKeys is {min(rotating.values()) / 2}. "
+        "Run more often, or rotate less often"
     )
 
 

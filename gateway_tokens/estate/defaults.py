@@ -36,6 +36,8 @@ def _whole(
     given = {
         field: getattr(part, field) for part in [*levels.values()][::-1] for field in part.model_fields_set
     }
+    if _stays_with_its_key([*levels.values()]):
+        given.pop("rotate_keys", None)
     destinations, faults = [], []
     for index, destination in enumerate(given.get("destinations", ())):
         try:
@@ -51,6 +53,14 @@ def _whole(
     if given.keys() - {"destinations"}:  # they alone contradict nothing
         faults += [Fault(_origin(levels, fields), message) for fields, message in whole.contradictions()]
     return whole, faults
+
+
+def _stays_with_its_key(levels: list[GatewayRule]) -> bool:
+    """Whether a level names a key, or stops renewals, nearer than any that asks for rotation."""
+    settled = (
+        ("rotate_keys" in level.model_fields_set, level.key_type or not level.renew) for level in levels
+    )
+    return next((not rotates for rotates, stays in settled if rotates or stays), False)
 
 
 def _origin(levels: _Levels, fields: set[str]) -> str:

@@ -14,7 +14,8 @@ from gateway_tokens.parsing import read_json, read_model, shown_name
 from gateway_tokens.tokens import GatewayRef
 
 from .defaults import effective
-from .schema import DestinationSettings, Estate, declared_names, overlap, specificity
+from .patterns import overlap, specificity
+from .schema import DestinationSettings, Estate, declared_names
 
 _ROOT = "GATEWAY_TOKENS"
 # What names and patterns must be like, with an example, by field or by what holds it.

@@ -4,68 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Self, Union, get_args
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
     JsonValue,
     PlainValidator,
     StringConstraints,
-    ValidationInfo,
     WithJsonSchema,
-    model_validator,
 )
 
 from gateway_tokens.errors import Fault, NotFound
-from gateway_tokens.parsing import Duration, StrictModel, read_model
-from gateway_tokens.tokens import MAX_LIFETIME, MIN_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
+from gateway_tokens.parsing import Duration, StrictModel, read_model, within
+from gateway_tokens.stored import owner_of
+from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
 
+from .access_rules import AccessRule
 from .addresses import Cluster, filled_in, resource_id
-
-
-class Permission(StrEnum):
-    """What a caller may be allowed to do with a gateway."""
-
-    ISSUE = "issue"
-    RENEW = "renew"
-    READ = "read"
-
-
-# fnmatch knows two more wildcards, which mean themselves here.
-_LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether the whole name fits the pattern."""
-    if "*" not in pattern:
-        return pattern.casefold() == name.casefold()
-    return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
-
-
-def specificity(pattern: str) -> tuple[bool, int]:
-    """Orders patterns: an exact name before any wildcard, then by the number of literal characters."""
-    return "*" not in pattern, len(pattern) - pattern.count("*")
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether some name fits both patterns: two with wildcards meet unless their first or last letters differ."""
-    one, other = one.casefold(), other.casefold()
-    if "*" not in one:
-        return matches(other, one)
-    if "*" not in other:
-        return matches(one, other)
-    (first, *_, last), (begin, *_, end) = one.split("*"), other.split("*")
-    begins = first.startswith(begin) or begin.startswith(first)
-    return begins and (last.endswith(end) or end.endswith(last))
-
+from .patterns import matches, specificity
 
 MIN_MANAGED_LIFETIME = timedelta(days=1)
+# A switch, and the 31 days after it in which every token of the key that is left ends.
+MIN_ROTATION = timedelta(days=65)
 # The schema has a pattern for names; without this it would let names outside the pattern pass.
 _NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 
@@ -80,38 +44,12 @@ def _service_id(resource_id: object) -> ServiceId:
     return ServiceId.parse(resource_id)
 
 
-def _within(least: timedelta, most: timedelta, message: str) -> AfterValidator:
-    def check(value: timedelta) -> timedelta:
-        if not least <= value <= most:
-            raise ValueError(message)
-        return value
-
-    return AfterValidator(check)
-
-
-def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
-    declared: list[str] | None = (info.context or {}).get("services")
-    if declared is not None and not any(overlap(pattern, f"{service}/*") for service in declared):
-        raise ValueError(f"'{pattern}' matches no declared service")
-    return pattern
-
-
 ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=50)]
 GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]+$", max_length=80)]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._~-]+$", max_length=80)]
-AccessPattern = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
-    AfterValidator(_of_a_declared_service),
-]
 ManagedLifetime = Annotated[
-    Duration, _within(MIN_MANAGED_LIFETIME, MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
+    Duration, within(MIN_MANAGED_LIFETIME, MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
 ]
-GrantedLifetime = Annotated[
-    Duration, _within(MIN_LIFETIME, MAX_LIFETIME, "must be between one minute (PT1M) and 30 days (P30D)")
-]
-
-
 # Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
 _RECIPES_INSTEAD = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
 
@@ -174,6 +112,12 @@ class DestinationSettings(StrictModel):
         return ()
 
 
+class RotateKeys(StrictModel):
+    """How often a gateway moves to its other key."""
+
+    every: Annotated[Duration, within(MIN_ROTATION, timedelta(days=3650), "must be at least 65 days (P65D)")]
+
+
 class GatewayRule(StrictModel):
     """How the gateways that a pattern names are kept."""
 
@@ -187,7 +131,17 @@ class GatewayRule(StrictModel):
         default=None,
         description="How long before its expiry a token counts as at risk. Left out: half of `renewBefore`.",
     )
-    key_type: KeyType = Field(default=KeyType.PRIMARY, description="The key that signs these tokens.")
+    key_type: KeyType | None = Field(
+        default=None,
+        description="The key that signs these tokens. Left out: the key in use, primary at first.",
+    )
+    rotate_keys: RotateKeys | None = Field(
+        default=None,
+        description="Move to the other key and regenerate the one that is left, again and again.",
+    )
+    other_consumers: bool = Field(
+        default=False, description="Others use the keys too: a person regenerates them, not this app."
+    )
     destinations: tuple[DestinationSettings, ...] = Field(
         default=(), description="Where each token is delivered."
     )
@@ -212,6 +166,13 @@ class GatewayRule(StrictModel):
         elif not timedelta(0) < self.margin < self.window:
             fields = {"lifetime", "renew_before", "risk_margin"}
             yield fields, "riskMargin must be longer than zero and shorter than renewBefore"
+        if self.rotate_keys and self.key_type:
+            yield (
+                {"rotate_keys"},
+                "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none",
+            )
+        if self.rotate_keys and not (self.renew and self.destinations):
+            yield {"rotate_keys"}, "has `rotateKeys`, and needs a destination and no `renew: false` for it"
 
     @property
     def jitter(self) -> timedelta:
@@ -245,36 +206,18 @@ class Service(StrictModel):
         return self.gateways[max(fitting, key=specificity)] if fitting else None
 
 
-class CallerMatch(StrictModel):
-    """Who a rule is about: every trait named must hold."""
+@dataclass(frozen=True, slots=True)
+class ManagedGateway:
+    """A gateway whose token is kept fresh, and the rule that says how and where."""
 
-    app_role: str | None = Field(default=None, min_length=1, description="An app role in the caller's token.")
-    object_id: str | None = Field(default=None, min_length=1, description="The caller's object id in Entra.")
-    client_id: str | None = Field(
-        default=None, min_length=1, description="The calling application's client id."
-    )
-    function_key: bool = Field(default=False, description="Whoever holds a key of the function app; alone.")
+    ref: GatewayRef
+    service: ServiceId
+    rule: GatewayRule
 
-    @model_validator(mode="after")
-    def _somebody(self) -> CallerMatch:
-        if not (self.app_role or self.object_id or self.client_id or self.function_key):
-            raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
-        if self.function_key and (self.app_role or self.object_id or self.client_id):
-            raise ValueError(
-                "functionKey must be alone: a caller who sends a bearer token is known by the token only"
-            )
-        return self
-
-
-class AccessRule(StrictModel):
-    """What some caller may do with some gateways."""
-
-    caller: CallerMatch
-    gateways: tuple[AccessPattern, ...] = Field(min_length=1, description="Patterns of `service/gateway`.")
-    allow: frozenset[Permission] = Field(min_length=1, description="The permissions granted.")
-    max_lifetime: GrantedLifetime | None = Field(
-        default=None, description="The longest token this caller may have."
-    )
+    @property
+    def owner(self) -> str:
+        """What the ownership beside a stored token says when it is this gateway's."""
+        return owner_of(self.service, self.ref.gateway)
 
 
 class Estate(StrictModel):

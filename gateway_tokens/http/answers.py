@@ -27,6 +27,8 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.AccessDenied: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.NotManaged: HTTPStatus.CONFLICT,
+    errors.KeyNotActive: HTTPStatus.CONFLICT,
+    errors.RevokeStopped: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.AzureRejected: HTTPStatus.BAD_REQUEST,
     errors.AzureThrottled: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -14,14 +14,16 @@ import azure.functions as func
 from gateway_tokens.access import Scope
 from gateway_tokens.azure.budget import Cost
 from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
-from gateway_tokens.estate.schema import Permission
+from gateway_tokens.estate.access_rules import Permission
+from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.gateway import RunOptions
 from gateway_tokens.renewal.health import summaries_of
+from gateway_tokens.renewal.keys import KeyState
 from gateway_tokens.renewal.messages import as_message, run_requests
+from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
-from gateway_tokens.renewal.rows import Action, Demand, ManagedGateway
+from gateway_tokens.renewal.rows import Action, Demand
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
 from gateway_tokens.renewal.service import Selects, ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
@@ -80,8 +82,14 @@ class RenewalApi:
         scope = Scope(app.settings.estate.access, caller, Permission.READ)
         scope.require_some()
         await _spend(app, scope)
-        rows, services = await _planned(app, scope)
-        return json_answer({**_summary(rows, app.clock()), "services": services})
+        runs = await _planned(app, scope)
+        rows = [(row, run.report) for run in runs for row in run.rows.values()]
+        services = [
+            {"service": r.name, "run": r.report.run, "completedAt": _text(r.report.completed_at)}
+            for r in runs
+        ]
+        keys = [key_shown(ref, state) for run in runs for ref, state in run.key_states().items()]
+        return json_answer({**_summary(rows, app.clock()), "services": services, "keys": keys})
 
     @answered
     async def show_run(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -134,14 +142,20 @@ class RenewalApi:
 
 
 async def _managed(app: App, ref: GatewayRef) -> ManagedGateway:
-    """The gateway under the name that Azure gives it, since locations are named after it and may heed case."""
+    gateway = await found(app, ref)
+    if not (gateway.rule.renew and gateway.rule.destinations):
+        raise NotManaged(str(ref))
+    return gateway
+
+
+async def found(app: App, ref: GatewayRef) -> ManagedGateway:
+    """The gateway under the name that Azure gives it, since locations are named after it and may heed case. Raises NotFound."""
     name, service = app.settings.estate.find(ref.service, ref.gateway)
     async for gateway in app.callers_gateways.names(service.resource_id):
         if GatewayRef(name, gateway) == ref:
-            found = managed(name, service, gateway)
-            if found is None:
-                raise NotManaged(str(ref))
-            return found
+            return ManagedGateway(
+                GatewayRef(name, gateway), service.resource_id, service.rule_for(gateway) or GatewayRule()
+            )
     raise NotFound(str(ref))
 
 
@@ -162,7 +176,7 @@ async def planned(app: App, name: str, options: RunOptions, selects: Selects) ->
     return run
 
 
-async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceReport]], list[dict[str, Any]]]:
+async def _planned(app: App, scope: Scope) -> list[ServiceRun]:
     free, options = (
         asyncio.Semaphore(SERVICES_AT_ONCE),
         options_of(app, Demand(app.clock()), str(scope.caller)),
@@ -173,11 +187,20 @@ async def _planned(app: App, scope: Scope) -> tuple[list[tuple[Row, ServiceRepor
             return await planned(app, name, options, scope.covers)
 
     names = [n for n, s in app.settings.estate.services.items() if s.delivers and scope.covers_some(n)]
-    runs = await asyncio.gather(*(one(name) for name in names))
-    services = [
-        {"service": r.name, "run": r.report.run, "completedAt": _text(r.report.completed_at)} for r in runs
-    ]
-    return [(row, run.report) for run in runs for row in run.rows.values()], services
+    return await asyncio.gather(*(one(name) for name in names))
+
+
+def key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
+    """A gateway's rotation for callers."""
+    return {
+        "service": ref.service,
+        "gatewayId": ref.gateway,
+        "activeKey": state.active,
+        "since": _text(state.since),
+        "phase": state.phase,
+        "nextAt": _text(state.next_at),
+        "waitsFor": state.waits_for or None,
+    }
 
 
 async def _state_of(app: App, run: str, scope: Scope) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Vali
 
 from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
-from gateway_tokens.estate.schema import AccessPattern
+from gateway_tokens.estate.access_rules import AccessPattern
 from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.issuing import TokenRequest
 from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
@@ -141,6 +141,28 @@ def read_run_wish(body: bytes) -> RunWish:
     wish, faults = _read_fields(RunWish, body)
     _refuse(faults)
     return wish
+
+
+class RevocationBody(StrictModel):
+    """Which key to revoke and why; `immediately`: before the gateway has tokens of the other one."""
+
+    key_type: KeyType
+    reason: str = Field(min_length=1, max_length=200)
+    immediately: bool = False
+    dry_run: bool = False
+
+
+def read_revocation(
+    route: Mapping[str, str], query: Mapping[str, str], body: bytes
+) -> tuple[GatewayRef, RevocationBody]:
+    """The gateway that a path names, and what a body asks for. Raises RequestInvalid with every fault."""
+    ref = read_gateway(route, query)
+    document, faults = read_json(body, "body") if len(body) <= MAX_BODY_BYTES else (None, [])
+    wanted, more = read_model(RevocationBody, document) if not faults else (None, [])
+    _refuse([*faults, *more])
+    if wanted is None:
+        raise RequestInvalid([Fault("body", "must be an object with `keyType` and `reason`")])
+    return ref, wanted
 
 
 def read_run(route: Mapping[str, str], query: Mapping[str, str]) -> str:

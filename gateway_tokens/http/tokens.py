@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import azure.functions as func
@@ -16,11 +17,12 @@ from gateway_tokens.errors import (
     SignInRequired,
     TooManyRequests,
 )
+from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.issuing import Issued, TokenRequest, issue_for, log_issued
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
-from gateway_tokens.tokens import written
+from gateway_tokens.tokens import KeyType, written
 
 from .answers import answered, json_answer, secret_answer
 from .requests import caller_of, query_of, read_token_request
@@ -44,7 +46,12 @@ class TokenApi:
             query, body = query_of(request), request.get_body()
             token_request = read_token_request(request.route_params, query, body, app.clock())
             issued = await issue_for(
-                known, token_request, app.settings.estate, app.callers_gateways, app.clock()
+                known,
+                token_request,
+                app.settings.estate,
+                app.callers_gateways,
+                app.clock(),
+                active_key=partial(_active_key, app),
             )
         except GatewayTokensError as error:
             level = logging.WARNING if isinstance(error, _CALLERS_FAULT) else logging.ERROR
@@ -52,6 +59,12 @@ class TokenApi:
             raise
         log_issued(issued, caller)
         return _formatted(issued, token_request)
+
+
+async def _active_key(app: App, gateway: ManagedGateway) -> KeyType:
+    from .keys import active_key  # noqa: PLC0415 - loads the modules of renewal, which few tokens need
+
+    return await active_key(app, gateway)
 
 
 def _wanted(request: TokenRequest | None) -> dict[str, Any]:

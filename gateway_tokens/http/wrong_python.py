@@ -59,4 +59,4 @@ class WrongPythonApi:
         """The reason as a problem document."""
         raise WrongPython(*self._versions)
 
-    generate_token = list_gateways = renew = plan = show_run = run = refuse
+    generate_token = list_gateways = renew = revoke = plan = show_run = run = refuse

@@ -18,7 +18,8 @@ from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.logs import log_line, log_unexpected
 from gateway_tokens.tokens import Clock, GatewayRef
 
-from .gateway import ASK_AGAIN_AFTER, GatewayRun
+from .gateway import GatewayRun
+from .reader import ASK_AGAIN_AFTER
 from .report import CHECK_STOPPED, Asked, Failure, Outcome, Row
 from .rows import Observed, Proof, Reason
 from .service import ServiceRun

@@ -140,6 +140,13 @@ def _dead(asked: _Asked) -> Decision | None:
     return None
 
 
+def _revoked(asked: _Asked) -> Decision | None:
+    key_type = asked.demand.key_type
+    if key_type is None or asked.row.key_type is key_type:
+        return None
+    return _renew(Reason.REVOKED, f"its key is revoked: moves to the {key_type} key")
+
+
 def _forced(asked: _Asked) -> Decision | None:
     return _renew(Reason.FORCED, "asked for") if _is_asked_for(asked) else None
 
@@ -166,10 +173,13 @@ def _taken_over(asked: _Asked) -> Decision | None:
 
 
 def _wrong_key(asked: _Asked) -> Decision | None:
-    key_type, wanted = asked.row.key_type, asked.row.gateway.rule.key_type
+    key_type, wanted = asked.row.key_type, asked.row.wanted_key
     if key_type == wanted:
         return None
-    message = f"signed by the {key_type} key; the rule asks for {wanted}"
+    if asked.row.key_due:
+        message = f"the {key_type} key is due for rotation: moves to the {wanted} key"
+        return Decision(Action.RENEW, Reason.KEY_DUE, message, staged=True)
+    message = f"signed by the {key_type} key; the {wanted} key is the one to use"
     return Decision(Action.RENEW, Reason.WRONG_KEY, message, staged=True)
 
 
@@ -269,6 +279,7 @@ CHECKS: tuple[Callable[[_Asked], Decision | None], ...] = (
     _expired,
     _not_ours,
     _dead,
+    _revoked,
     _forced,
     _few_runs_left,
     _in_renewal_window,

@@ -36,8 +36,9 @@ class Summary:
     rows: int = 0
     failed: int = 0
     at_risk: int = 0
-    risk_from: datetime | None = None
+    keys_late: int = 0
     stopped: int = 0  # tokens that the daily check would not believe to be dead
+    risk_from: datetime | None = None
 
 
 def summaries_of(estate: Estate, entries: Iterable[Entry]) -> list[Summary]:
@@ -63,6 +64,12 @@ def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: dat
     if at_risk:
         message = f"At least {at_risk} managed tokens are at risk. GET renewals shows which and why."
         problems.append(Problem("token_at_risk", message))
+    late_keys = sum(s.keys_late for s in summaries)
+    if late_keys:
+        message = (
+            f"{late_keys} rows keep a key that is due for rotation. GET renewals shows what each waits for."
+        )
+        problems.append(Problem("key_rotation_late", message))
     stopped = sum(s.stopped for s in summaries)
     if stopped:
         message = f"Azure answers with other tokens than those stored for {stopped} rows. Nothing is renewed for it. See GET renewals."
@@ -73,10 +80,11 @@ def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: dat
 def _summary(service: str, metadata: Mapping[str, str]) -> Summary:
     plain = {name.casefold(): value for name, value in metadata.items()}
     completed, risk = (_moment(plain.get(name)) for name in ("completed", "riskfrom"))
-    rows, failed, at_risk, stopped = (
-        _number(plain.get(name)) for name in ("rows", "failed", "atrisk", "stopped")
-    )
-    return Summary(service, plain.get("run", ""), completed, rows, failed, at_risk, risk, stopped)
+    numbers = {
+        field: _number(plain.get(field.replace("_", "")))
+        for field in ("rows", "failed", "at_risk", "keys_late", "stopped")
+    }
+    return Summary(service, plain.get("run", ""), completed, risk_from=risk, **numbers)
 
 
 def _number(text: Any) -> int:  # noqa: ANN401 - whatever the metadata hold

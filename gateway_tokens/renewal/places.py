@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from gateway_tokens.estate.app_settings import AT_ONCE
 from gateway_tokens.stored import Running
 from gateway_tokens.tokens import GatewayRef
 
 from .report import Row
 from .rows import Action, Observed
-
-AT_ONCE = 2
 
 
 class Places:

@@ -62,6 +62,9 @@ class Seen:
     at_risk_from: datetime
     key_type: KeyType | None = None
     issued_at: datetime | None = None
+    key_since: datetime | None = None  # None: somebody else issued it, or nobody knows
+    key_due: datetime | None = None  # when a failing row keeps its key's rotation for too long
+    key_late: datetime | None = None  # when the key is older than any rotation takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,11 @@ class Row:
     at: datetime | None = None
     asked: Asked | None = None
 
+    def keeps_its_key(self, now: datetime) -> bool:
+        """Whether the key is in use for longer than its rotation may take."""
+        due, late = (self.seen.key_due, self.seen.key_late) if self.seen else (None, None)
+        return bool((late and late <= now) or (due and due <= now and self.outcome in BAD))
+
     def at_risk(self, now: datetime) -> bool:
         """Whether the gateway may soon be without a token, judged by the expiry that is known."""
         if self.outcome is Outcome.GONE and self.seen is None:
@@ -103,6 +111,12 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, GatewayTokensError):
         return Failure(error.code, str(error)[:_LONGEST_TEXT])
     return Failure("internal_error", type(error).__name__)
+
+
+def why(error: Exception) -> dict[str, str]:
+    """An error as fields of a log line."""
+    failure = failure_of(error)
+    return {"code": failure.code, "error": failure.text}
 
 
 @dataclass(slots=True)
@@ -157,6 +171,7 @@ class ServiceReport:
             "failed": str(sum(row.outcome in BAD for row in self.rows.values())),
             "atrisk": str(sum(row.at_risk(now) for row in self.rows.values())),
             "riskfrom": written(min(upcoming)) if upcoming else "",
+            "keyslate": str(sum(row.keeps_its_key(now) for row in self.rows.values())),
             "stopped": str(sum(_code(row) == CHECK_STOPPED for row in self.rows.values())),
         }
 
@@ -208,6 +223,9 @@ def _plain(row: Row) -> dict[str, Any]:
         "atRiskFrom": seen and written(seen.at_risk_from),
         "keyType": seen and seen.key_type,
         "issuedAt": seen and seen.issued_at and written(seen.issued_at),
+        "keySince": seen and seen.key_since and written(seen.key_since),
+        "keyDue": seen and seen.key_due and written(seen.key_due),
+        "keyLate": seen and seen.key_late and written(seen.key_late),
         "code": failure and failure.code,
         "text": failure and failure.text,
         "until": failure and failure.until and written(failure.until),
@@ -242,7 +260,16 @@ def _seen(entry: Mapping[str, Any], now: datetime) -> Seen | None:
     expiry, due, risk = (_moment(entry.get(name)) for name in ("expiry", "due", "atRiskFrom"))
     if expiry is None or due is None or risk is None:
         return None
-    return Seen(expiry, due, risk, _of(KeyType, entry.get("keyType")), _past(entry.get("issuedAt"), now))
+    return Seen(
+        expiry,
+        due,
+        risk,
+        _of(KeyType, entry.get("keyType")),
+        _past(entry.get("issuedAt"), now),
+        _past(entry.get("keySince"), now),
+        _moment(entry.get("keyDue")),
+        _moment(entry.get("keyLate")),
+    )
 
 
 def _asked(entry: Mapping[str, Any], now: datetime) -> Asked | None:

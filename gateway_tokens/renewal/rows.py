@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
-from gateway_tokens.stored import Ownership, StoredToken, owner_of
-from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
+from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
+from gateway_tokens.stored import Ownership, StoredToken
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 
 
 class Action(StrEnum):
@@ -37,11 +37,13 @@ class Reason(StrEnum):
     NOT_PROVED = "not_proved"
     ADOPTED = "adopted"
     DEAD = "dead"
+    REVOKED = "revoked"
     FORCED = "forced"
     FEW_RUNS_LEFT = "few_runs_left"
     IN_RENEWAL_WINDOW = "in_renewal_window"
     TAKEN_OVER = "taken_over"
     WRONG_KEY = "wrong_key"
+    KEY_DUE = "key_due"
     WRONG_FORM = "wrong_form"
     RESTART_DUE = "restart_due"
     NOT_RESTARTED = "not_restarted"
@@ -54,20 +56,6 @@ class Reason(StrEnum):
     NOT_READ = "not_read"  # reading the destination failed
     NOT_LISTED = "not_listed"  # listing the service's gateways failed
     GATEWAY_GONE = "gateway_gone"  # the service has no such gateway
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedGateway:
-    """A gateway whose token is kept fresh, and the rule that says how and where."""
-
-    ref: GatewayRef
-    service: ServiceId
-    rule: GatewayRule
-
-    @property
-    def owner(self) -> str:
-        """What the ownership beside a stored token says when it is this gateway's."""
-        return owner_of(self.service, self.ref.gateway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +77,7 @@ class Demand:
     issued_before: datetime | None = None  # renew what was issued before this
     expires_before: datetime | None = None  # renew what expires by then
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token
+    key_type: KeyType | None = None  # move to this key at once: the other one is revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +95,8 @@ class Observed:
     settings: DestinationSettings
     stored: StoredToken | None
     proof: Proof | None = None
+    wanted_key: KeyType = KeyType.PRIMARY  # the key that the gateway's tokens are to be signed with
+    key_due: bool = False  # it is another than the one in use, because that one is due for rotation
 
     @property
     def id(self) -> RowId:

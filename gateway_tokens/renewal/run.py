@@ -14,17 +14,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from random import Random
 
-from gateway_tokens.estate.schema import Estate, Service
+from gateway_tokens.estate.schema import Estate, ManagedGateway, Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import read_json, read_model
 from gateway_tokens.parts import App
 
 from .alive import AliveCheck
 from .causes import Causes
-from .gateway import RunOptions
 from .messages import SCHEDULE, RunRequest, as_message
-from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report
-from .rows import Demand, ManagedGateway
+from .reader import RunOptions
+from .report import BAD, Outcome, Row, ServiceReport, count, read_report, why
+from .rows import Demand
 from .service import ServiceRun
 
 SERVICES_AT_ONCE = 16
@@ -222,12 +222,6 @@ def _record(text: str | None) -> tuple[RunRequest | None, datetime, list[str]]:
         moment,
         [run for run in ended if isinstance(run, str)] if isinstance(ended, list) else [],
     )
-
-
-def why(error: Exception) -> dict[str, str]:
-    """An error as fields of a log line."""
-    failure = failure_of(error)
-    return {"code": failure.code, "error": failure.text}
 
 
 def _log_sum(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:

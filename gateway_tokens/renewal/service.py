@@ -9,14 +9,18 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
-from gateway_tokens.estate.schema import DestinationSettings, Service, matches
+from gateway_tokens.estate.patterns import matches
+from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway, Service
 from gateway_tokens.logs import log_line
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
-from .gateway import GatewayRun, RunOptions, not_reached
+from .gateway import GatewayRun, not_reached
+from .keys import KeyState
 from .places import Places
+from .reader import RunOptions
 from .report import BAD, Outcome, Row, ServiceReport, failure_of
-from .rows import Action, Decision, ManagedGateway, Observed, Reason, RowId
+from .rotation import rotate
+from .rows import Action, Decision, Observed, Reason, RowId
 
 # Rows of one service that are written at the same time.
 AT_ONCE = 16
@@ -44,6 +48,7 @@ class ServiceRun:
     def __init__(self, name: str, options: RunOptions, report: ServiceReport) -> None:
         self.name, self.report = name, report
         self.rows: dict[RowId, Row] = {}
+        self._rotating: list[GatewayRun] = []
         self.listed: set[str] | None = None  # every gateway of the service, once Azure has listed them
         self.fresh: list[tuple[GatewayRun, Observed]] = []
         self._options, self._places = options, Places(options.clock() - options.pause)
@@ -66,8 +71,15 @@ class ServiceRun:
         return [gateway for gateway in gateways if gateway and selects(gateway.ref)]
 
     async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
-        """Bring every row of the gateways up to date. Raises nothing but the end of its time."""
+        """Bring every row of the gateways up to date, and their keys. Raises nothing but the end of its time."""
         await self._each(gateways, self._reconcile)
+        for run in self._rotating:
+            for row in await rotate(run):
+                self.finish(row)
+
+    def key_states(self) -> dict[GatewayRef, KeyState]:
+        """Where the rotation of each gateway is whose keys are rotated, once its rows were read."""
+        return {run.gateway.ref: run.key_state() for run in self._rotating}
 
     async def plan(self, gateways: Iterable[ManagedGateway]) -> None:
         """Read every row of the gateways; nothing is executed."""
@@ -77,6 +89,7 @@ class ServiceRun:
 
     async def _each(self, gateways: Iterable[ManagedGateway], work: Work) -> None:
         runs = [GatewayRun(gateway, self._options, self.report, self._places) for gateway in gateways]
+        self._rotating = [run for run in runs if run.gateway.rule.rotate_keys]
         pairs = [(run, settings) for run in runs for settings in run.gateway.rule.destinations]
         self.rows |= {row.id: row for row in (not_reached(run.unread(settings)) for run, settings in pairs)}
         opening = asyncio.get_running_loop().call_later(READ_FIRST_SECONDS, self._turns.open)

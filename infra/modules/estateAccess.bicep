@@ -4,6 +4,7 @@ metadata description = 'The rights that an estate needs, wherever its resources 
 import {
   estateType
   apiManagementIds
+  regeneratingIds
   vaultIds
   clusterIds
   signInSecretIds
@@ -25,10 +26,14 @@ param assignee string
 @description('Optional. The resource id of the vault of destinations that name none. Default: every destination names one.')
 param newVaultId string?
 
+@description('Required. Whether the keys of all gateways may be regenerated, and not only of those whose rules rotate them.')
+param allowRevoke bool
+
 @description('Required. Roles that exist already.')
 param existingRoles existingRolesType
 
 var services = apiManagementIds(estate)
+var regenerating = regeneratingIds(estate, allowRevoke)
 var vaults = vaultIds(estate, newVaultId)
 var clusters = clusterIds(estate)
 var signInSecrets = signInSecretIds(estate)
@@ -41,6 +46,8 @@ module apiManagementAccess 'apiManagementAccess.bicep' = [
       principalId: principalId
       assignee: assignee
       roleId: existingRoles.?issuer
+      regeneratingNames: namesIn(group, regenerating)
+      regeneratorRoleId: existingRoles.?keyRegenerator
     }
   }
 ]

@@ -13,7 +13,7 @@ from emulator.azure import Azure
 from emulator.endpoint import Endpoint, Route
 from emulator.faults import Fault, Kind
 from emulator.server import Emulator
-from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, ArmGateways
+from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, REGENERATE_ACTION, ArmGateways
 from gateway_tokens.azure.budget import ArmBudget, Cost
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import TRIES
@@ -38,6 +38,7 @@ JSON = {"Content-Type": "application/json"}
 SOVEREIGN = "https://management.core.example"
 EXPIRY = (datetime.now(UTC) + timedelta(days=1)).replace(second=0, microsecond=0)
 SIGNATURE = "A" * 86 + "=="
+BUSY = ("PessimisticConcurrencyConflict", "ManagementApiRequestFailed")
 
 
 class Recorder(Endpoint):
@@ -344,6 +345,52 @@ async def test_a_failure_is_repeated_and_is_azure_unavailable_when_it_lasts(
     assert isinstance(error, AzureUnavailable)
     assert error.facts.status == fault.get("status", 0)
     assert len(emulator.azure.called("arm")) == 2 * TRIES
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"status": status} for status in (429, 500, 502, 503, 504)),
+        *({"status": status, "headers": {"Retry-After": "1"}} for status in (408, 413, 429, 503)),
+        *({"status": 409, "headers": JSON, "body": f'{{"error": {{"code": "{code}"}}}}'} for code in BUSY),
+        {"kind": "drop"},
+        {"kind": "drop_after"},
+        {"kind": "truncate"},
+    ],
+    ids=lambda fault: "-".join(map(str, (fault.get("status", fault.get("kind")), *fault.get("headers", ())))),
+)
+async def test_a_regeneration_is_sent_once_whatever_becomes_of_it(
+    emulator: Emulator, gateways: ArmGateways, pauses: list[float], fault: dict[str, Any]
+) -> None:
+    emulator.azure.faults.add(Fault(host="arm", path="*/regenerateKey", times=None, **fault))
+    if fault.get("kind") == "truncate":  # its answer has no body that could be cut off
+        await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    else:
+        with pytest.raises(AzureError):
+            await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    assert [call.path.rpartition("/")[2] for call in emulator.azure.called("arm")] == ["regenerateKey"]
+    assert pauses == []
+
+
+async def test_a_regeneration_ends_the_tokens_of_that_key_and_no_others(
+    emulator: Emulator, gateways: ArmGateways
+) -> None:
+    edge = emulator.azure.services[CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name].gateway(
+        "edge-01"
+    )
+    assert edge is not None
+    tokens = [await gateways.generate_token(CONTOSO, "edge-01", key, EXPIRY) for key in KeyType]
+    await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    assert [edge.accepts(t.value.reveal(), datetime.now(UTC)) for t in tokens] == [False, True]
+
+
+async def test_a_regeneration_that_is_forbidden_names_the_role_that_allows_it(
+    emulator: Emulator, gateways: ArmGateways
+) -> None:
+    emulator.azure.granted = {READ_ACTION, ISSUE_ACTION}
+    with pytest.raises(AzureForbidden, match="'Gateway key regenerator'") as refused:
+        await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    assert refused.value.action == REGENERATE_ACTION
 
 
 # 200, but not with a token

@@ -85,7 +85,7 @@ SEEDS = {
     24: ('"lab-*": {"renew": "no"}', "services.contoso.gateways.lab-*.renew: must be true or false"),
     30: ('"caller": {},', "access[0].caller: must name an appRole, objectId, clientId or functionKey"),
     31: ('"gateways": ["contso/*"],', "access[0].gateways[0]: 'contso/*' matches no declared service"),
-    32: ('"allow": ["isue"]', "access[0].allow[0]: must be 'issue', 'renew' or 'read'"),
+    32: ('"allow": ["isue"]', "access[0].allow[0]: must be 'issue', 'renew', 'read' or 'revoke'"),
     28: ('"acess": [', "acess: unknown field. Did you mean 'access'?"),
     15: ('"destinations": [{}, ', "services.contoso.gateways.edge-01.destinations[0].kind: required"),
 }

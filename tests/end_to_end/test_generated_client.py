@@ -124,6 +124,13 @@ def test_renew_gateway(generated: Generated) -> None:
     assert [(row.gateway_id, row.reason) for row in report.listed] == [("edge-01", "forced")]
 
 
+def test_revoke_key(generated: Generated) -> None:
+    wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
+    revoked = generated.parsed("revokeKey", **EDGE, body=wish)
+    assert isinstance(revoked, generated.Revocation)
+    assert (revoked.regenerated, [row.key_type for row in revoked.destinations]) == (True, ["secondary"])
+
+
 def test_plan_renewals(generated: Generated) -> None:
     plan = generated.parsed("planRenewals")
     assert isinstance(plan, generated.Plan)
@@ -153,12 +160,15 @@ def test_get_health(generated: Generated) -> None:
         (403, "access_denied", "generateToken", {"service": "nobodys"}),
         (404, "not_found", "generateTokenAsEnvFile", {"gateway_id": "edge-99"}),
         (409, "not_managed", "renewGateway", {"gateway_id": "lab-01"}),
+        (503, "revoke_stopped", "revokeKey", {"service": "fabrikam", "gateway_id": "plant-b"}),
     ],
 )
 def test_a_refusal_is_read_as_a_problem(
     generated: Generated, status: int, code: str, operation: str, arguments: dict[str, str]
 ) -> None:
-    problem = generated.parsed(operation, status, **{**EDGE, **arguments})
+    wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
+    body = {"body": wish} if operation == "revokeKey" else {}
+    problem = generated.parsed(operation, status, **{**EDGE, **arguments, **body})
     assert isinstance(problem, generated.Problem)
     assert (problem.code, problem.status) == (code, status)
     assert [fault.path for fault in problem.faults or ()] == (["gatewayId"] if status == 400 else [])

@@ -214,6 +214,32 @@ async def test_no_token_shows_whatever_azure_answers(
     detector.assert_silent(*said_by(await front_door.list_gateways(), await front_door.health()))
 
 
+@pytest.mark.parametrize("immediately", [False, True])
+@pytest.mark.parametrize("fault", ["none", "dropped after the work", "200 in text", "403", "500"])
+async def test_no_token_or_key_shows_when_a_key_is_revoked(
+    detector: Detector,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    immediately: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    detector.more.add(signature_of(SOME_TOKEN))
+    document = estate.document([{**estate.KEY_HOLDER[0], "allow": ["issue", "revoke"]}])
+    vault = {"kind": "keyVault", "vault": emulator.vault_url("contoso")}
+    document["services"]["contoso"]["gateways"]["edge-01"] = {"destinations": [vault]}
+    monkeypatch.setenv("GATEWAY_TOKENS", json.dumps(document))
+    before = detector.secrets()
+    path = "*/regenerateKey" if fault != "none" else "*"
+    emulator.azure.faults.add(Fault(**{"host": "arm", "path": path, "times": None, **FAULTS[fault]}))
+    answer = await front_door.revoke(immediately=immediately)
+    assert answer.status_code == 200 or fault != "none"
+    stored = emulator.azure.vault("contoso").secret("edge-01-token")
+    assert stored or immediately
+    detector.more |= {signature_of(version.value) for version in (stored.versions if stored else ())}
+    detector.more |= before  # the keys that were there, and what they signed
+    detector.assert_silent(*said_by(answer))
+
+
 ACCESS_TOKEN = "eyJ0eXAiOiJKV1Qi.QWNjZXNzVG9rZW5UaGF0TXVzdE5vdFNob3c.c2lnbmF0dXJlMTIzNDU2Nzg5"
 GRANT = f'{{"access_token": "{ACCESS_TOKEN}", "expires_on": "9999999999", "resource": "r"}}'
 GRANTS = {

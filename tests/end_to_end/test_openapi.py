@@ -28,6 +28,7 @@ from gateway_tokens import parsing as documents
 from gateway_tokens import tokens as model
 from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.requests import RUN_ID, SECRET_NAMES
+from gateway_tokens.renewal import keys
 from gateway_tokens.renewal.report import Outcome
 from gateway_tokens.renewal.rows import Action
 from gateway_tokens.tokens import KeyType
@@ -178,6 +179,7 @@ def test_answers_have_all_their_members_but_for_these() -> None:
     assert {name: members for name, members in optional.items() if members} == {
         "TokenRequest": {"keyType", "expiry", "lifetime", "stable"},
         "RunWish": {"gateways", "force", "expiresBefore"},
+        "RevocationWish": {"immediately", "dryRun"},
         "SecretMetadata": {"namespace"},
         "Problem": {"faults", "azure", "report"},
         "AzureAnswer": {"message", "details"},
@@ -186,7 +188,12 @@ def test_answers_have_all_their_members_but_for_these() -> None:
 
 def test_names_and_patterns_are_those_of_the_code() -> None:
     schemas, parameters = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["parameters"]
-    for name, kinds in {"KeyType": KeyType, "Action": Action, "Outcome": Outcome}.items():
+    for name, kinds in {
+        "KeyType": KeyType,
+        "Action": Action,
+        "Outcome": Outcome,
+        "Phase": keys.Phase,
+    }.items():
         assert schemas[name]["enum"] == list(kinds)
     patterns = {
         "Service": model.SERVICE_NAME,
@@ -202,6 +209,8 @@ DETAILS = [{"target": "expiry", "message": "No."}]
 REFUSED = json.dumps({"error": {"code": "ValidationError", "message": "No.", "details": DETAILS}})
 TOKEN = "/services/{service}/gateways/{gatewayId}/generateToken"
 RENEW = "/services/{service}/gateways/{gatewayId}/renew"
+REVOKE = "/services/{service}/gateways/{gatewayId}/revoke"
+LEAK = {"keyType": "primary", "reason": "a leak"}
 
 
 class Refusal(NamedTuple):
@@ -211,6 +220,7 @@ class Refusal(NamedTuple):
     path: str = TOKEN
     gateway: str = "edge-01"
     key: str = KEY
+    body: dict[str, Any] | None = None
     fault: dict[str, Any] | None = None
 
 
@@ -225,12 +235,16 @@ class Refusal(NamedTuple):
         Refusal(502, fault={"host": "arm", "status": 418}),
         Refusal(502, RENEW, fault={"host": "vault", "status": 403}),
         Refusal(503, fault={"host": "arm", "status": 429, "headers": {"Retry-After": "3600"}}),
+        Refusal(503, REVOKE, body=LEAK, fault={"host": "vault", "method": "PUT", "status": 403}),
+        Refusal(404, REVOKE, "edge-99", body=LEAK),
+        Refusal(400, REVOKE, body={"keyType": "third", "reason": ""}),
     ],
     ids=lambda refusal: f"{refusal.status} {refusal.path.rpartition('/')[2]} {refusal.gateway}",
 )
 def test_every_refusal_is_as_described(served: Served, refusal: Refusal) -> None:
     operation = schemathesis.openapi.from_dict(closed(DOCUMENT))[refusal.path]["POST"]
-    case = operation.Case(path_parameters={**GATEWAY, "gatewayId": refusal.gateway})
+    sent: dict[str, Any] = {"body": refusal.body, "media_type": "application/json"} if refusal.body else {}
+    case = operation.Case(path_parameters={**GATEWAY, "gatewayId": refusal.gateway}, **sent)
     faults = served.emulator.azure.faults
     if refusal.fault:
         faults.add(Fault(times=None, **refusal.fault))

@@ -17,11 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = {
     "generate_token": "FUNCTION",
     "list_gateways": "FUNCTION",
+    "revoke_key": "FUNCTION",
     "health": "ANONYMOUS",
 }
 ROUTES = {
     "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
     "list_gateways": ("services/{service}/gateways", ["GET"]),
+    "revoke_key": ("services/{service}/gateways/{gatewayId}/revoke", ["POST"]),
     "health": ("health", ["GET"]),
 }
 

@@ -62,6 +62,7 @@ def test_several_workloads_are_a_list_in_the_document_and_one_is_itself() -> Non
 def test_every_right_follows_from_the_estate_and_is_granted_once_at_one_resource() -> None:
     assert [grant for grant in grants(CASE) if "/rg-gateway-tokens/" not in grant[1]] == [
         ("Gateway token issuer", "11111111/rg-apim/service/contoso-apim"),
+        ("Gateway key regenerator", "11111111/rg-apim/service/contoso-apim"),
         ("Gateway token issuer", "22222222/rg-fabrikam/service/fabrikam-apim"),
         ("Gateway token secret writer", "11111111/rg-vaults/vaults/contoso-gateways"),
         (
@@ -77,6 +78,7 @@ def test_rights_follow_from_what_rules_inherit_and_from_the_names_that_are_fille
         ("Gateway token issuer", "11111111/rg-apim/service/contoso-apim"),
         ("Gateway token issuer", "22222222/rg-fabrikam/service/fabrikam-apim"),
         ("Gateway token issuer", "22222222/rg-fabrikam/service/idle-apim"),
+        ("Gateway key regenerator", "22222222/rg-fabrikam/service/fabrikam-apim"),
         ("Gateway token secret writer", "11111111/rg-contoso/vaults/kv-contoso"),
         ("Gateway token secret writer", "11111111/rg-vaults/vaults/kv-edge-01"),
         ("Key Vault Secrets User", "11111111/rg-vaults/vaults/kv-contoso-clusters/secrets/contoso-plant"),

@@ -21,10 +21,11 @@ from gateway_tokens.issuing import TokenRequest, issue_for
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row
+from gateway_tokens.renewal.revoke import Revocation, revoke
 from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, load_report, reconcile_gateway
 from gateway_tokens.renewal.service import managed
-from gateway_tokens.tokens import GatewayRef
+from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
 from tests.adapters.destination_places import Surroundings as Places
 from tests.infra.digests import roles
@@ -97,7 +98,7 @@ def app_of(locations: Places) -> App:
 
 
 async def everything_the_app_does(locations: Places) -> list[Row]:
-    """Issue for a caller, run, renew on demand, take over what somebody wrote, judge restarts and health."""
+    """Issue for a caller, run, renew, take over what somebody wrote, judge restarts and health, revoke a key."""
     app = app_of(locations)
     ref = GatewayRef("contoso", "edge-01")
     for request in run_requests(app.settings.estate, app.clock()):
@@ -119,7 +120,7 @@ async def everything_the_app_does(locations: Places) -> list[Row]:
     wanted = TokenRequest(ref, None, None, None)
     await issue_for(Caller(function_key=True), wanted, app.settings.estate, app.gateways, app.clock())
     await app.reports.entries()
-    return rows
+    return rows + (await revoke(app, gateway, Revocation(KeyType.PRIMARY, "a leak"), "somebody")).rows
 
 
 def errors_of(rows: list[Row]) -> list[str]:

@@ -230,6 +230,10 @@ class Sky:
             since = moment
         return since
 
+    async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
+        del service
+        self.regenerate(gateway, [key_type])
+
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         alias = service.name.removesuffix("-apim")
         if not self.weather.lists(alias, self.now):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gateway_tokens import errors
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
+from gateway_tokens.estate import access_rules
 from gateway_tokens.estate import schema as settings
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS
@@ -29,7 +30,7 @@ _PARTS: dict[str, type[StrictModel]] = {
     "A named cluster": Cluster,
     "`keyVault`": KeyVaultSecret,
     "`kubernetes`": KubernetesSecret,
-    "An access rule": settings.AccessRule,
+    "An access rule": access_rules.AccessRule,
 }
 _OF_EVERY_DESTINATION = {"kind", "adopt"}
 
@@ -51,7 +52,7 @@ def that_document_fields_are_explained(documents: Mapping[str, str]) -> list[str
     for title, part in _PARTS.items():
         said = set(names(section(text, title), "Field")) | _common(part)
         wrong += difference(f"settings.md, {title}", said, _fields(part))
-    wrong += difference("settings.md, traits", set(names(text, "Trait")), _fields(settings.CallerMatch))
+    wrong += difference("settings.md, traits", set(names(text, "Trait")), _fields(access_rules.CallerMatch))
     said = {
         f"{codes(row['Layout'])[0]}: {codes(row['Key in the Secret'])[0]}" for row in rows(text, "Layout")
     }

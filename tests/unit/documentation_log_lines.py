@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 def log_lines() -> dict[str, set[str]]:
     """The fields of every event in the app's source."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for path in sorted((ROOT / "gateway_tokens").rglob("*.py")):
-        for event, fields in _in_module(path):
+    modules = {
+        path: ast.parse(path.read_text("utf-8")) for path in sorted((ROOT / "gateway_tokens").rglob("*.py"))
+    }
+    imported = {name: keys for tree in modules.values() for name, keys in _dictionaries(tree).items()}
+    for path, tree in modules.items():
+        for event, fields in _in_module(path, tree, imported | _dictionaries(tree)):
             found[event] |= fields
     return dict(found)
 
 
-def _in_module(path: Path) -> Iterator[tuple[str, set[str]]]:
-    tree = ast.parse(path.read_text("utf-8"))
-    dicts = _dictionaries(tree)
+def _in_module(path: Path, tree: ast.Module, dicts: dict[str, set[str]]) -> Iterator[tuple[str, set[str]]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _name(node.func) == "log_line":
             event = node.args[0]

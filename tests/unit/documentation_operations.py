@@ -47,6 +47,8 @@ _NEVER_IN_A_ROW = {
     "signing_keys_unavailable",
     "access_denied",
     "not_managed",
+    "key_not_active",
+    "revoke_stopped",
     "event_invalid",
     "renewal_failed",
     "message_invalid",
@@ -112,7 +114,7 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
 def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
     text = documents["docs/api.md"]
     row = Row(RowId(GatewayRef("contoso", "edge-01"), ""), Decision(Action.KEEP, Reason.FRESH, ""))
-    report = {**renewals._summary([], _NOW), "services": []}
+    report = {**renewals._summary([], _NOW), "services": [], "keys": []}
     return [
         *difference(
             "api.md, rows",

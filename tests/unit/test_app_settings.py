@@ -237,6 +237,14 @@ def test_a_rule_whose_new_tokens_would_be_due_within_three_runs_is_a_fault(
     assert "a new token would be renewed again within 3 runs: it lives for " in message
 
 
+def test_a_schedule_that_moves_a_services_keys_too_slowly_is_a_fault() -> None:
+    for schedule, every in ((HOURLY, "P65D"), (DAILY, "P100D")):
+        read_settings(scheduled(schedule, rotateKeys={"every": every}))
+    ((path, message),) = faults_of(**scheduled(DAILY, rotateKeys={"every": "P99D"}))
+    assert path == "services.contoso.gateways"
+    assert "all take 50 days" in message
+
+
 @pytest.mark.parametrize(
     ("schedule", "rule"),
     [

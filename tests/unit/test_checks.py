@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
 from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, at_risk_from, decide, due_at
-from gateway_tokens.renewal.rows import Action, Demand, ManagedGateway, Observed, Proof, Reason, RowId
+from gateway_tokens.renewal.rows import Action, Demand, Observed, Proof, Reason, RowId
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, a_token
@@ -21,6 +21,7 @@ ROW = RowId(EDGE, "https://vault.example/secrets/edge-01-token")
 DUE = due_at(ROW, GatewayRule(), FAR)
 PLAIN, FORCE = Demand(NOW), Demand(NOW, issued_before=NOW)
 SECONDARY = GatewayRule(key_type=KeyType.SECONDARY)
+REVOKE = Demand(NOW, key_type=KeyType.SECONDARY)
 PROVED, DEAD = Proof(KeyType.PRIMARY), Proof(None)
 OLD = Restart(Running.OLD, "1 pod runs an older value", old=("a",))
 STUCK = Restart(Running.STUCK, "is paused: resume it")
@@ -50,9 +51,12 @@ def holding(
     adopt: bool = False,
     rule: GatewayRule | None = None,
     proof: Proof | None = None,
+    key_due: bool = False,
 ) -> Observed:
     settings = KeyVaultSecret(kind="keyVault", vault="https://vault.example", adopt=adopt)
-    return Observed(ManagedGateway(EDGE, CONTOSO, rule or GatewayRule()), settings, stored, proof)
+    wanted = (rule and rule.key_type) or KeyType.PRIMARY
+    gateway = ManagedGateway(EDGE, CONTOSO, rule or GatewayRule())
+    return Observed(gateway, settings, stored, proof, wanted, key_due)
 
 
 def garbage(text: str = "not a token", ownership: Ownership | None = None, **more: Any) -> Observed:  # noqa: ANN401 - of `holding`
@@ -166,6 +170,9 @@ ALONE: dict[str, tuple[Observed, Demand, Action, Reason]] = {
     "few runs are left": (a_row(NOW + HOUR), PLAIN, Action.RENEW, Reason.FEW_RUNS_LEFT),
     "in its window": (a_row(NOW + 8 * DAY), PLAIN, Action.RENEW, Reason.IN_RENEWAL_WINDOW),
     "the other key": (a_row(rule=SECONDARY), PLAIN, Action.RENEW, Reason.WRONG_KEY),
+    "its key is due for rotation": (a_row(rule=SECONDARY, key_due=True), PLAIN, Action.RENEW, Reason.KEY_DUE),
+    "its key is revoked": (a_row(), REVOKE, Action.RENEW, Reason.REVOKED),
+    "another's key is revoked": (a_row(), Demand(NOW, key_type=KeyType.PRIMARY), Action.KEEP, Reason.FRESH),
     "in another form": (a_row(exact=False), PLAIN, Action.REWRITE, Reason.WRONG_FORM),
     "to be restarted": (a_row(restart=OLD), PLAIN, Action.RESTART, Reason.RESTART_DUE),
     "restarting": (a_row(restart=Restart(Running.RESTARTING)), PLAIN, Action.WAIT, Reason.RESTARTING),
@@ -204,7 +211,7 @@ def test_every_reason_that_is_planned_is_in_the_table() -> None:
 def test_only_what_can_wait_is_staged() -> None:
     staged = {name for name, (row, demand, *_) in ALONE.items() if decide(row, demand, HOUR, NOW).staged}
     live = {"another owned it", "another gateway's, adopted", "neither key signs it, adopted"}
-    assert staged == {"the other key", "in another form", *live}
+    assert staged == {"the other key", "its key is due for rotation", "in another form", *live}
 
 
 @pytest.mark.parametrize(

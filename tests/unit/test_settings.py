@@ -45,7 +45,7 @@ def test_the_smallest_document_has_no_services_and_no_access() -> None:
 
 def test_an_empty_rule_has_the_defaults() -> None:
     rule = rule_for(document(any_gateway={}))
-    assert (rule.renew, rule.key_type, rule.destinations) == (True, KeyType.PRIMARY, ())
+    assert (rule.renew, rule.key_type, rule.destinations) == (True, None, ())
     assert (rule.lifetime, rule.window, rule.margin) == (30 * DAY, 10 * DAY, 5 * DAY)
 
 

@@ -314,3 +314,22 @@ def test_no_collection_of_garbage_slows_the_reading_of_a_thousand_names_down() -
     for faulty in (text[1:], "{" * 2000, '{"services": {"a": {"resourceId": "\ud800"}}}'):
         assert faults_of(faulty) != []
         assert gc.isenabled()
+
+
+def test_a_key_that_is_named_nearer_than_a_rotation_ends_it_for_these_gateways() -> None:
+    value = written(
+        of_estate={"rotateKeys": {"every": "P90D"}, "destinations": [BY_SERVICE]},
+        any_gateway={},
+        edge={"keyType": "secondary"},
+        idle={"renew": False},
+    )
+    rotated = {pattern: bool(rule_of(value, pattern).rotate_keys) for pattern in ("*", "edge", "idle")}
+    assert rotated == {"*": True, "edge": False, "idle": False}
+    farther = written(
+        of_estate={"keyType": "primary", "destinations": [BY_SERVICE]},
+        any_gateway={"rotateKeys": {"every": "P65D"}},
+    )
+    assert said(farther) == [
+        "services.contoso.gateways.*: has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
+    ]
+    assert "must be at least 65 days" in said(written(any_gateway={"rotateKeys": {"every": "P64D"}}))[0]

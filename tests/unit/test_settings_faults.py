@@ -201,7 +201,7 @@ def test_a_value_that_breaks_its_pattern_is_named_by_its_path() -> None:
         ({"gateways": []}, ".gateways", "must not be empty"),
         ({"gateways": ["fabrikam/*"]}, ".gateways[0]", "'fabrikam/*' matches no declared service"),
         ({"allow": []}, ".allow", "must not be empty"),
-        ({"allow": ["Issue"]}, ".allow[0]", "must be 'issue', 'renew' or 'read'"),
+        ({"allow": ["Issue"]}, ".allow[0]", "must be 'issue', 'renew', 'read' or 'revoke'"),
         ({"maxLifetime": "PT59S"}, ".maxLifetime", GRANTED),
         ({"maxLifetime": "P30DT1S"}, ".maxLifetime", GRANTED),
     ],

@@ -10,6 +10,8 @@ param estate = {
       gateways: {
         '*': {
           lifetime: null
+          rotateKeys: { every: 'P90D' }
+          otherConsumers: null
           destinations: [
             {
               kind: 'keyVault'
@@ -20,6 +22,7 @@ param estate = {
         }
         'edge-01': {
           lifetime: 'P7D'
+          otherConsumers: true
           destinations: [
             {
               kind: 'kubernetes'
@@ -71,7 +74,7 @@ param estate = {
     {
       caller: { appRole: 'GatewayToken.Issue', objectId: null }
       gateways: ['contoso/edge-*']
-      allow: ['issue']
+      allow: ['issue', 'revoke']
       maxLifetime: null
     }
   ]

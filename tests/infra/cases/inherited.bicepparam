@@ -7,6 +7,7 @@ param estate = {
   defaults: {
     lifetime: 'P14D'
     keyType: null
+    rotateKeys: { every: 'P120D' }
     destinations: [
       {
         kind: 'keyVault'
@@ -27,6 +28,7 @@ param estate = {
   services: {
     contoso: {
       resourceId: sample.contoso
+      defaults: { keyType: 'secondary' }
       gateways: {
         '*': {}
         'edge-01': {

@@ -1,0 +1,107 @@
+"""End every token of one of a gateway's keys, now, without taking the gateway down.
+
+Deliver tokens of the other key everywhere, verify, ask for the restarts, and only then regenerate. Asked again, it goes
+on from where it was, and regenerates a key that nothing needs once more, which harms nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway_tokens.errors import RevokeStopped
+from gateway_tokens.estate.schema import ManagedGateway
+from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.parts import App
+from gateway_tokens.stored import Running
+from gateway_tokens.tokens import KeyType
+
+from .gateway import GatewayRun
+from .keys import OTHER
+from .places import Places
+from .report import Row, ServiceReport
+from .rotation import fingerprints_of, regenerate
+from .rows import Demand, Observed
+from .run import load_report, options_of, save_report
+from .service import ServiceRun
+
+# What is not delivered by then stops a revoke before the regeneration; a caller waits a minute at most.
+DELIVER_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What somebody asks for: the key to end, why, and whether it is to end before the gateway has tokens of the other."""
+
+    key_type: KeyType
+    reason: str
+    immediately: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What became of it: the gateway's rows, and why the key was not regenerated."""
+
+    rows: list[Row]
+    stopped: RevokeStopped | None = None
+
+
+async def revoke(
+    app: App, gateway: ManagedGateway, wanted: Revocation, caller: str, seconds: float = DELIVER_SECONDS
+) -> Revoked:
+    """The gateway's rows after it, and what kept the key from being regenerated, if anything. Raises AzureError, NotFound."""
+    now, name = app.clock(), gateway.ref.service
+    options = options_of(app, Demand(now, key_type=OTHER[wanted.key_type]), caller)
+    run = ServiceRun(name, options, await load_report(app, name))
+    if wanted.dry_run:
+        await run.plan([gateway])
+        return Revoked(list(run.rows.values()))
+    single = GatewayRun(gateway, options, ServiceReport(), Places(now))
+    if wanted.immediately:
+        await regenerate(single, [], wanted.key_type, reason=wanted.reason)
+        _log(gateway, wanted, caller)
+    try:
+        async with asyncio.timeout(seconds):
+            await run.reconcile([gateway])
+    except TimeoutError:
+        log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
+    rows = list(run.rows.values())
+    await save_report(app, name, rows, correlation.get(), started_at=now, whole=False)
+    if wanted.immediately:
+        return Revoked(rows)
+    moved, left = await _moved(single, OTHER[wanted.key_type])
+    if left:
+        return Revoked(rows, RevokeStopped(wanted.key_type, left))
+    repaired = await regenerate(single, moved, wanted.key_type, reason=wanted.reason)
+    _log(gateway, wanted, caller, moved)
+    return Revoked([*{row.id: row for row in (*rows, *repaired)}.values()])
+
+
+async def _moved(run: GatewayRun, key_type: KeyType) -> tuple[list[Observed], list[str]]:
+    """The rows as they are now, read again; and the locations that still need a token of the key or a restart for it."""
+    moved, left = [], []
+    for settings, row in zip(run.gateway.rule.destinations, await run.read_all(), strict=True):
+        restart = row.stored.restart if row and row.stored else None
+        asked = restart is None or restart.running is not Running.OLD
+        if row and row.token and row.key_type is key_type and asked:
+            moved.append(row)
+        else:
+            left.append(settings.location(run.gateway.ref))
+    return moved, left
+
+
+def _log(gateway: ManagedGateway, wanted: Revocation, caller: str, rows: Sequence[Observed] = ()) -> None:
+    log_line(
+        "key.revoked",
+        logging.WARNING,
+        caller=caller,
+        service=gateway.ref.service,
+        gateway=gateway.ref.gateway,
+        keyType=wanted.key_type,
+        reason=wanted.reason,
+        immediately=wanted.immediately,
+        fingerprints=fingerprints_of(rows),
+    )
