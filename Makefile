@@ -20,7 +20,7 @@ ifneq ($(wildcard $(VENV)/pyvenv.cfg),)
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help run check test prove lint format types unit real bench infra schema requirements package sbom clean
+.PHONY: help run check test prove lint format types unit real bench infra schema errors requirements package sbom clean
 
 run: $(VENV)/.app
 	@$(BIN)/python -m emulator --port $(PORT) $(if $(ONCE),--once) $(if $(SETTINGS),--settings "$(SETTINGS)") \
@@ -77,6 +77,9 @@ infra:
 
 schema: $(VENV)/.dev
 	$(BIN)/python -m tools.schema
+
+errors: $(VENV)/.dev
+	$(BIN)/python -m tools.error_texts
 
 # Keeps the pins that fit requirements.in; UPGRADE=1 takes the newest releases in range.
 requirements: $(BIN)/uv

@@ -125,7 +125,7 @@ def write_local_settings(path: Path, settings: dict[str, str]) -> str:
 
 
 def _what_next(url: str, header: str, gateway: str) -> str:
-    calls = [f"{url}/api/health", f'-H "$H" {url}/api/renewals']
+    calls = [f'-H "$H" {url}/api/health', f'-H "$H" {url}/api/renewals']
     if gateway:
         service, _, name = gateway.partition("/")
         one = f"{url}/api/services/{service}/gateways/{name}"

@@ -79,6 +79,7 @@ class OwnEstate:
             **emulator.settings(),
             "GATEWAY_TOKENS": json.dumps({"services": services, "access": self._access}),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "LOG_FRESH_ROWS": "true",
             "ALLOW_FUNCTION_KEYS": str(self.function_keys).lower(),
         }
 

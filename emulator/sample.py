@@ -58,9 +58,9 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     for name, where in _SERVICES.items():
         service = emulator.azure.add_service(*where)
         made |= {gateway: service.add_gateway(gateway) for gateway in gateways[name]}
-    _store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
-    _store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
-    _store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
+    store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
+    store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
+    store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
     vault, secret = _SERVICE_ACCOUNT
     emulator.azure.vault(vault).set(
         secret, CLUSTER.service_account_token(emulator.azure), emulator.azure.clock()
@@ -82,11 +82,12 @@ def app_settings(emulator: "Emulator", *, function_keys: bool) -> dict[str, str]
         **emulator.settings(),
         "GATEWAY_TOKENS": json.dumps({**_document(emulator), "access": access}),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
+        "LOG_FRESH_ROWS": "true",
         "ALLOW_FUNCTION_KEYS": str(function_keys).lower(),
     }
 
 
-def _store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", left: timedelta) -> None:
+def store(emulator: "Emulator", vault: str, service: str, gateway: "Gateway", left: timedelta) -> None:
     """Store a token with so much of its life left, as an earlier run would have."""
     now = emulator.azure.clock()
     value = "GatewayKey " + gateway.token("primary", now + left)

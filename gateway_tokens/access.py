@@ -162,7 +162,7 @@ def verified_caller(token: str, key: PyJWK | None, sign_in: SignIn, now: datetim
         raise AccessDenied(
             "call",
             "*",
-            f"The application '{client_id}' may not call. Ask whoever runs this app to list its client id.",
+            f"The application '{client_id}' may not call. Ask the operator of this app to add its client id to SIGN_IN_APPLICATIONS.",
         )
     roles = claims.get("roles")
     return Caller(
@@ -193,7 +193,7 @@ def _claims(token: str, key: PyJWK, sign_in: SignIn) -> dict[str, Any]:
     except jwt.MissingRequiredClaimError as error:
         raise _refused(f"the claim '{error.claim}' is missing") from None
     except jwt.PyJWTError:
-        raise _refused("its signature does not hold") from None
+        raise _refused("its signature is not valid") from None
 
 
 def _in_time(claims: Mapping[str, Any], now: float) -> None:

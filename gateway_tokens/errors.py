@@ -9,26 +9,26 @@ GatewayTokensError
 ├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
 ├── NotManaged                  not_managed                 the settings name no destination for the gateway
 ├── KeyNotActive                key_not_active              a rotated gateway has tokens of its key in use only
-├── EventInvalid                event_invalid               a queue message that is not an event that we can read
+├── EventInvalid                event_invalid               a queue message that is not an API Management event
 ├── RenewalFailed               renewal_failed              a renewal was carried out, and some of its rows failed
 ├── RevokeStopped               revoke_stopped              a revoke ended before the regeneration
-├── MessageInvalid              message_invalid             a queue message that asks for no run that we can read
+├── MessageInvalid              message_invalid             a queue message that does not ask for a run
 ├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
 ├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
 ├── AzureError                  azure_error                 Azure answered with an error
 │   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
 │   ├── AzureRejected           azure_rejected              Azure found the request invalid
-│   ├── AzureBlocked            azure_blocked               a lock, a policy, a tier or a tenant is in the way
+│   ├── AzureBlocked            azure_blocked               a lock, a policy, a tier or a tenant prevents it
 │   ├── AzureNotFound           azure_not_found             Azure does not know the resource
-│   ├── AzureThrottled          azure_throttled             Azure asked us to come back later
+│   ├── AzureThrottled          azure_throttled             Azure throttles requests
 │   ├── AzureUnavailable        azure_unavailable           no answer, or a failing service
 │   ├── IdentityUnavailable     identity_unavailable        the managed identity gives no token
 │   └── SigningKeysUnavailable  signing_keys_unavailable    no bearer token can be verified
 └── DestinationError            destination_error           a destination does not hold what it should
-    ├── NotOwned                not_owned                   something there is not ours to overwrite
-    ├── DestinationBlocked      destination_blocked         there, but closed: deleted, disabled, wrong kind
+    ├── NotOwned                not_owned                   the value there was not written by this app
+    ├── DestinationBlocked      destination_blocked         it cannot be used: deleted, disabled, wrong kind
     │   └── SignInRefused       sign_in_refused             the cluster does not accept the app's sign-in
-    ├── WriteConflict           write_conflict              somebody wrote between our read and our write
+    ├── WriteConflict           write_conflict              another writer changed it before our write
     ├── NotVerified             not_verified                what was read back is not what was written
     ├── NotRestarted            not_restarted               delivered, but the gateway did not restart
     └── NotPickedUp             not_picked_up               delivered, but the gateway runs an older token
@@ -114,7 +114,7 @@ class AccessDenied(GatewayTokensError):
         super().__init__(
             detail
             or f"This needs the permission '{permission}' on '{resource}'. "
-            "Ask whoever runs this app to grant it with an access rule.",
+            "Ask the operator of this app for an access rule that allows it.",
         )
 
 
@@ -137,7 +137,9 @@ class NotManaged(GatewayTokensError):
 
     def __init__(self, resource: str) -> None:
         self.resource = resource
-        super().__init__(f"'{resource}' has no destination in the settings, or `renew` is false for it.")
+        super().__init__(
+            f"'{resource}' has no destination in the settings, or `renew` is false for it. Add a destination, or get a token from generateToken."
+        )
 
 
 class KeyNotActive(GatewayTokensError):
@@ -153,7 +155,7 @@ class KeyNotActive(GatewayTokensError):
 
 
 class EventInvalid(GatewayTokensError):
-    """A queue message is not an event that we can read; `reason` says in which way."""
+    """A queue message is not an API Management event; `reason` says in which way."""
 
     code = "event_invalid"
 
@@ -163,7 +165,7 @@ class EventInvalid(GatewayTokensError):
 
 
 class MessageInvalid(_FaultsError):
-    """A queue message does not ask for a run in a way that we can read; it has `faults`."""
+    """A queue message does not ask for a run; it has `faults`."""
 
     code = "message_invalid"
     subject = "The queue message does not ask for a run"
@@ -235,7 +237,7 @@ class AzureError(GatewayTokensError):
     """Azure refused or failed `operation`; `facts` are its own words."""
 
     code = "azure_error"
-    advice: ClassVar[str] = "See Azure's own code and message."
+    advice: ClassVar[str] = "Look up Azure's code, or give the request id to Azure's support."
 
     def __init__(self, operation: str, facts: AzureFacts, advice: str = "") -> None:
         self.operation, self.facts = operation, facts
@@ -265,11 +267,13 @@ class AzureRejected(AzureError):
     """Azure found the request invalid; `facts.details` lists the fields."""
 
     code = "azure_rejected"
-    advice = "Azure found the request invalid: a name or value that it does not allow."
+    advice = (
+        "Azure found a name or value in the request invalid. Correct it in the request or in the settings."
+    )
 
 
 class AzureBlocked(AzureError):
-    """A lock, a policy, a tier, a tenant or a disabled subscription is in the way; the text says which."""
+    """A lock, a policy, a tier, another tenant or a disabled subscription prevents it; the text says which."""
 
     code = "azure_blocked"
 
@@ -303,7 +307,7 @@ class IdentityUnavailable(AzureError):
 
 
 class SigningKeysUnavailable(AzureError):
-    """Microsoft Entra's signing keys cannot be had, so that a bearer token, good or not, cannot be verified."""
+    """Microsoft Entra's signing keys cannot be fetched, so no bearer token can be verified."""
 
     code = "signing_keys_unavailable"
     advice = "The bearer token could not be verified. Try again later; the app must reach SIGN_IN_ENDPOINT."
@@ -338,7 +342,7 @@ class SignInRefused(DestinationBlocked):
 
 
 class WriteConflict(DestinationError):
-    """Somebody else wrote between our read and our write; nothing was overwritten."""
+    """Another writer changed the value between this app's read and write; nothing was overwritten."""
 
     code = "write_conflict"
 
@@ -356,6 +360,6 @@ class NotRestarted(DestinationError):
 
 
 class NotPickedUp(DestinationError):
-    """The token was delivered, but some instance of the gateway still runs an older one."""
+    """The token was delivered, but an instance of the gateway still runs an older one."""
 
     code = "not_picked_up"

@@ -110,7 +110,7 @@ async def issue_checked(
         raise TokenUnusable("it is for another gateway")
     if token.expiry != expiry:
         raise TokenUnusable(
-            f"it expires at {token.expiry:%Y-%m-%dT%H:%MZ}, asked for was {expiry:%Y-%m-%dT%H:%MZ}"
+            f"it expires at {token.expiry:%Y-%m-%dT%H:%MZ}, and not at {expiry:%Y-%m-%dT%H:%MZ}"
         )
     return token
 

@@ -225,7 +225,7 @@ def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
 
 
 def shown_name(part: str) -> str:
-    """A field's name, unless it looks like a token: whoever pastes one there should not find it in a log."""
+    """A field's name, unless it looks like a token: a token that is pasted there by mistake must not reach a log."""
     return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 

@@ -150,7 +150,7 @@ class GatewayToken:
 
     @property
     def fingerprint(self) -> str:
-        """Tells two tokens apart in logs and ledgers."""
+        """Distinguishes two tokens in logs and reports."""
         return self.value.fingerprint
 
     def is_for(self, gateway_id: str) -> bool:
@@ -208,7 +208,7 @@ def expiry_after(lifetime: timedelta, now: datetime) -> datetime:
 def renewal_expiry(lifetime: timedelta, asked_at: datetime) -> datetime:
     """When a token that a renewal issues ends: on a whole hour, counted from when the renewal was asked for.
 
-    A token is a function of gateway, key and expiry, so whoever repeats a renewal gets the same token.
+    A token is a function of gateway, key and expiry, so a repeated renewal gets the same token.
     """
     return expiry_after(lifetime, asked_at).replace(minute=0)
 

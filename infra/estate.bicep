@@ -7,7 +7,7 @@ metadata description = 'The estate parameter: its types, and what follows from i
 
 @export()
 @sealed()
-@description('The API Management services, how their self-hosted gateways are kept, and who may do what.')
+@description('The API Management services, how their self-hosted gateways are renewed, and who may do what.')
 type estateType = {
   @description('Required. API Management services by the name that callers use.')
   services: servicesType
@@ -18,7 +18,7 @@ type estateType = {
   @description('Optional. Clusters by the name that destinations use: small letters, digits, hyphens, dots, underscores and tildes.')
   clusters: clustersType?
 
-  @description('Optional. Who may issue, renew, read and revoke. Closed unless a rule opens.')
+  @description('Optional. Who may issue, renew, read and revoke. Without a rule nobody may do anything.')
   access: accessRuleType[]?
 
   @description('Optional. Whether Azure is asked once a day if each stored token is still good. Default: true.')
@@ -64,13 +64,13 @@ type serviceType = {
 }
 
 type gatewaysType = {
-  @description('Required. How the gateways that this name or pattern matches are kept.')
+  @description('Required. How the gateways that this name or pattern matches are renewed.')
   *: gatewayRuleType
 }
 
 @export()
 @sealed()
-@description('How the gateways that a pattern names are kept.')
+@description('How the gateways of a pattern are renewed.')
 type gatewayRuleType = {
   @description('Optional. False leaves these gateways alone. Default: true.')
   renew: bool?
@@ -220,7 +220,7 @@ type callerType = {
   @description('Conditional. The calling application\'s client id. One trait at least is required.')
   clientId: string?
 
-  @description('Conditional. Whoever holds a key of the function app. One trait at least is required.')
+  @description('Conditional. Every caller with a key of the function app and without a bearer token. One trait at least is required.')
   functionKey: bool?
 }
 

@@ -10,7 +10,7 @@ import { alertFaults, inboundFaults, nameFaults, networkFaults, roleFaults, scal
 import { optionalIdFaults, refusalOf } from 'faults/texts.bicep'
 import { existingRolesType, inboundType, networkType, signInType, tagsType, topicNamesType } from 'types.bicep'
 
-@description('Required. The API Management services, how their gateways are kept, and who may do what.')
+@description('Required. The API Management services, how their gateways are renewed, and who may do what.')
 param estate estateType
 
 @description('Required. The region of the resource group and of all that is made in it.')
@@ -88,7 +88,7 @@ param allowRevoke bool = false
 @description('Optional. Roles that exist already. Default: custom roles are defined beside what they open.')
 param existingRoles existingRolesType = {}
 
-@description('Optional. Where the rights on the estate are granted: here, or elsewhere by whoever deploys grants.bicep.')
+@description('Optional. Where the rights on the estate are granted: here, or elsewhere by a deployment of grants.bicep.')
 param grants 'here' | 'elsewhere' = 'here'
 
 @description('Optional. Enters the names of all assignments. Raise it when Azure answers RoleAssignmentUpdateNotPermitted.')
@@ -101,7 +101,7 @@ param alertEmail string?
 @description('Conditional. The resource id of an action group that alerts go to. Required without alertEmail, unless alerts is none.')
 param actionGroupId string?
 
-@description('Optional. Whether alert rules are made. Without them nobody is told that a token is about to expire.')
+@description('Optional. Whether alert rules are made. Without them no mail says that a token is about to expire.')
 param alerts 'all' | 'none' = 'all'
 
 @description('Optional. How many hours without a completed run raise an alert. The app refuses a renewalSchedule that pauses for longer.')
@@ -111,6 +111,12 @@ param noRunAfterHours int = 3
 
 @description('Optional. Where your people find the runbook. Alerts name it.')
 param runbook string = 'docs/runbook.md'
+
+@description('Optional. Whether a workbook is made: the estate on one page.')
+param workbook bool = true
+
+@description('Optional. Whether each row that stays fresh is a log line of its own in every run. Default: summed per service.')
+param logFreshRows bool = false
 
 @description('Optional. How many refused calls in fifteen minutes raise an alert.')
 @minValue(1)
@@ -247,6 +253,7 @@ module functionApp 'modules/functionApp.bicep' = {
     )
     renewalSchedule: renewalSchedule
     noRunAfterHours: alerts == 'all' ? noRunAfterHours : null
+    logFreshRows: logFreshRows
     signIn: signIn
     allowFunctionKeys: allowFunctionKeys
     caFile: caFile
@@ -300,6 +307,20 @@ module alertRules 'modules/alerts.bicep' = if (alerts == 'all') {
     refusedCalls: refusedCallsBurst
     runbook: runbook
     namePrefix: name
+    location: location
+    tags: tags
+  }
+}
+
+module workbookPage 'modules/workbook.bicep' = if (workbook) {
+  scope: group
+  params: {
+    workspaceId: monitoring.outputs.workspaceId
+    componentId: monitoring.outputs.componentId
+    name: guid(suffix, 'workbook')
+    displayName: name
+    noRunAfterHours: noRunAfterHours
+    runbook: runbook
     location: location
     tags: tags
   }

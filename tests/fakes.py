@@ -54,8 +54,8 @@ class MemoryDestination:
         value = token.header_value()
         self.put(value.reveal(), ownership.of(value).tags())
 
-    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
-        self._call("label")
+    async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
+        self._call("write_ownership")
         self._guard(stored)
         self.tags = ownership.of(Secret(self.value or "")).tags()
 
@@ -69,7 +69,7 @@ class MemoryDestination:
 
     def _guard(self, stored: StoredToken | None) -> None:
         if (stored.version if stored else "") != (str(self._version) if self.value is not None else ""):
-            raise WriteConflict(self.location, "somebody wrote")
+            raise WriteConflict(self.location, "another writer changed it")
 
     def _restart_for(self, fingerprint: str) -> Restart:
         if self.running == fingerprint:

@@ -71,6 +71,7 @@ _TOLD = {
         "properties.deliveryWithResourceIdentity.destination.endpointType",
         "properties.deliveryWithResourceIdentity.destination.properties.queueName",
     ),
+    "Microsoft.Insights/workbooks": ("properties.displayName", "properties.sourceId"),
     "Microsoft.Insights/actionGroups": ("properties.emailReceivers.0.emailAddress",),
     "Microsoft.Insights/scheduledQueryRules": (
         "properties.severity",
@@ -206,8 +207,13 @@ def _others(resources: list[Resource]) -> Iterator[str]:
 
 
 def _queries(resources: list[Resource]) -> Iterator[str]:
-    """What an alert asks, whole: only a deployment of the alerts alone has room for it."""
+    """What an alert or a workbook asks, whole: only a deployment of these alone has room for it."""
     alone = _is_of_alerts_alone(resources)
+    for book in _of_type(resources, "Microsoft.Insights/workbooks") if alone else ():
+        for item in json.loads(book["properties"]["serializedData"])["items"]:
+            told = {name: value for name, value in item["content"].items() if name != "query"}
+            yield f"{item['name']}: {json.dumps(told)}"
+            yield from (f"  {line}" for line in item["content"].get("query", "").splitlines())
     for rule in _of_type(resources, "Microsoft.Insights/scheduledQueryRules") if alone else ():
         criterion = rule["properties"]["criteria"]["allOf"][0]
         yield f"{rule['name']}: {json.dumps({k: v for k, v in criterion.items() if k != 'query'})}"

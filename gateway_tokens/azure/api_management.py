@@ -47,7 +47,7 @@ class ArmGateways:
                     raise
                 raise TokenUnusable("it is not JSON") from None
             except DeserializationError:
-                raise TokenUnusable("it has another form") from None
+                raise TokenUnusable("it does not have the form of a token") from None
         # An empty answer is None to the SDK, and its `value` may be missing: the types promise neither.
         return _token(getattr(answer, "value", None))
 
@@ -84,7 +84,7 @@ class ArmGateways:
                 return [_name(gateway.name) async for gateway in await anext(pages)]
             except (DeserializationError, AttributeError, TypeError):
                 # The SDK takes every 200 for a list, and fails in many ways over one that is not.
-                advice = "Azure's answer is not a list of gateways."
+                advice = "Azure's answer is not a list of gateways. Check whether a proxy answered."
                 raise AzureError(doing, AzureFacts(HTTPStatus.OK), advice) from None
 
 

@@ -25,7 +25,7 @@ class Cost(Enum):
 
 
 class ArmBudget:
-    """The budget of runs: whoever comes waits for a turn, first come, first served.
+    """The budget of runs: each request waits for its turn, in the order of arrival.
 
     It is a twentieth smaller than ARM's: the first requests arrive late, by a sign-in and a connection, and repeats
     take no turn. Measured with a bucket of ARM's own size: 13 of 1,600 requests were throttled.

@@ -1,6 +1,6 @@
-"""One operation in Azure, a vault or a cluster: bounded in time, repeated while it may pass, its refusal an error of ours.
+"""One operation in Azure, a vault or a cluster: bounded in time, repeated while a repeat may succeed; a refusal becomes an error of this app.
 
-Azure's exceptions become ours here, without their texts: those may quote the body of an answer. azure-core's retry
+Azure's exceptions become this app's errors here, without their texts: those may quote the body of an answer. azure-core's retry
 policy repeats requests. What its options cannot say is in `Retry`.
 """
 
@@ -38,32 +38,32 @@ if TYPE_CHECKING:
 
 
 _LONGEST_TEXT = 500
-_SOMETHING_ELSE = "The answer is not what this operation gives: a proxy may have answered instead."
-_NOT_TRUSTED = (
-    "The server's certificate is not trusted. Name its authority: CA_FILE, or the row's certificateAuthority."
+_SOMETHING_ELSE = (
+    "The answer does not have the form of this operation's answers. Check whether a proxy answered."
 )
-# API Management's words for "another change is under way", with a status that elsewhere means something else.
+_NOT_TRUSTED = "The server's certificate is not trusted. Name its certificate authority in CA_FILE or, for a cluster, in certificateAuthority."
+# API Management's codes for "another change is under way", with a status that elsewhere means something else.
 _BUSY = frozenset({"PessimisticConcurrencyConflict", "ManagementApiRequestFailed"})
-_POLICY = "A policy of governance forbids it. Exempt what this app writes from the policy, or ask whoever assigned it."
-# What no repeat, no role and no other request cures, by Azure's innermost code.
+_POLICY = "An Azure policy forbids it. Ask the owner of the policy to exempt what this app writes."
+# What no repeat, role or other request can change, by Azure's innermost code.
 _BLOCKED = {
-    "ScopeLocked": "A lock makes it read-only. Take the lock off, or make it CanNotDelete.",
-    "ReadOnlyDisabledSubscription": "The subscription is disabled, and so read-only. Enable it.",
+    "ScopeLocked": "A lock makes the resource read-only. Remove the lock, or change it to CanNotDelete.",
+    "ReadOnlyDisabledSubscription": "The subscription is disabled and therefore read-only. Enable it.",
     "SubscriptionNotRegistered": "The subscription has not registered the resource provider. Register it.",
     "RequestDisallowedByPolicy": _POLICY,
     "RequestDisallowedByAzure": _POLICY,
     "ForbiddenByGovernancePolicy": _POLICY,
     "ForbiddenByPolicy": "The vault uses access policies in place of roles. Add one with get and set for the app, or use roles.",
     "MethodNotAllowedInPricingTier": "The tier of this API Management service has no self-hosted gateways.",
-    "InvalidAuthenticationTokenTenant": "It trusts another tenant than that of the app's identity. Use an identity of its own tenant.",
-    "InvalidAuthenticationTokenAudience": "It does not accept the audience of the app's token. Correct ARM_SCOPE.",
+    "InvalidAuthenticationTokenTenant": "The resource trusts another tenant than the tenant of the app's identity. Use an identity of the resource's tenant.",
+    "InvalidAuthenticationTokenAudience": "The resource does not accept the audience of the app's token. Correct ARM_SCOPE.",
 }
-# Refusals that a role lifts. Any other 403 is told without advice.
+# Refusals that a role changes. Any other 403 is reported without advice.
 _ROLE_LACKS = frozenset(
     {"", "AuthorizationFailed", "LinkedAuthorizationFailed", "Forbidden", "ForbiddenByRbac", "AccessDenied",
      "AuthorizationPermissionMismatch", "AuthorizationFailure", "InsufficientAccountPermissions"}
 )  # fmt: skip
-_NOT_SIGNED_IN = "It does not accept the app's sign-in. Check that it trusts the tenant of the app's identity, and ARM_SCOPE."
+_NOT_SIGNED_IN = "The resource does not accept the app's sign-in. Check that it trusts the tenant of the app's identity, and check ARM_SCOPE."
 # What is in the caller's request. Other bad requests are faults of the estate.
 _INVALID = frozenset({"ValidationError", "InvalidParameters", "InvalidRequestContent", "BadParameter"})
 _BY_STATUS: dict[int, type[AzureError]] = {
@@ -107,7 +107,7 @@ def cut_off(operation: str, answers: Sequence[AsyncHttpResponse], *, action: str
 
 
 def certificate_refused(error: Exception | None) -> bool:
-    """Whether a connection failed because the server's certificate is not trusted: no repeat cures that."""
+    """Whether a connection failed because the server's certificate is not trusted: no repeat changes that."""
     inner = getattr(error, "inner_exception", None)
     return isinstance(inner, aiohttp.ClientConnectorCertificateError)
 
@@ -178,7 +178,7 @@ def _from_response(  # noqa: PLR0911 - a rule a line, in their order
 
 
 def _without_words(facts: AzureFacts) -> AzureFacts:
-    """The facts less Azure's texts, which may quote anything; only those about a rejected request help anybody."""
+    """The facts without Azure's texts, which may quote anything; only those about a rejected request are useful."""
     return replace(facts, message="", details=())
 
 
@@ -194,14 +194,14 @@ TRIES = 4
 _RETRY: dict[str, Any] = {"retry_total": TRIES - 1, "retry_backoff_factor": 0.8, "retry_backoff_max": 8}
 # API Management answers so while another change of the same service is under way. Elsewhere these are final.
 BUSY_STATUSES = (409, 412, 422)
-# ... but these come with a status that may pass, and stay until a person acts.
+# ... but these come with a status that is repeated, and last until a person acts.
 _FINAL_CODES = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription", "RequestDisallowedByPolicy"})
 
 _answers: ContextVar[list[AsyncHttpResponse] | None] = ContextVar("answers", default=None)
 
 
 class Retry(AsyncRetryPolicy[Any, Any]):
-    """azure-core's policy, less what cannot pass, and less a Retry-After that no operation can wait for."""
+    """azure-core's policy, without errors that last, and without a Retry-After that no operation can wait for."""
 
     def __init__(self, *more_statuses: int) -> None:
         super().__init__(retry_on_status_codes=more_statuses, **_RETRY)
@@ -235,7 +235,7 @@ class Retry(AsyncRetryPolicy[Any, Any]):
 async def operation(name: str, *, action: str, scope: str) -> AsyncIterator[None]:
     """Around one operation: at most 25 seconds, and Azure's exceptions are raised as AzureError of `name`.
 
-    `action` at `scope` is the right that it needs. When the time is over, the error tells what Azure answered last.
+    `action` at `scope` is the right that it needs. When the time is over, the error has what Azure answered last.
     """
     answers: list[AsyncHttpResponse] = []
     token = _answers.set(answers)

@@ -1,7 +1,7 @@
 """The app's identity: one access token per audience, fetched once and awaited by all who need it.
 
 The SDK's credential repeats a failing request, but does not share it: twenty callers make twenty requests, each with
-its repeats. It also trips over odd answers of the endpoint in many ways, all of which mean the same here.
+its repeats. It also raises many types over unexpected answers of the endpoint, all of which mean the same here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 
-# Less than an operation may take, so that a failure is told as the identity's.
+# Less than an operation may take, so that a failure is reported as the identity's.
 IDENTITY_SECONDS = 20.0
 # Four tries more, after 0, 1.6, 3.2 and 6.4 seconds. A waking or freshly published instance also answers 403, 404, 410:
 # https://github.com/Azure/azure-functions-host/issues/10189
@@ -33,7 +33,7 @@ IDENTITY_RETRY: dict[str, Any] = {
 class SharedCredential:
     """A credential whose requests are shared by all who ask for the same audience at the same time.
 
-    The SDK's credential keeps what it learned of its surroundings, so one that failed is made anew for the next request.
+    The SDK's credential caches what it detected, so one that failed is created again for the next request.
     """
 
     def __init__(self, make: Callable[[], AsyncTokenCredential]) -> None:
@@ -56,7 +56,7 @@ class SharedCredential:
         try:
             async with asyncio.timeout(IDENTITY_SECONDS):
                 return await self._credential.get_token(*scopes, **options)
-        except Exception:  # noqa: BLE001 - its texts may hold an access token, and none of its kinds tells more
+        except Exception:  # noqa: BLE001 - its texts may hold an access token, and its type says nothing more
             failed, self._credential = self._credential, self._make()
             await failed.close()
             raise NoAccessToken(

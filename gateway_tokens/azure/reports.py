@@ -23,7 +23,7 @@ _WRITE = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One blob as a listing tells of it; times are aware UTC."""
+    """One blob as a listing shows it; times are aware UTC."""
 
     name: str
     created: datetime

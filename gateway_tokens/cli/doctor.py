@@ -193,7 +193,7 @@ async def _sign_in(azure: AzureAccess, location: str) -> datetime | None:
 
 
 def health_of(url: str) -> Check:
-    """What the app says of itself."""
+    """The status and the codes of the app's health, which need no sign-in."""
     try:
         with urlopen(f"{url.rstrip('/')}/api/health", timeout=30) as answer:  # noqa: S310 - the user's own app
             text = answer.read()
@@ -204,7 +204,7 @@ def health_of(url: str) -> Check:
     document = read_json(text, "")[0]
     document = document if isinstance(document, dict) else {}
     problems = [*document.get("problems", []), *document.get("warnings", [])]
-    told = [": ".join(filter(None, map(p.get, ("code", "path", "detail")))) for p in problems]
-    good = document.get("status") == "healthy" and not told
-    status = document.get("status", "not to be read there")
-    return Check("health", url, GOOD if good else LACKING, " ".join([f"The app is {status}.", *told]))
+    codes = [str(problem.get("code")) for problem in problems]
+    good = document.get("status") == "healthy" and not codes
+    status = document.get("status", "not there, or does not answer")
+    return Check("health", url, GOOD if good else LACKING, " ".join([f"The app is {status}.", *codes]))

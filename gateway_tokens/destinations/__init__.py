@@ -23,6 +23,8 @@ def open_destination(settings: DestinationSettings, ref: GatewayRef, azure: Azur
     """The destination of a gateway's row. Touches nothing yet. Raises DestinationBlocked for a name that its kind refuses."""
     filled, faults = settings.at(ref)
     if filled is None:
-        raise DestinationBlocked(settings.location(ref), f"{'; '.join(map(str, faults))}. See the settings.")
+        raise DestinationBlocked(
+            settings.location(ref), f"{'; '.join(map(str, faults))}. Correct the settings."
+        )
     destination: Destination = DESTINATIONS[type(settings)](filled, ref, azure)
     return destination

@@ -47,7 +47,7 @@ class Destination(Protocol):
         location can tell.
         """
 
-    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+    async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
         """Write the ownership beside the value that was read, which stays as it is. Raises WriteConflict as `write` does."""
 
     async def restart(self, stored: StoredToken) -> None:

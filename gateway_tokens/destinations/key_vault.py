@@ -47,14 +47,12 @@ CONTENT_TYPE = "application/vnd.gateway-token"
 _ACTIONS = "Microsoft.KeyVault/vaults/secrets"
 # Key Vault's own limit: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#secret-tags
 _MOST_TAGS = 15
-_DELETED = "is deleted but recoverable, so its name is taken. Recover it, or purge it; this app does neither."
-_PASSING = "is being deleted or recovered. The next run tries again."
-_FIREWALL = "the vault's firewall refuses this app. Let the app's virtual network or outbound addresses in."
-_OTHER_ADDRESS = (
-    "the vault answers under another address. Name it by its own, such as https://contoso.vault.azure.net."
-)
+_DELETED = "the secret is deleted but recoverable, so its name is still in use. Recover or purge it; this app does neither."
+_PASSING = "the secret is being deleted or recovered. The next run tries again."
+_FIREWALL = "the vault's firewall refuses this app. Allow the app's virtual network or outbound addresses."
+_OTHER_ADDRESS = "the vault answered under another address than the settings name. Use the vault's own address, such as https://contoso.vault.azure.net."
 _BLOCKED = {
-    "SecretDisabled": "its latest version is disabled. Enable it, or name another secret in the settings.",
+    "SecretDisabled": "the secret's latest version is disabled. Enable it, or name another secret in the settings.",
     "ObjectIsDeletedButRecoverable": _DELETED,
     "ObjectIsBeingDeleted": _PASSING,
     "ObjectIsBeingRecovered": _PASSING,
@@ -64,7 +62,7 @@ _BLOCKED = {
 
 
 class KeyVaultDestination:
-    """One secret in one vault. Whoever reads the vault picks the new version up in its own time: no restart."""
+    """One secret in one vault. Its readers fetch the new version when they next read: no restart."""
 
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
@@ -93,27 +91,30 @@ class KeyVaultDestination:
                 expires_on=token.expiry,
             )
 
-    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+    async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
         """Change the tags of the version that was read, which stays the latest one."""
         tags = await self._tags(ownership.of(stored.value) if stored.value else ownership, stored)
-        async with self._speaking("Labelling", "update"):
+        async with self._speaking("Tagging", "update"):
             await self._azure.secret_client(self._spec.vault).update_secret_properties(
                 self._name, version=stored.version, tags=tags
             )
 
     async def restart(self, stored: StoredToken) -> None:
-        """Nothing to do: a vault does not know who reads it."""
+        """Nothing: the readers of a vault are not known."""
 
     async def _tags(self, ownership: Ownership, stored: StoredToken | None) -> dict[str, str]:
         """The ownership among the other tags of the latest version, which must be the one that was read."""
         latest = await self._latest()
         if ((latest and latest.properties.version) or "") != (stored.version if stored else ""):
-            raise WriteConflict(self.location, "somebody added a version. The next run reads it.")
+            raise WriteConflict(
+                self.location, "another writer added a version before this write. The next run reads it."
+            )
         others = (latest and latest.properties.tags) or {}
         tags = {name: value for name, value in others.items() if name not in OPTIONAL_TAGS} | ownership.tags()
         if len(tags) > _MOST_TAGS:
             raise DestinationBlocked(
-                self.location, f"would have {len(tags)} tags, and Key Vault takes {_MOST_TAGS}. Remove some."
+                self.location,
+                f"the secret would have {len(tags)} tags, and Key Vault allows {_MOST_TAGS}. Remove some tags.",
             )
         return tags
 
@@ -126,7 +127,7 @@ class KeyVaultDestination:
 
     @asynccontextmanager
     async def _speaking(self, doing: str, action: str) -> AsyncIterator[None]:
-        """Around every call: the vault's refusals in this app's words."""
+        """Around every call: the vault's refusals become errors of this app."""
         async with operation(
             f"{doing} {self.location}", action=f"{_ACTIONS}/{action}/action", scope=self.location
         ):

@@ -47,7 +47,10 @@ class CallerMatch(StrictModel):
     client_id: str | None = Field(
         default=None, min_length=1, description="The calling application's client id."
     )
-    function_key: bool = Field(default=False, description="Whoever holds a key of the function app; alone.")
+    function_key: bool = Field(
+        default=False,
+        description="Every caller with a key of the function app and without a bearer token; alone.",
+    )
 
     @model_validator(mode="after")
     def _somebody(self) -> CallerMatch:
@@ -55,7 +58,7 @@ class CallerMatch(StrictModel):
             raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
         if self.function_key and (self.app_role or self.object_id or self.client_id):
             raise ValueError(
-                "functionKey must be alone: a caller who sends a bearer token is known by the token only"
+                "functionKey must be alone: a caller who sends a bearer token is identified by the token only"
             )
         return self
 

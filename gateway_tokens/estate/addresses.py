@@ -34,7 +34,7 @@ def filled_in(template: str, ref: GatewayRef) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A text with placeholders that fits a pattern. A fault says in words what fits: nobody should have to read a pattern."""
+    """A text with placeholders that fits a pattern. A fault says what fits, in words and not as a pattern."""
 
     what: str
     pattern: str

@@ -25,6 +25,7 @@ SETTINGS: dict[str, str | None] = {
     "STATE_CONTAINER_URL": "",
     "RENEWALS_QUEUE": "gateway-renewals",  # this and the next are read by the triggers, through the host
     "EVENTS_QUEUE": "gateway-events",
+    "LOG_FRESH_ROWS": "false",
     "ALLOW_FUNCTION_KEYS": "false",
     "SIGN_IN_TENANT": "",
     "SIGN_IN_AUDIENCES": "",
@@ -50,6 +51,7 @@ class AppSettings(AzureSettings):
     estate: Estate
     schedule: str
     state_container_url: str
+    log_fresh_rows: bool
     function_keys: bool
     sign_in: SignIn | None
 
@@ -70,6 +72,7 @@ def read_settings(environ: Mapping[str, str]) -> AppSettings:
         estate=estate,
         schedule=environ["RENEWAL_SCHEDULE"],
         state_container_url=container,
+        log_fresh_rows=_value(environ, "LOG_FRESH_ROWS").lower() == "true",
         function_keys=function_keys_allowed(environ),
         sign_in=sign_in,
         credential=CredentialKind(_value(environ, "AZURE_CREDENTIAL")),
@@ -87,7 +90,7 @@ def _value(environ: Mapping[str, str], name: str) -> str:
 def _estate(environ: Mapping[str, str]) -> tuple[Estate | None, list[Fault]]:
     text = _value(environ, "GATEWAY_TOKENS")
     if not text:
-        return None, [Fault("GATEWAY_TOKENS", "is not set: it describes the estate, see the README")]
+        return None, [Fault("GATEWAY_TOKENS", "is not set: it describes the estate, see docs/settings.md")]
     try:
         return read_estate(text), []
     except SettingsInvalid as error:
@@ -107,6 +110,8 @@ def _faults(environ: Mapping[str, str]) -> list[Fault]:
     faults = []
     if _value(environ, "AZURE_CREDENTIAL") not in set(CredentialKind):
         faults.append(Fault("AZURE_CREDENTIAL", f"must be one of {', '.join(CredentialKind)}"))
+    if _value(environ, "LOG_FRESH_ROWS").lower() not in {"true", "false"}:
+        faults.append(Fault("LOG_FRESH_ROWS", "must be true or false"))
     faults += [
         Fault(name, "must be an https:// address")
         for name in ("ARM_ENDPOINT", "STATE_CONTAINER_URL", "ARM_SCOPE", "SIGN_IN_ENDPOINT")

@@ -73,7 +73,7 @@ def _read(text: str) -> tuple[Estate | None, tuple[Fault, ...]]:
 
 
 _WAY_OUT = (
-    "leave out line breaks and indents, say once in `defaults` and `clusters` what rules share, use patterns in place of single "
+    "leave out line breaks and indents, write what rules share into `defaults` and `clusters`, use patterns in place of single "
     "gateways, or deploy a second copy of the app for a part of the services"
 )
 

@@ -235,7 +235,7 @@ class Estate(StrictModel):
         description="Clusters by the name that destinations use.",
         json_schema_extra=_NO_OTHER_NAMES,
     )
-    access: tuple[AccessRule, ...] = Field(default=(), description="Closed unless a rule opens.")
+    access: tuple[AccessRule, ...] = Field(default=(), description="Without a rule nobody may do anything.")
     check_alive: bool = Field(
         default=True, description="Ask Azure once a day whether each stored token is still good."
     )

@@ -73,7 +73,7 @@ async def _answer(
         async with asyncio.timeout(within):
             return await answering
     except TimeoutError:
-        return problem(errors.AzureUnavailable("Answering in time", errors.AzureFacts()))
+        return problem(errors.AzureUnavailable("Answering within 55 seconds", errors.AzureFacts()))
     except errors.GatewayTokensError as error:
         level = logging.WARNING if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
         log_line("request.failed", level, code=error.code, error=str(error))
@@ -105,10 +105,10 @@ def status_of(error: errors.GatewayTokensError) -> HTTPStatus:
 def problem(error: errors.GatewayTokensError, **members: object) -> func.HttpResponse:
     """The error as a problem document with further members.
 
-    What is wrong with the settings is told by health and the log only.
+    What is wrong with the settings is in the log only.
     """
     if isinstance(error, errors.SettingsInvalid):
-        detail = "The app's settings are invalid. GET health says what is wrong."
+        detail = "The app's settings are invalid. The app's log lists the faults."
         return _problem_document(error.code, status_of(error), detail)
     more: dict[str, Any] = dict(members)
     headers: dict[str, str] = {}

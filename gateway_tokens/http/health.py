@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,14 +12,17 @@ from typing import Any
 
 import azure.functions as func
 
+from gateway_tokens.access import Scope
 from gateway_tokens.azure.reports import Entry
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
+from gateway_tokens.estate.access_rules import Permission
+from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import Problem, problems_of, summaries_of
 from gateway_tokens.tokens import written
 
 from .answers import answered, json_answer
-from .requests import query_of, require_no_query
+from .requests import caller_of, query_of, require_no_query
 
 KEEP_SECONDS = 10.0  # anybody may ask, and asking lists every report
 
@@ -33,16 +37,18 @@ class HealthApi:
 
     @answered
     async def health(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Whether the app can do its job: 200 when it can, else 503 with what is wrong. Up to ten seconds old."""
+        """Whether the app can do its job: 200 when it can, else 503. Up to ten seconds old.
+
+        Anybody gets the status and the codes; the details are for callers with `read`.
+        """
         require_no_query(query_of(request))
         try:
             app = self._open_app()
         except SettingsInvalid as error:
-            document = _document([Problem(error.code, fault.message, fault.path) for fault in error.faults])
-        else:
-            document = await self._kept_or_probed(app)
-        healthy = document["status"] == "healthy"
-        return json_answer(document, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
+            # Without settings nobody can be recognised, so the log alone has the faults.
+            return _answer(_codes_of(_failed(error)))
+        document = await self._kept_or_probed(app)
+        return _answer(document if await _may_read(app, request) else _codes_of(document))
 
     async def _kept_or_probed(self, app: App) -> dict[str, Any]:
         async with self._turn:
@@ -54,9 +60,21 @@ class HealthApi:
                 try:
                     document = await _probed(app)
                 except GatewayTokensError as error:
-                    document = _document([Problem(error.code, str(error))])
+                    document = _failed(error)
                 self._kept = self._monotonic(), app, document
             return self._kept[2]
+
+
+async def _may_read(app: App, request: func.HttpRequest) -> bool:
+    """Whether the caller has `read` on something. A caller who cannot be recognised is told the status all the same."""
+    try:
+        caller = await caller_of(app, request)
+    except GatewayTokensError:
+        return False
+    # The host checks no key for this route, so a key says nothing about who calls.
+    return (
+        not caller.function_key and Scope(app.settings.estate.access, caller, Permission.READ).covers_some()
+    )
 
 
 async def _probed(app: App) -> dict[str, Any]:
@@ -102,3 +120,22 @@ def _document(
         "warnings": [asdict(warning) for warning in warnings or []],
         "services": services or [],
     }
+
+
+def _failed(error: GatewayTokensError) -> dict[str, Any]:
+    log_line("request.failed", logging.ERROR, code=error.code, error=str(error))
+    return _document([Problem(error.code, str(error))])
+
+
+def _codes_of(document: dict[str, Any]) -> dict[str, Any]:
+    """What anybody may see of the document: nothing that names a setting, a service or an address."""
+    codes = {
+        name: [{"code": code} for code in dict.fromkeys(entry["code"] for entry in document[name])]
+        for name in ("problems", "warnings")
+    }
+    return {"status": document["status"], **codes}
+
+
+def _answer(document: dict[str, Any]) -> func.HttpResponse:
+    healthy = document["status"] == "healthy"
+    return json_answer(document, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)

@@ -38,7 +38,7 @@ async def caller_of(app: App, request: func.HttpRequest) -> Caller:
             return Caller(function_key=True)
         raise SignInRequired("Send an access token of Microsoft Entra as 'Authorization: Bearer <token>'.")
     if sign_in is None:
-        raise SignInRequired("This app takes no bearer tokens. Send the function key alone.")
+        raise SignInRequired("This app accepts function keys only. Send the key without a bearer token.")
     key = await app.signing_key(sign_in.keys_address, key_id_of(token))
     return verified_caller(token, key, sign_in, app.clock())
 
@@ -54,6 +54,11 @@ SECRET_NAMES = {
     "secretName": r"^(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
     "secretKey": r"^(?!\.$|\.\.)[a-zA-Z0-9._-]{1,253}$",
     "namespace": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+}
+_FORMS = {
+    "secretName": "small letters, digits, inner hyphens and dots, such as edge-01-token, 253 characters at most",
+    "secretKey": "letters, digits, '.', '_' and '-', such as gateway-key, 253 characters at most",
+    "namespace": "small letters, digits and inner hyphens, such as gateways, 63 characters at most",
 }
 
 _ELSEWHERE = {
@@ -80,7 +85,7 @@ def _sound_lifetime(value: timedelta) -> timedelta:
 def _without_expiry(stable: bool, read: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic passes the value
     if stable and read.data.get("expiry") is not None:
         raise ValueError(
-            "is for a lifetime: a token with an expiry of your own is the same at each call anyway"
+            "goes with a lifetime, not with an expiry: the same expiry gives the same token at each call"
         )
     return stable
 
@@ -168,7 +173,11 @@ def read_revocation(
 def read_run(route: Mapping[str, str], query: Mapping[str, str]) -> str:
     """The id of the run that a path names. Raises RequestInvalid."""
     run = route.get("run", "")
-    wrong = [] if re.fullmatch(RUN_ID, run) else [Fault("run", f"must match {RUN_ID}")]
+    wrong = (
+        []
+        if re.fullmatch(RUN_ID, run)
+        else [Fault("run", "must be the id of a run: 1 to 64 letters, digits, '.', '_' and '-'")]
+    )
     _refuse([*wrong, *_query_faults(query)])
     return run
 
@@ -186,9 +195,19 @@ def _refuse(faults: list[Fault]) -> None:
 def _name_faults(route: Mapping[str, str], *names: str) -> list[Fault]:
     faults = []
     if "service" in names and not _fits(SERVICE_NAME, route.get("service", ""), most=50):
-        faults.append(Fault("service", f"must match {SERVICE_NAME} and have at most 50 characters"))
+        faults.append(
+            Fault(
+                "service",
+                "must be a service's name: a letter, then letters, digits and inner hyphens, at most 50 characters",
+            )
+        )
     if "gatewayId" in names and not _fits(GATEWAY_ID, route.get("gatewayId", ""), most=80):
-        faults.append(Fault("gatewayId", f"must match {GATEWAY_ID}; 'managed' is Azure's own gateway"))
+        faults.append(
+            Fault(
+                "gatewayId",
+                "must be a gateway's id: 1 to 80 letters, digits, '.', '_', '~' and '-'; 'managed' is Azure's own gateway",
+            )
+        )
     return faults
 
 
@@ -218,7 +237,7 @@ def _query_faults(query: Mapping[str, str], *known: str, **elsewhere: str) -> li
         if name not in known
     ]
     return unknown + [
-        Fault(name, f"must match {pattern}")
+        Fault(name, f"must be {_FORMS[name]}")
         for name, pattern in SECRET_NAMES.items()
         if name in known and name in query and re.fullmatch(pattern, query[name]) is None
     ]

@@ -19,7 +19,7 @@ from gateway_tokens.logs import log_line
 
 from .answers import answered, json_answer
 
-# Every part of the app imports it, and it has one compiled module, whose name tells the Python that can load it.
+# Every part of the app imports it, and it has one compiled module, whose name has the Python that can load it.
 _COMPILED = "pydantic_core"
 
 
@@ -32,7 +32,7 @@ def wrong_python(error: ImportError) -> WrongPython:
 
 
 def _built_for() -> list[str]:
-    """The Pythons that the compiled module's file names tell: `cpython-311-x86_64-linux-gnu` is for 3.11."""
+    """The Pythons in the compiled module's file names: `cpython-311-x86_64-linux-gnu` is for 3.11."""
     spec = find_spec(_COMPILED)
     folders = (spec and spec.submodule_search_locations) or ()
     names = sorted(file.name for folder in folders for file in Path(folder).iterdir())
@@ -47,11 +47,10 @@ class WrongPythonApi:
 
     @answered
     async def health(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
-        """The reason in health's own form."""
+        """The code in health's own form. The log has the two versions."""
         error = WrongPython(*self._versions)
         log_line("request.failed", logging.ERROR, code=error.code, error=str(error))
-        problems = [{"code": error.code, "detail": str(error), "path": ""}]
-        document = {"status": "unhealthy", "problems": problems, "warnings": [], "services": []}
+        document = {"status": "unhealthy", "problems": [{"code": error.code}], "warnings": []}
         return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE)
 
     @answered

@@ -22,7 +22,7 @@ from .gateway import GatewayRun
 from .reader import ASK_AGAIN_AFTER
 from .report import CHECK_STOPPED, Asked, Failure, Outcome, Row
 from .rows import Observed, Proof, Reason
-from .service import ServiceRun
+from .service import ServiceRun, log_row
 
 MOST_ASKED = 1000
 # So many gateways may differ at once, or a tenth of those asked about.
@@ -93,7 +93,10 @@ class AliveCheck:
         now, changed = self._clock(), dict[ServiceRun, list[Row]]()
         for question, verdict in asked:
             if verdict is _ALIVE:
-                _keep(changed, question.service, _alive(question, now))
+                row = _alive(question, now)
+                if row.outcome is not question.row.outcome:
+                    log_row(row, now)
+                _keep(changed, question.service, row)
         # Told until the next check but one: each run of the schedule asks again.
         failure = Failure(CHECK_STOPPED, _STOPPED, now + 2 * self._pause) if stopped else None
         ends = await asyncio.gather(*(_end(question, failure) for question in dead))

@@ -80,7 +80,7 @@ class GatewayRun(GatewayReader):
         ownership = replace(observed.ownership, regenerated_at=self.options.clock())
         try:
             destination = self.options.destination(observed.settings, self.gateway.ref)
-            await destination.label(ownership, observed.stored)
+            await destination.write_ownership(ownership, observed.stored)
         except Exception as error:  # noqa: BLE001 - whatever it was, the key is regenerated
             log_line("key.not_noted", logging.WARNING, destination=observed.id.location, **why(error))
 
@@ -198,7 +198,7 @@ class GatewayRun(GatewayReader):
         async with self.options.causes.used(
             observed.settings.depends_on(self.gateway.ref), str(self.gateway.ref)
         ):
-            await destination.label(ownership, stored)
+            await destination.write_ownership(ownership, stored)
         return replace(row, outcome=Outcome.FRESH, seen=self.seen(observed.id, token, ownership))
 
     async def _asked_to_restart(self, row: Row, settings: DestinationSettings, stored: StoredToken) -> Row:

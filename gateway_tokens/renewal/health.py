@@ -19,11 +19,10 @@ MISSED_RUNS = 3
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: `code` is stable, `detail` says what to do, `path` is where in the settings."""
+    """One thing that is wrong: `code` is stable, `detail` says what to do."""
 
     code: str
     detail: str
-    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

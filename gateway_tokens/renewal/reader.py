@@ -41,6 +41,7 @@ class RunOptions:
     gateways: Gateways
     destination: Callable[[DestinationSettings, GatewayRef], Destination]
     causes: Causes
+    log_fresh_rows: bool
 
 
 class GatewayReader:

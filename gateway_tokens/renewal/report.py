@@ -143,6 +143,17 @@ class ServiceReport:
             row = replace(row, failing_since=before.failing_since or now)
         return row
 
+    def stays_fresh(self, row: Row, now: datetime) -> bool:
+        """Whether the row is fresh at no risk, and was when it was last told: alerts go by the last line of each row."""
+        before = self.rows.get(str(row.id))
+        return (
+            row.decision.reason is Reason.FRESH
+            and before is not None
+            and (row.outcome, before.outcome) == (Outcome.FRESH, Outcome.FRESH)
+            and not row.at_risk(now)
+            and not before.at_risk(before.at or now)
+        )
+
     def with_rows(
         self, rows: Iterable[Row], run: str, now: datetime, *, started_at: datetime, whole: bool
     ) -> ServiceReport:

@@ -23,9 +23,10 @@ from .alive import AliveCheck
 from .causes import Causes
 from .messages import SCHEDULE, RunRequest, as_message
 from .reader import RunOptions
-from .report import BAD, Outcome, Row, ServiceReport, count, read_report, why
+from .report import Row, ServiceReport, read_report, why
 from .rows import Demand
 from .service import ServiceRun
+from .sums import log_run, log_service
 
 SERVICES_AT_ONCE = 16
 SERVICE_SECONDS = 240.0
@@ -58,8 +59,16 @@ class Runs:
 
 def options_of(app: App, demand: Demand, caller: str) -> RunOptions:
     """What a run of this app works under."""
-    causes = Causes(time.monotonic)
-    return RunOptions(demand, caller, app.pause, app.clock, app.gateways, app.destination, causes)
+    return RunOptions(
+        demand,
+        caller,
+        app.pause,
+        app.clock,
+        app.gateways,
+        app.destination,
+        Causes(time.monotonic),
+        app.settings.log_fresh_rows,
+    )
 
 
 async def reconcile_gateway(
@@ -123,7 +132,7 @@ async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> N
     runs = await asyncio.gather(*(one(name) for name in names))
     if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
         await _check_alive(app, request, check, until)
-    _log_sum(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+    log_run(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
 
 
 async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:
@@ -150,6 +159,7 @@ async def _service(
     except TimeoutError:
         log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
     rows = run.rows.values()
+    log_service(name, rows, whole=request.whole)
     await save_report(app, name, rows, request.run, started_at=started_at, whole=request.whole)
     return run
 
@@ -221,23 +231,4 @@ def _record(text: str | None) -> tuple[RunRequest | None, datetime, list[str]]:
         (request if moment.tzinfo else None),
         moment,
         [run for run in ended if isinstance(run, str)] if isinstance(ended, list) else [],
-    )
-
-
-def _log_sum(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:
-    counts, failed, at_risk = (
-        count(rows),
-        sum(row.outcome in BAD for row in rows),
-        sum(row.at_risk(now) for row in rows),
-    )
-    log_line(
-        "run.completed",
-        logging.ERROR if failed or at_risk else logging.INFO,
-        subscription=request.subscription,
-        askedBy=request.asked_by,
-        whole=request.whole,
-        rows=len(rows),
-        **{str(outcome): counts[outcome] for outcome in Outcome},
-        atRisk=at_risk,
-        seconds=round((now - started_at).total_seconds(), 1),
     )

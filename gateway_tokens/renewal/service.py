@@ -125,7 +125,8 @@ class ServiceRun:
         now = self._options.clock()
         judged = self.report.judged(row, now)
         self.rows[row.id] = judged
-        log_row(judged, now)
+        if self._options.log_fresh_rows or not self.report.stays_fresh(judged, now):
+            log_row(judged, now)
         return judged
 
 

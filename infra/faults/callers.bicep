@@ -26,7 +26,7 @@ func ruleOfAccessFaults(path string, rule accessRuleType, services string[]) str
     : [])
   ...((rule.caller.?functionKey ?? false) && (rule.caller.?appRole != null || rule.caller.?objectId != null || rule.caller.?clientId != null)
     ? [
-        '${path}.caller names functionKey and more. Whoever sends a token beside a key is known by the token: give functionKey alone.'
+        '${path}.caller names functionKey and more. A caller who sends a token beside a key is identified by the token: give functionKey alone.'
       ]
     : [])
   ...guidFaults('${path}.caller.objectId', rule.caller.?objectId)

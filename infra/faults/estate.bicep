@@ -287,7 +287,7 @@ func isLabels(labels string[]) bool =>
 func sizeFaults(estate estateType, newVaultId string?, ids string[]) string[] => [
   ...(documentBytes(estate, newVaultId) > mostBytes
     ? [
-        'estate becomes a settings document of ${documentBytes(estate, newVaultId)} bytes. An app setting holds ${mostBytes}: say once in defaults and clusters what rules share, use patterns in place of single gateways, or deploy a second copy of the app for a part of the services.'
+        'estate becomes a settings document of ${documentBytes(estate, newVaultId)} bytes. An app setting holds ${mostBytes}: write what rules share into defaults and clusters, use patterns in place of single gateways, or deploy a second copy of the app for a part of the services.'
       ]
     : [])
   ...(length(resourceGroupsOf(ids)) > mostGroups

@@ -1,5 +1,5 @@
 metadata name = 'Alerts'
-metadata description = 'What somebody should be woken for. The queries use the documented fields of the app\'s log lines.'
+metadata description = 'The alerts. The queries use the documented fields of the app\'s log lines.'
 
 import { tagsType } from '../types.bicep'
 

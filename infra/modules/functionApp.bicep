@@ -21,6 +21,9 @@ param renewalSchedule string
 @description('Optional. How many hours without a completed run are too many. Default: no alert asks.')
 param noRunAfterHours int?
 
+@description('Required. Whether each row that stays fresh is a log line of its own in every run.')
+param logFreshRows bool
+
 @description('Optional. The app registration that callers ask tokens for. Default: callers need a function key.')
 param signIn signInType?
 
@@ -187,6 +190,7 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
     RENEWALS_QUEUE: renewalsQueue
     EVENTS_QUEUE: eventQueue
     STATE_CONTAINER_URL: '${blobEndpoint}${stateContainer}'
+    LOG_FRESH_ROWS: logFreshRows ? 'true' : 'false'
     ALLOW_FUNCTION_KEYS: allowFunctionKeys ? 'true' : 'false'
     SIGN_IN_TENANT: signIn == null ? '' : tenantId
     SIGN_IN_AUDIENCES: signIn == null ? '' : join(audiences, ',')

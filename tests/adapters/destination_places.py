@@ -33,7 +33,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
 EXPIRY = datetime(2026, 3, 31, 11, 55, tzinfo=UTC)
-LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, EXPIRY)
+OWNERSHIP = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, EXPIRY)
 
 
 def a_token(expiry: datetime = EXPIRY, seed: str = "") -> GatewayToken:
@@ -43,7 +43,7 @@ def a_token(expiry: datetime = EXPIRY, seed: str = "") -> GatewayToken:
     return GatewayToken.parse(f"edge-01&{stamp}&{signature}")
 
 
-async def held_in(destination: Destination) -> StoredToken:
+async def stored_in(destination: Destination) -> StoredToken:
     """What the destination reads; it must be there."""
     stored = await destination.read()
     assert stored is not None
@@ -124,7 +124,7 @@ def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
 
     @contextmanager
     def failing_writes() -> Iterator[None]:
-        destination.failing = {"write": forbidden, "label": forbidden}
+        destination.failing = {"write": forbidden, "write_ownership": forbidden}
         yield
         destination.failing = {}
 

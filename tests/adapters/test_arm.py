@@ -465,11 +465,16 @@ async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azur
 @pytest.mark.parametrize(
     ("status", "error", "kind", "text"),
     [
-        (409, {"code": "ScopeLocked"}, AzureBlocked, "A lock makes it read-only."),
+        (409, {"code": "ScopeLocked"}, AzureBlocked, "A lock makes the resource read-only."),
         (409, {"code": "ReadOnlyDisabledSubscription"}, AzureBlocked, "The subscription is disabled"),
-        (403, {"code": "RequestDisallowedByPolicy"}, AzureBlocked, "A policy of governance forbids it."),
+        (403, {"code": "RequestDisallowedByPolicy"}, AzureBlocked, "An Azure policy forbids it."),
         (400, {"code": "MethodNotAllowedInPricingTier"}, AzureBlocked, "has no self-hosted gateways"),
-        (401, {"code": "InvalidAuthenticationTokenTenant"}, AzureBlocked, "It trusts another tenant"),
+        (
+            401,
+            {"code": "InvalidAuthenticationTokenTenant"},
+            AzureBlocked,
+            "The resource trusts another tenant",
+        ),
         (401, {"code": "AuthenticationFailed"}, AzureBlocked, "does not accept the app's sign-in"),
         (403, {"code": "AuthorizationFailed"}, AzureForbidden, "needs a role with the action"),
         (
@@ -479,15 +484,15 @@ async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azur
                 "innererror": {"code": "Odd", "innererror": {"code": "ForbiddenByGovernancePolicy"}},
             },
             AzureBlocked,
-            "A policy of governance forbids it.",
+            "An Azure policy forbids it.",
         ),
         (
             403,
             {"code": "Forbidden", "innererror": {"code": "Newer"}},
             AzureError,
-            "403 Newer. See Azure's own code",
+            "403 Newer. Look up Azure's code",
         ),
-        (400, {"code": "ValidationError"}, AzureRejected, "a name or value that it does not allow"),
+        (400, {"code": "ValidationError"}, AzureRejected, "a name or value in the request invalid"),
     ],
 )
 async def test_a_refusal_is_told_as_what_its_innermost_code_says(  # noqa: PLR0917 - a table's columns

@@ -122,7 +122,7 @@ async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, opens: Op
     access, vault = opens(), emulator.vault_url("contoso")
     assert access.secret_client(vault) is access.secret_client(vault)
     assert access.secret_client(vault) is not access.secret_client(emulator.vault_url("fabrikam"))
-    blob = f"{emulator.container_url}/sweep"
+    blob = f"{emulator.container_url}/run"
     assert access.blob(blob) is access.blob(blob)
 
 

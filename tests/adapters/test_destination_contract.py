@@ -11,7 +11,7 @@ import pytest
 
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
-from tests.adapters.destination_places import LABEL, PLACES, Place, Surroundings, a_token, held_in
+from tests.adapters.destination_places import OWNERSHIP, PLACES, Place, Surroundings, a_token, stored_in
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
@@ -27,92 +27,94 @@ class TestEveryDestination:
         assert await location.destination.read() is None
 
     async def test_holds_the_token_and_its_ownership_once_written(self, location: Place) -> None:
-        ownership = replace(LABEL, owner="others-apim/edge-01", key_type=KeyType.SECONDARY, taken_over=True)
+        ownership = replace(
+            OWNERSHIP, owner="others-apim/edge-01", key_type=KeyType.SECONDARY, taken_over=True
+        )
         await location.destination.write(TOKEN, ownership, None)
-        stored = await held_in(location.destination)
+        stored = await stored_in(location.destination)
         assert (stored.value, stored.token, stored.exact) == (TOKEN.header_value(), TOKEN, True)
         assert stored.owned == stored.ownership == ownership.of(TOKEN.header_value())
 
     async def test_stores_the_value_as_the_gateway_reads_it(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
         assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
 
     async def test_somebody_elses_value_has_no_ownership_and_is_no_reason_for_a_restart(
         self, location: Place
     ) -> None:
         location.put(TOKEN.header_value().reveal())
-        stored = await held_in(location.destination)
+        stored = await stored_in(location.destination)
         assert (stored.token, stored.ownership, stored.restart) == (TOKEN, None, None)
 
     async def test_a_token_is_read_in_whatever_form_it_is_there(self, location: Place) -> None:
         for form in ('"GatewayKey {}"\n', " {}\r\n", "{}", "GatewayKey  {}"):
             location.put(form.format(TOKEN.value.reveal()))
-            stored = await held_in(location.destination)
+            stored = await stored_in(location.destination)
             assert (stored.token, stored.exact) == (TOKEN, False), form
 
     async def test_a_value_that_is_no_token_is_there_but_holds_none(self, location: Place) -> None:
         location.put(STRANGE)
-        stored = await held_in(location.destination)
+        stored = await stored_in(location.destination)
         assert (stored.value, stored.token) == (Secret(STRANGE), None)
 
     async def test_an_empty_value_counts_as_nothing_stored_and_is_filled(self, location: Place) -> None:
         location.put("")
-        stored = await held_in(location.destination)
+        stored = await stored_in(location.destination)
         assert (stored.value, stored.token) == (None, None)
-        await location.destination.write(TOKEN, LABEL, stored)
-        assert (await held_in(location.destination)).token == TOKEN
+        await location.destination.write(TOKEN, OWNERSHIP, stored)
+        assert (await stored_in(location.destination)).token == TOKEN
 
     async def test_somebody_elses_value_is_replaced_when_told_what_was_read(self, location: Place) -> None:
         location.put(STRANGE)
-        await location.destination.write(TOKEN, LABEL, await location.destination.read())
-        stored = await held_in(location.destination)
-        assert (stored.token, stored.owned) == (TOKEN, LABEL.of(TOKEN.header_value()))
+        await location.destination.write(TOKEN, OWNERSHIP, await location.destination.read())
+        stored = await stored_in(location.destination)
+        assert (stored.token, stored.owned) == (TOKEN, OWNERSHIP.of(TOKEN.header_value()))
 
     async def test_an_ownership_is_written_beside_somebody_elses_value_which_stays(
         self, location: Place
     ) -> None:
         value = f" {TOKEN.value.reveal()}\n"
         location.put(value)
-        taken_over = replace(LABEL, taken_over=True, restart_asked="a")
-        await location.destination.label(taken_over, await held_in(location.destination))
-        assert (await held_in(location.destination)).owned == taken_over.of(Secret(value))
+        taken_over = replace(OWNERSHIP, taken_over=True, restart_asked="a")
+        await location.destination.write_ownership(taken_over, await stored_in(location.destination))
+        assert (await stored_in(location.destination)).owned == taken_over.of(Secret(value))
         assert location.stored() == value
 
     async def test_an_ownership_keeps_nothing_of_the_one_before(self, location: Place) -> None:
-        before = replace(LABEL, taken_over=True, restart_asked="a")
-        for change in ("write", "label"):
+        before = replace(OWNERSHIP, taken_over=True, restart_asked="a")
+        for change in ("write", "write_ownership"):
             await location.destination.write(TOKEN, before, await location.destination.read())
-            stored = await held_in(location.destination)
+            stored = await stored_in(location.destination)
             if change == "write":
-                await location.destination.write(NEWER, LABEL, stored)
+                await location.destination.write(NEWER, OWNERSHIP, stored)
             else:
-                await location.destination.label(LABEL, stored)
-            owned = (await held_in(location.destination)).owned
+                await location.destination.write_ownership(OWNERSHIP, stored)
+            owned = (await stored_in(location.destination)).owned
             assert owned is not None
             assert (owned.taken_over, owned.restart_asked) == (False, "")
 
-    async def test_a_label_for_a_value_that_was_replaced_in_between_is_a_conflict(
+    async def test_an_ownership_for_a_value_that_was_replaced_in_between_is_a_conflict(
         self, location: Place
     ) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
-        stored = await held_in(location.destination)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
+        stored = await stored_in(location.destination)
         location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="somebody"):
-            await location.destination.label(LABEL, stored)
+        with pytest.raises(WriteConflict, match="another writer"):
+            await location.destination.write_ownership(OWNERSHIP, stored)
         assert location.stored() == STRANGE
 
     async def test_a_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
         stored = await location.destination.read()
         location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="somebody"):
-            await location.destination.write(NEWER, LABEL, stored)
+        with pytest.raises(WriteConflict, match="another writer"):
+            await location.destination.write(NEWER, OWNERSHIP, stored)
         assert location.stored() == STRANGE
 
     async def test_a_first_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
         location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="somebody"):
-            await location.destination.write(TOKEN, LABEL, None)
+        with pytest.raises(WriteConflict, match="another writer"):
+            await location.destination.write(TOKEN, OWNERSHIP, None)
         assert location.stored() == STRANGE
 
     async def test_a_refusal_says_what_is_lacking(self, location: Place) -> None:
@@ -131,7 +133,7 @@ class TestEveryDestination:
         caplog.set_level(logging.DEBUG)
         location.forbid()
         with pytest.raises(GatewayTokensError) as caught:
-            await location.destination.write(TOKEN, LABEL, None)
+            await location.destination.write(TOKEN, OWNERSHIP, None)
         said = f"{caught.value} {caught.value!r} {caught.getrepr()} {caplog.text}"
         assert TOKEN.value.reveal().rpartition("&")[2] not in said
 
@@ -139,26 +141,26 @@ class TestEveryDestination:
         self, location: Place, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        await location.destination.write(TOKEN, LABEL, None)
-        stored = await held_in(location.destination)
-        await location.destination.label(LABEL, stored)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
+        stored = await stored_in(location.destination)
+        await location.destination.write_ownership(OWNERSHIP, stored)
         await location.destination.restart(stored)
         signature = TOKEN.value.reveal().rpartition("&")[2]
         in_base64 = b64encode(TOKEN.header_value().reveal().encode()).decode()
         assert not [secret for secret in (signature, in_base64) if secret in caplog.text]
 
     async def test_a_failed_write_leaves_the_old_value(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
         before = await location.destination.read()
         with location.failing_writes():
             with pytest.raises(GatewayTokensError):
-                await location.destination.write(NEWER, LABEL, before)
+                await location.destination.write(NEWER, OWNERSHIP, before)
             with pytest.raises(GatewayTokensError):
-                await location.destination.label(LABEL, await held_in(location.destination))
+                await location.destination.write_ownership(OWNERSHIP, await stored_in(location.destination))
             assert await location.destination.read() == before
 
     async def test_names_itself_without_naming_the_token(self, location: Place) -> None:
-        await location.destination.write(TOKEN, LABEL, None)
+        await location.destination.write(TOKEN, OWNERSHIP, None)
         assert location.destination.location
         assert TOKEN.gateway_id + "&" not in location.destination.location
 
@@ -199,8 +201,8 @@ async def test_many_rows_share_their_clients_and_leave_no_connection_open_after_
 
     async def deliver(row: int) -> tuple[int, int]:
         destination = PLACES[kind](around, GatewayRef("contoso", f"edge-{row}")).destination
-        await destination.write(TOKEN, LABEL, None)
-        await destination.restart(await held_in(destination))
+        await destination.write(TOKEN, OWNERSHIP, None)
+        await destination.restart(await stored_in(destination))
         return len(opened.clients), len(opened.connections)
 
     after_one, *_, after_many = [await deliver(row) for row in range(20)]

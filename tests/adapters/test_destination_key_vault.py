@@ -12,7 +12,7 @@ from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination, StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.errors import AzureForbidden, AzureUnavailable, DestinationBlocked
-from tests.adapters.destination_places import LABEL, NOW, REF, Surroundings, a_token, held_in
+from tests.adapters.destination_places import NOW, OWNERSHIP, REF, Surroundings, a_token, stored_in
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
@@ -29,10 +29,10 @@ def latest(around: Surroundings) -> SecretVersion:
     return secret.latest
 
 
-async def test_a_version_has_the_tokens_dates_a_content_type_and_the_label_as_tags(
+async def test_a_version_has_the_tokens_dates_a_content_type_and_the_ownership_as_tags(
     around: Surroundings,
 ) -> None:
-    ownership = replace(LABEL, issued_at=NOW - timedelta(days=1))
+    ownership = replace(OWNERSHIP, issued_at=NOW - timedelta(days=1))
     await opened(around).write(TOKEN, ownership, None)
     version = latest(around)
     assert (version.nbf, version.exp) == (ownership.issued_at.timestamp(), TOKEN.expiry.timestamp())
@@ -41,26 +41,28 @@ async def test_a_version_has_the_tokens_dates_a_content_type_and_the_label_as_ta
 
 
 async def test_the_bare_form_stores_the_token_without_its_prefix(around: Surroundings) -> None:
-    await opened(around, StoredForm.TOKEN).write(TOKEN, LABEL, None)
+    await opened(around, StoredForm.TOKEN).write(TOKEN, OWNERSHIP, None)
     assert latest(around).value == TOKEN.value.reveal()
 
 
 async def test_a_value_in_another_form_than_the_settings_want_is_read_and_told(around: Surroundings) -> None:
-    await opened(around, StoredForm.TOKEN).write(TOKEN, LABEL, None)
-    stored = await held_in(opened(around, StoredForm.HEADER))
-    assert (stored.token, stored.exact, stored.owned) == (TOKEN, False, LABEL.of(TOKEN.value))
+    await opened(around, StoredForm.TOKEN).write(TOKEN, OWNERSHIP, None)
+    stored = await stored_in(opened(around, StoredForm.HEADER))
+    assert (stored.token, stored.exact, stored.owned) == (TOKEN, False, OWNERSHIP.of(TOKEN.value))
 
 
-async def test_a_label_changes_the_tags_of_the_version_and_nothing_else(around: Surroundings) -> None:
+async def test_a_write_of_the_ownership_changes_the_tags_of_the_version_and_nothing_else(
+    around: Surroundings,
+) -> None:
     vault = around.emulator.azure.vault("contoso")
     vault.set(
         NAME, TOKEN.value.reveal(), NOW, tags={"team": "edge", "gateway": "?"}, content_type="text/plain"
     )
     before = replace(latest(around))
     destination = opened(around)
-    await destination.label(LABEL, await held_in(destination))
+    await destination.write_ownership(OWNERSHIP, await stored_in(destination))
     after = latest(around)
-    assert after.tags == {"team": "edge", **LABEL.of(TOKEN.value).tags()}
+    assert after.tags == {"team": "edge", **OWNERSHIP.of(TOKEN.value).tags()}
     assert replace(after, tags=before.tags, updated=before.updated) == before
     assert len(vault.secrets[NAME].versions) == 1
 
@@ -68,8 +70,8 @@ async def test_a_label_changes_the_tags_of_the_version_and_nothing_else(around: 
 async def test_keeps_the_tags_of_a_secret_that_it_takes_over(around: Surroundings) -> None:
     around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags={"team": "edge", "gateway": "?"})
     destination = opened(around)
-    await destination.write(TOKEN, LABEL, await destination.read())
-    assert latest(around).tags == {"team": "edge", **LABEL.of(TOKEN.header_value()).tags()}
+    await destination.write(TOKEN, OWNERSHIP, await destination.read())
+    assert latest(around).tags == {"team": "edge", **OWNERSHIP.of(TOKEN.header_value()).tags()}
 
 
 @pytest.mark.parametrize(("foreign", "fits"), [(9, True), (10, False)])
@@ -78,20 +80,23 @@ async def test_refuses_to_drop_tags_that_do_not_fit(around: Surroundings, foreig
     around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags=tags)
     destination = opened(around)
     if fits:
-        await destination.label(LABEL, await held_in(destination))
-        await destination.write(TOKEN, LABEL, await destination.read())
+        await destination.write_ownership(OWNERSHIP, await stored_in(destination))
+        await destination.write(TOKEN, OWNERSHIP, await destination.read())
         assert len(latest(around).tags or {}) == 15
         return
-    stored = await held_in(destination)
-    for attempt in (destination.write(TOKEN, LABEL, stored), destination.label(LABEL, stored)):
+    stored = await stored_in(destination)
+    for attempt in (
+        destination.write(TOKEN, OWNERSHIP, stored),
+        destination.write_ownership(OWNERSHIP, stored),
+    ):
         with pytest.raises(DestinationBlocked, match="16 tags"):
             await attempt
 
 
 async def test_the_previous_version_stays_in_the_vault(around: Surroundings) -> None:
     destination = opened(around)
-    await destination.write(TOKEN, LABEL, None)
-    await destination.write(NEWER, LABEL, await destination.read())
+    await destination.write(TOKEN, OWNERSHIP, None)
+    await destination.write(NEWER, OWNERSHIP, await destination.read())
     secret = around.emulator.azure.vault("contoso").secrets[NAME]
     assert [version.value for version in secret.versions] == [
         token.header_value().reveal() for token in (TOKEN, NEWER)
@@ -104,8 +109,8 @@ async def test_a_soft_deleted_secret_blocks_the_write_and_says_what_to_do(around
     vault.delete(NAME, NOW)
     destination = opened(around)
     assert await destination.read() is None
-    with pytest.raises(DestinationBlocked, match="Recover it, or purge it"):
-        await destination.write(TOKEN, LABEL, None)
+    with pytest.raises(DestinationBlocked, match="Recover or purge it"):
+        await destination.write(TOKEN, OWNERSHIP, None)
     assert NAME in vault.deleted
 
 
@@ -118,12 +123,12 @@ async def test_a_disabled_secret_blocks(around: Surroundings) -> None:
 async def test_a_missing_permission_is_named_with_its_secret(around: Surroundings) -> None:
     destination, azure = opened(around), around.emulator.azure
     azure.vault("contoso").set(NAME, "by hand", NOW)
-    stored = await held_in(destination)
+    stored = await stored_in(destination)
     get = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
     for granted, lacking, attempt in (
         (set[str](), "getSecret", destination.read()),
-        ({get}, "setSecret", destination.write(TOKEN, LABEL, stored)),
-        ({get}, "update", destination.label(LABEL, stored)),
+        ({get}, "setSecret", destination.write(TOKEN, OWNERSHIP, stored)),
+        ({get}, "update", destination.write_ownership(OWNERSHIP, stored)),
     ):
         azure.granted = granted
         with pytest.raises(AzureForbidden) as caught:
@@ -145,14 +150,14 @@ async def test_one_vault_out_of_reach_does_not_touch_another(around: Surrounding
     around.emulator.azure.faults.add(Fault(host="vault", instance="fabrikam", kind="drop", times=None))
     with pytest.raises(AzureUnavailable):
         await opened(around, vault="fabrikam").read()
-    await opened(around).write(TOKEN, LABEL, None)
+    await opened(around).write(TOKEN, OWNERSHIP, None)
     assert latest(around).value == TOKEN.header_value().reveal()
 
 
 async def test_a_restart_is_nothing_to_do(around: Surroundings) -> None:
     destination = opened(around)
-    await destination.write(TOKEN, LABEL, None)
-    stored = await held_in(destination)
+    await destination.write(TOKEN, OWNERSHIP, None)
+    stored = await stored_in(destination)
     calls = len(around.emulator.azure.calls)
     await destination.restart(stored)
     assert (stored.restart, len(around.emulator.azure.calls)) == (None, calls)
@@ -165,5 +170,5 @@ async def test_a_vault_that_answers_under_another_address_is_told_as_that(around
     around.emulator.azure.faults.add(
         Fault(host="vault", status=401, headers={"WWW-Authenticate": challenge}, times=None)
     )
-    with pytest.raises(DestinationBlocked, match="Name it by its own"):
+    with pytest.raises(DestinationBlocked, match="Use the vault's own address"):
         await opened(around).read()

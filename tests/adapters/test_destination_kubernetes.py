@@ -26,14 +26,14 @@ from gateway_tokens.errors import (
 from gateway_tokens.formats import SecretName, kubernetes_secret
 from gateway_tokens.tokens import GatewayRef
 from tests.adapters.destination_places import (
-    LABEL,
     NOW,
+    OWNERSHIP,
     REF,
     SUBSCRIPTION,
     Surroundings,
     a_kubernetes_spec,
     a_token,
-    held_in,
+    stored_in,
 )
 from tests.stand_ins.aks import PROVIDER
 
@@ -59,11 +59,11 @@ async def test_an_answer_that_is_no_object_is_azures_error(around: Surroundings,
 async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(
     around: Surroundings,
 ) -> None:
-    manifest = json.loads(kubernetes_secret(TOKEN, LABEL, SecretName()).reveal())
-    name, labelled = manifest["metadata"]["name"], manifest["metadata"]
-    around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=labelled)
-    stored = await held_in(opened(around))
-    assert (stored.token, stored.owned) == (TOKEN, LABEL.of(TOKEN.header_value()))
+    manifest = json.loads(kubernetes_secret(TOKEN, OWNERSHIP, SecretName()).reveal())
+    name, metadata = manifest["metadata"]["name"], manifest["metadata"]
+    around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=metadata)
+    stored = await stored_in(opened(around))
+    assert (stored.token, stored.owned) == (TOKEN, OWNERSHIP.of(TOKEN.header_value()))
 
 
 class TestSecret:
@@ -72,27 +72,28 @@ class TestSecret:
         [("helm", "gateway-key"), ("portal", "value"), ("envFrom", "config.service.auth.key")],
     )
     async def test_each_layout_has_its_key(self, around: Surroundings, layout: str, key: str) -> None:
-        await opened(around, layout=Layout(layout)).write(TOKEN, LABEL, None)
+        await opened(around, layout=Layout(layout)).write(TOKEN, OWNERSHIP, None)
         stored = around.cluster.objects.secret_value("default", NAME, key)
         assert stored == TOKEN.header_value().reveal()
 
-    async def test_carries_the_label_as_annotations_and_the_owner_as_label(
+    async def test_carries_the_ownership_as_annotations_and_the_owner_as_a_label(
         self, around: Surroundings
     ) -> None:
-        await opened(around).write(TOKEN, LABEL, None)
+        await opened(around).write(TOKEN, OWNERSHIP, None)
         secret = around.cluster.objects.look("secrets", "default", NAME)
         assert secret is not None
         assert secret["type"] == "Opaque"
         assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
         assert secret["metadata"]["annotations"] == {
-            f"gateway-tokens/{name}": value for name, value in LABEL.of(TOKEN.header_value()).tags().items()
+            f"gateway-tokens/{name}": value
+            for name, value in OWNERSHIP.of(TOKEN.header_value()).tags().items()
         }
 
     async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
         metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
         destination = opened(around)
-        await destination.write(TOKEN, LABEL, await destination.read())
+        await destination.write(TOKEN, OWNERSHIP, await destination.read())
         secret = around.cluster.objects.look("secrets", "default", NAME)
         assert secret is not None
         assert around.cluster.objects.secret_value("default", NAME, "other") == "kept"
@@ -104,31 +105,31 @@ class TestSecret:
     ) -> None:
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
         destination = opened(around)
-        stored = await held_in(destination)
+        stored = await stored_in(destination)
         assert (stored.value, stored.token, stored.ownership, stored.writer) == (None, None, None, "")
         around.cluster.objects.add_secret("default", NAME, {"other": "changed"})
         with pytest.raises(WriteConflict):
-            await destination.write(TOKEN, LABEL, stored)
-        await destination.write(TOKEN, LABEL, await held_in(destination))
-        assert (await held_in(destination)).token == TOKEN
+            await destination.write(TOKEN, OWNERSHIP, stored)
+        await destination.write(TOKEN, OWNERSHIP, await stored_in(destination))
+        assert (await stored_in(destination)).token == TOKEN
 
     async def test_bytes_that_are_no_text_are_a_value_that_is_no_token(self, around: Surroundings) -> None:
         around.cluster.objects.add_secret("default", NAME, {})
         manifest = around.cluster.objects.stored("secrets", "default", NAME)
         around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        stored = await held_in(opened(around))
+        stored = await stored_in(opened(around))
         assert (stored.value is None, stored.token) == (False, None)
 
     async def test_who_wrote_the_value_is_told_unless_it_was_this_app(self, around: Surroundings) -> None:
         objects, destination = around.cluster.objects, opened(around)
-        await destination.write(TOKEN, LABEL, None)
-        writers = [(await held_in(destination)).writer]
+        await destination.write(TOKEN, OWNERSHIP, None)
+        writers = [(await stored_in(destination)).writer]
         manifest = objects.stored("secrets", "default", NAME)
         for manager, token in (("argocd-controller", NEWER), ("helm", TOKEN), ("another", TOKEN)):
             data = {"gateway-key": b64encode(token.header_value().reveal().encode()).decode()}
             objects.put("secrets", "default", NAME, manifest | {"data": data}, manager)
             manifest = objects.stored("secrets", "default", NAME)
-            writers.append((await held_in(destination)).writer)
+            writers.append((await stored_in(destination)).writer)
         assert writers == ["", "argocd-controller", "helm", "helm"]
 
     async def test_an_ownership_does_not_move_the_time_of_the_value_and_another_value_does(
@@ -136,17 +137,17 @@ class TestSecret:
     ) -> None:
         destination, now = opened(around), NOW
         around.emulator.azure.clock = lambda: now
-        await destination.write(TOKEN, LABEL, None)
+        await destination.write(TOKEN, OWNERSHIP, None)
         times = []
-        for write in ("label", "same", "other", "same under two keys"):
+        for write in ("write_ownership", "same", "other", "same under two keys"):
             now += timedelta(hours=1)
             if write == "same under two keys":
                 manifest = around.cluster.objects.stored("secrets", "default", NAME)
                 data = {**manifest["data"], "value": manifest["data"]["gateway-key"]}
                 around.cluster.objects.put("secrets", "default", NAME, {**manifest, "data": data})
-            stored, ownership = await held_in(destination), replace(LABEL, issued_at=now)
-            if write == "label":
-                await destination.label(ownership, stored)
+            stored, ownership = await stored_in(destination), replace(OWNERSHIP, issued_at=now)
+            if write == "write_ownership":
+                await destination.write_ownership(ownership, stored)
             else:
                 await destination.write(TOKEN if write == "same" else NEWER, ownership, stored)
             metadata = around.cluster.objects.stored("secrets", "default", NAME)["metadata"]
@@ -170,9 +171,9 @@ class TestSecret:
         data = {key: form.format(held) for key, form in forms.items()} | kept
         around.cluster.objects.add_secret("default", NAME, data)
         destination = opened(around)
-        stored = await held_in(destination)
+        stored = await stored_in(destination)
         assert (stored.value, sorted(stored.also)) == (None, sorted(forms))
-        await destination.write(TOKEN, LABEL, stored)
+        await destination.write(TOKEN, OWNERSHIP, stored)
         values = {
             key: around.cluster.objects.secret_value("default", NAME, key) for key in (*data, "gateway-key")
         }
@@ -195,14 +196,17 @@ class TestSecret:
         destination = opened(around, namespace="elsewhere")
         assert await destination.read() is None
         with pytest.raises(AzureNotFound, match="namespaces/elsewhere"):
-            await destination.write(TOKEN, LABEL, None)
+            await destination.write(TOKEN, OWNERSHIP, None)
 
     async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, around: Surroundings) -> None:
         destination = opened(around)
-        await destination.write(TOKEN, LABEL, None)
-        stored = await held_in(destination)
+        await destination.write(TOKEN, OWNERSHIP, None)
+        stored = await stored_in(destination)
         around.emulator.azure.granted = {"get secrets", "create secrets"}
-        for attempt in (destination.write(NEWER, LABEL, stored), destination.label(LABEL, stored)):
+        for attempt in (
+            destination.write(NEWER, OWNERSHIP, stored),
+            destination.write_ownership(OWNERSHIP, stored),
+        ):
             with pytest.raises(AzureForbidden) as caught:
                 await attempt
             assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
@@ -212,7 +216,7 @@ class TestSecret:
         headers = {"Content-Type": "application/json"}
         around.emulator.azure.faults.add(Fault(host="kubernetes", status=400, body=said, headers=headers))
         with pytest.raises(AzureError) as caught:
-            await opened(around).write(TOKEN, LABEL, None)
+            await opened(around).write(TOKEN, OWNERSHIP, None)
         assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
 
 
@@ -223,18 +227,22 @@ class TestRefusals:
             (
                 403,
                 'admission webhook "policy.example" denied the request: GatewayKey secret',
-                "'policy.example' denies it",
+                "'policy.example' denied the request",
             ),
-            (400, 'admission webhook "policy.example" denied the request', "'policy.example' denies it"),
+            (
+                400,
+                'admission webhook "policy.example" denied the request',
+                "'policy.example' denied the request",
+            ),
             (
                 500,
                 'Internal error occurred: failed calling webhook "policy.example": timeout',
-                "'policy.example' does not answer",
+                "'policy.example' did not answer",
             ),
             (
                 422,
                 "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request",
-                "'no-secrets' denies it",
+                "'no-secrets' denied the request",
             ),
             (
                 403,
@@ -264,7 +272,7 @@ class TestRefusals:
         )
         around.emulator.azure.faults.add(fault)
         with pytest.raises(DestinationBlocked, match=text) as caught:
-            await opened(around).write(TOKEN, LABEL, None)
+            await opened(around).write(TOKEN, OWNERSHIP, None)
         assert "GatewayKey" not in str(caught.value)
 
     async def test_a_server_behind_a_path_keeps_the_path_exactly_once(self, around: Surroundings) -> None:
@@ -310,7 +318,7 @@ class TestSignIn:
         with pytest.raises(DestinationBlocked, match="does not accept the app's sign-in"):
             await opened(around).read()
         destination = opened(around, sign_in=self.service_account(around))
-        await destination.write(TOKEN, LABEL, None)
+        await destination.write(TOKEN, OWNERSHIP, None)
         assert around.emulator.azure.called("kubernetes")[-1].status == 201
 
     async def test_a_service_accounts_token_is_read_once_and_again_when_refused(
@@ -330,7 +338,9 @@ class TestSignIn:
         account = self.service_account(around)
         for stored in ("", "two\nlines", "späte"):
             around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
-            with pytest.raises(DestinationBlocked, match="edge-account: it holds no service account token"):
+            with pytest.raises(
+                DestinationBlocked, match="edge-account: the secret does not hold a service account token"
+            ):
                 await opened(around, sign_in=account).read()
 
     @pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
@@ -381,7 +391,7 @@ class TestSignIn:
 
 class TestAks:
     async def test_azure_gives_address_and_certificate_once_for_all_rows(self, around: Surroundings) -> None:
-        await opened(around, cluster=CLUSTER).write(TOKEN, LABEL, None)
+        await opened(around, cluster=CLUSTER).write(TOKEN, OWNERSHIP, None)
         await opened(around, cluster=CLUSTER, secret="another").read()
         assert around.cluster.objects.look("secrets", "default", NAME)
         assert len(around.emulator.azure.called("arm", "POST")) == 1
@@ -410,7 +420,7 @@ class TestAks:
 
     async def test_a_certificate_that_is_none_blocks(self, around: Surroundings) -> None:
         for text in ("nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"):
-            with pytest.raises(DestinationBlocked, match="certificate authority"):
+            with pytest.raises(DestinationBlocked, match="certificateAuthority"):
                 await opened(around, cluster=CLUSTER, certificate_authority=text).read()
 
     async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings) -> None:

@@ -17,13 +17,13 @@ from gateway_tokens.errors import AzureForbidden
 from gateway_tokens.stored import Restart, Running
 from gateway_tokens.tokens import GatewayToken
 from tests.adapters.destination_places import (
-    LABEL,
     NOW,
+    OWNERSHIP,
     REF,
     Surroundings,
     a_kubernetes_spec,
     a_token,
-    held_in,
+    stored_in,
 )
 
 TOKEN, NEWER = a_token(), a_token(seed="newer")
@@ -60,12 +60,12 @@ class Cluster:
         self.around.cluster.objects.put(f"{self.kind.lower()}s", "default", NAME, manifest)
 
     async def deliver(self, token: GatewayToken = TOKEN) -> None:
-        await self.destination.write(token, LABEL, await self.destination.read())
+        await self.destination.write(token, OWNERSHIP, await self.destination.read())
 
     async def run(self, after: timedelta = timedelta(hours=1)) -> Restart | None:
         """What a run does about the restart, some time after the last one; the restart as it found it."""
         self.now += after
-        stored = await held_in(self.destination)
+        stored = await stored_in(self.destination)
         if stored.restart and stored.restart.old:
             generation = self.manifest()["metadata"]["generation"]
             await self.destination.restart(stored)
@@ -117,9 +117,9 @@ def strip(spec: Manifest) -> None:
     spec.pop("restartAt", None)
 
 
-async def label(cluster: Cluster) -> None:
-    stored = await held_in(cluster.destination)
-    await cluster.destination.label(replace(LABEL, issued_at=cluster.now), stored)
+async def write_ownership(cluster: Cluster) -> None:
+    stored = await stored_in(cluster.destination)
+    await cluster.destination.write_ownership(replace(OWNERSHIP, issued_at=cluster.now), stored)
 
 
 async def stripped(cluster: Cluster) -> None:
@@ -136,11 +136,11 @@ async def scaled(cluster: Cluster) -> None:
 
 
 async def written_again(cluster: Cluster) -> None:
-    await cluster.destination.write(TOKEN, LABEL, await held_in(cluster.destination))
+    await cluster.destination.write(TOKEN, OWNERSHIP, await stored_in(cluster.destination))
 
 
 @pytest.mark.parametrize("cluster", ["Deployment", "Rollout"], indirect=True)
-@pytest.mark.parametrize("disturb", [stripped, recreated, scaled, label, written_again])
+@pytest.mark.parametrize("disturb", [stripped, recreated, scaled, write_ownership, written_again])
 async def test_nothing_that_others_do_restarts_it_again(
     cluster: Cluster, disturb: Callable[[Cluster], Awaitable[None]]
 ) -> None:
@@ -158,7 +158,7 @@ async def test_two_instances_that_ask_for_one_value_restart_it_once(cluster: Clu
     cluster.install()
     cluster.now += timedelta(hours=1)
     await cluster.deliver()
-    stored = await held_in(cluster.destination)
+    stored = await stored_in(cluster.destination)
     generations = []
     for _ in range(3):
         await cluster.destination.restart(stored)
@@ -170,7 +170,7 @@ async def test_a_value_that_was_replaced_since_it_was_read_restarts_nothing(clus
     cluster.install()
     cluster.now += timedelta(hours=1)
     await cluster.deliver()
-    stored = await held_in(cluster.destination)
+    stored = await stored_in(cluster.destination)
     await cluster.deliver(NEWER)
     await cluster.destination.restart(stored)
     assert cluster.manifest()["metadata"]["generation"] == 1
@@ -184,12 +184,12 @@ async def test_a_value_that_somebody_else_wrote_restarts_nothing_even_under_our_
     cluster.around.cluster.objects.add_secret(
         "default", SECRET, {"gateway-key": NEWER.header_value().reveal()}
     )
-    stored = await held_in(cluster.destination)
+    stored = await stored_in(cluster.destination)
     assert (stored.owned, stored.restart, stored.writer) == (None, None, "kubectl")
-    await cluster.destination.label(LABEL, stored)
-    stored = await held_in(cluster.destination)
+    await cluster.destination.write_ownership(OWNERSHIP, stored)
+    stored = await stored_in(cluster.destination)
     assert (stored.owned, stored.restart, stored.writer) == (
-        LABEL.of(NEWER.header_value()),
+        OWNERSHIP.of(NEWER.header_value()),
         None,
         "kubectl",
     )
@@ -209,7 +209,7 @@ class TestWhoRunsTheValue:
         cluster.now = NOW
         await cluster.deliver()
         change(workload.pods[0])
-        stored = await held_in(cluster.destination)
+        stored = await stored_in(cluster.destination)
         return stored.restart.running if stored.restart else None
 
     @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ class TestStates:
         cluster.install()
         cluster.now += timedelta(hours=1)
         await cluster.deliver()
-        stored = await held_in(cluster.destination)
+        stored = await stored_in(cluster.destination)
         cluster.around.cluster.objects.remove("deployments", "default", NAME)
         await cluster.destination.restart(stored)
 
@@ -483,7 +483,7 @@ class TestStates:
             }
         cluster.now += timedelta(hours=1)
         await cluster.deliver()
-        assert (await held_in(cluster.destination)).restart == Restart(Running.CURRENT)
+        assert (await stored_in(cluster.destination)).restart == Restart(Running.CURRENT)
         for pod in workload.pods:
             started(gateway=3600 + 20)(pod)
         assert await cluster.runs() == [Running.CURRENT] * 3
@@ -516,7 +516,7 @@ class TestWithoutTheRightToSeePods:
         cluster.now += timedelta(hours=1)
         await cluster.deliver()
         before = await cluster.run()
-        stored = await held_in(cluster.destination)
+        stored = await stored_in(cluster.destination)
         assert before is not None
         assert stored.owned is not None
         assert stored.restart is not None
@@ -559,9 +559,9 @@ async def test_a_value_without_its_ownership_restarts_nothing_until_it_is_taken_
         SECRET,
         {**manifest, "metadata": {"managedFields": manifest["metadata"]["managedFields"]}},
     )
-    stored = await held_in(cluster.destination)
+    stored = await stored_in(cluster.destination)
     assert (stored.ownership, stored.restart, stored.writer) == (None, None, "")
-    await cluster.destination.label(LABEL, stored)
+    await cluster.destination.write_ownership(OWNERSHIP, stored)
     assert (await cluster.runs())[-1] is Running.CURRENT
     assert cluster.patched == 1
 
@@ -596,7 +596,7 @@ async def test_of_several_workloads_only_those_that_run_an_older_value_are_asked
     cluster.now += timedelta(hours=1)
     await cluster.deliver()
     objects.add_workload("StatefulSet", "default", "new")
-    stored = await held_in(destination)
+    stored = await stored_in(destination)
     assert stored.restart == Restart(
         Running.OLD,
         "Deployment default/old: 2 of 2 pods run an older value; DaemonSet default/absent does not exist yet",

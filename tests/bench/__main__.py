@@ -1,4 +1,4 @@
-"""`python -m tests.bench [cold-start|sweep|memory|throttled ...]`: measure, and print a small table for each part."""
+"""`python -m tests.bench [cold-start|run|memory|log-lines|throttled ...]`: measure, and print a small table for each part."""
 
 import argparse
 import asyncio
@@ -6,15 +6,16 @@ import os
 import platform
 from collections.abc import Awaitable, Callable
 
-from tests.bench import cold_start, memory, subject, sweep, throttled
+from tests.bench import cold_start, log_lines, memory, run, subject, throttled
 
 PARTS: dict[str, Callable[[], Awaitable[None]]] = {
     "cold-start": cold_start.main,
-    "sweep": sweep.main,
+    "run": run.main,
     "memory": memory.main,
+    "log-lines": log_lines.main,
     "throttled": throttled.main,
 }
-USUAL = ("cold-start", "sweep", "memory")
+USUAL = ("cold-start", "run", "memory", "log-lines")
 
 
 async def main(parts: list[str]) -> None:

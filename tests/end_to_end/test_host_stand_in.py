@@ -74,7 +74,7 @@ async def cookies(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @bp.timer_trigger("timer", "%SCHEDULE%")
-async def sweep(timer: func.TimerRequest) -> None:
+async def hourly(timer: func.TimerRequest) -> None:
     seen.append(timer.past_due)
 
 
@@ -288,16 +288,16 @@ async def test_a_cookie_goes_out(http: aiohttp.ClientSession) -> None:
 async def test_the_admin_address_opens_to_no_function_key(
     host: Host, http: aiohttp.ClientSession, key: dict[str, str], status: int
 ) -> None:
-    for path in ("/admin/functions/sweep", "/ADMIN/host/status"):
+    for path in ("/admin/functions/hourly", "/ADMIN/host/status"):
         async with http.post(path, json={}, headers=key) as answer:
             assert (answer.status, await answer.read()) == (status, b"")
     assert seen(host) == []
 
 
 async def test_a_timer_can_be_fired_late(host: Host) -> None:
-    await host.fire("sweep", past_due=True)
+    await host.fire("hourly", past_due=True)
     assert seen(host) == [True]
-    assert host.functions["sweep"].trigger["schedule"] == "0 0 * * * *"
+    assert host.functions["hourly"].trigger["schedule"] == "0 0 * * * *"
     with pytest.raises(LookupError, match="timerTrigger 'listen'"):
         await host.fire("listen")
 
@@ -370,7 +370,7 @@ async def test_stopping_ends_what_runs(app_root: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (APP, r"'sweep': '%SCHEDULE%' does not resolve to a value"),
+        (APP, r"'hourly': '%SCHEDULE%' does not resolve to a value"),
         (
             "import azure.functions as f\na, b = f.FunctionApp(), f.FunctionApp()\n",
             "exactly one FunctionApp, not 2",

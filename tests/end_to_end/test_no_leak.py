@@ -28,9 +28,9 @@ from gateway_tokens.formats import SecretName, TokenFormat, env_file, kubernetes
 from gateway_tokens.issuing import Issued
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
-from tests import estate, front_door
+from tests import estate, http_calls
 from tests.callers import bearer
-from tests.front_door import Answer
+from tests.http_calls import Answer
 
 pytestmark = pytest.mark.slow
 FUNCTION_KEY = "sample-function-key-that-must-not-show"
@@ -92,7 +92,7 @@ def told(error: BaseException) -> list[str]:
 
 
 def said_by(*answers: Answer) -> list[str]:
-    return [said for one in answers for said in (front_door.text(one), repr(dict(one.headers)), repr(one))]
+    return [said for one in answers for said in (http_calls.text(one), repr(dict(one.headers)), repr(one))]
 
 
 @contextmanager
@@ -181,9 +181,9 @@ async def issued_or_refused(emulator: Emulator) -> list[str]:
 
 @pytest.mark.parametrize("form", [None, *TokenFormat])
 async def test_an_issued_token_shows_only_in_its_answer(detector: Detector, form: str | None) -> None:
-    answer = await front_door.generate_token(headers=WITH_KEY, form=form, body={"lifetime": "P1D"})
+    answer = await http_calls.generate_token(headers=WITH_KEY, form=form, body={"lifetime": "P1D"})
     assert answer.status_code == 200
-    assert detector.found_in(front_door.text(answer))
+    assert detector.found_in(http_calls.text(answer))
     detector.assert_silent(repr(answer), repr(dict(answer.headers)))
 
 
@@ -195,7 +195,7 @@ async def test_a_callers_bearer_token_shows_nowhere(
 ) -> None:
     headers = bearer(emulator, **claims)
     detector.more.add(headers["Authorization"].rpartition(".")[2])
-    answer = await front_door.list_gateways(headers=headers)
+    answer = await http_calls.list_gateways(headers=headers)
     assert answer.status_code in {401, 403}
     assert emulator.azure.called("login")
     detector.assert_silent(*said_by(answer))
@@ -208,10 +208,10 @@ async def test_no_token_shows_whatever_azure_answers(
     detector.more.add(signature_of(SOME_TOKEN))
     emulator.azure.faults.add(Fault(**{"host": "arm", "times": None, **fault}))
     detector.assert_silent(*await issued_or_refused(emulator))
-    issued = await front_door.generate_token(headers=WITH_KEY)
+    issued = await http_calls.generate_token(headers=WITH_KEY)
     detector.assert_silent(*(said_by(issued) if issued.status_code != 200 else [repr(issued)]))
     await gateway_app.forget()  # what a refusal taught the budget: the next call must reach Azure
-    detector.assert_silent(*said_by(await front_door.list_gateways(), await front_door.health()))
+    detector.assert_silent(*said_by(await http_calls.list_gateways(), await http_calls.health()))
 
 
 @pytest.mark.parametrize("immediately", [False, True])
@@ -231,7 +231,7 @@ async def test_no_token_or_key_shows_when_a_key_is_revoked(
     before = detector.secrets()
     path = "*/regenerateKey" if fault != "none" else "*"
     emulator.azure.faults.add(Fault(**{"host": "arm", "path": path, "times": None, **FAULTS[fault]}))
-    answer = await front_door.revoke(immediately=immediately)
+    answer = await http_calls.revoke(immediately=immediately)
     assert answer.status_code == 200 or fault != "none"
     stored = emulator.azure.vault("contoso").secret("edge-01-token")
     assert stored or immediately
@@ -260,26 +260,26 @@ async def test_no_access_token_shows_whatever_the_identity_endpoint_answers(
 ) -> None:
     detector.more.add(ACCESS_TOKEN)
     emulator.azure.faults.add(Fault(host="identity", times=None, **fault))
-    answers = [await front_door.generate_token(), await front_door.health()]
+    answers = [await http_calls.generate_token(), await http_calls.health()]
     assert answers[0].status_code >= 500
     detector.assert_silent(*said_by(*answers))
 
 
 async def test_refusals_show_nothing_of_the_callers_secrets(detector: Detector) -> None:
     answers = [
-        await front_door.generate_token("lab-01", headers=WITH_KEY),
-        await front_door.generate_token(
+        await http_calls.generate_token("lab-01", headers=WITH_KEY),
+        await http_calls.generate_token(
             headers={"Authorization": f"Bearer {FUNCTION_KEY}"}, body={"keyType": FUNCTION_KEY}
         ),
-        await front_door.generate_token(query={"code": FUNCTION_KEY, "format": FUNCTION_KEY}),
-        await front_door.generate_token(body=FUNCTION_KEY.encode()),
+        await http_calls.generate_token(query={"code": FUNCTION_KEY, "format": FUNCTION_KEY}),
+        await http_calls.generate_token(body=FUNCTION_KEY.encode()),
     ]
     detector.assert_silent(*said_by(*answers))
 
 
 async def test_values_that_hold_a_secret_do_not_print_it(detector: Detector, emulator: Emulator) -> None:
-    answer = await front_door.generate_token(body={"lifetime": "P1D"})
-    token = GatewayToken.parse(front_door.document(answer)["value"])
+    answer = await http_calls.generate_token(body={"lifetime": "P1D"})
+    token = GatewayToken.parse(http_calls.document(answer)["value"])
     ownership = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, EXPIRY, EXPIRY)
     app = gateway_app.current()
     holders: list[object] = [
@@ -301,7 +301,7 @@ async def test_values_that_hold_a_secret_do_not_print_it(detector: Detector, emu
 
 
 async def test_the_detector_hears_the_loggers_that_could_leak(detector: Detector) -> None:
-    await front_door.generate_token()
+    await http_calls.generate_token()
     assert {"gateway_tokens", "azure.core.pipeline.policies.http_logging_policy"} <= detector.heard.loggers
     # Pinned above the warnings that quote the identity endpoint's answer.
     assert logging.getLogger("azure.identity").level == logging.ERROR

@@ -183,6 +183,8 @@ def test_answers_have_all_their_members_but_for_these() -> None:
         "SecretMetadata": {"namespace"},
         "Problem": {"faults", "azure", "report"},
         "AzureAnswer": {"message", "details"},
+        "Health": {"services"},
+        "HealthProblem": {"detail"},
     }
 
 

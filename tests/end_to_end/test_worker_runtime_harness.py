@@ -33,7 +33,7 @@ async def broken(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.timer_trigger("timer", "%SCHEDULE%")
 @app.retry(strategy="fixed_delay", max_retry_count="3", delay_interval="00:00:30")
-async def sweep(timer: func.TimerRequest, context: func.Context) -> None:
+async def hourly(timer: func.TimerRequest, context: func.Context) -> None:
     retry = context.retry_context
     if timer.past_due:
         raise ValueError(f"late, attempt {retry.retry_count} of {retry.max_retry_count}")
@@ -56,14 +56,14 @@ async def worker(tmp_path: Path) -> AsyncIterator[WorkerRuntime]:
 async def test_the_worker_lists_each_function_with_its_bindings_and_retry_policy(
     worker: WorkerRuntime,
 ) -> None:
-    assert set(worker.functions) == {"make", "plain", "broken", "sweep", "listen"}
+    assert set(worker.functions) == {"make", "plain", "broken", "hourly", "listen"}
     assert worker.functions["make"].trigger["route"] == "things/{thing}"
     assert worker.functions["make"].retry_options is None
-    sweep = worker.functions["sweep"]
-    assert sweep.raw_bindings == [
+    hourly = worker.functions["hourly"]
+    assert hourly.raw_bindings == [
         {"direction": "IN", "type": "timerTrigger", "name": "timer", "schedule": "%SCHEDULE%"}
     ]
-    assert sweep.retry_options == {
+    assert hourly.retry_options == {
         "max_retry_count": 3,
         "retry_strategy": "fixed_delay",
         "delay_interval": timedelta(seconds=30),
@@ -96,11 +96,11 @@ async def test_a_failing_http_function_gives_telemetry_its_exception_text(worker
 
 
 async def test_a_timer_function_runs(worker: WorkerRuntime) -> None:
-    assert await worker.invoke_timer("sweep") == Result(ok=True)
+    assert await worker.invoke_timer("hourly") == Result(ok=True)
 
 
 async def test_a_failing_timer_function_tells_why_and_knows_its_attempt(worker: WorkerRuntime) -> None:
-    result = await worker.invoke_timer("sweep", past_due=True, retry_count=2)
+    result = await worker.invoke_timer("hourly", past_due=True, retry_count=2)
     assert (result.ok, result.exception_text) == (False, "ValueError: late, attempt 2 of 3")
 
 
@@ -117,7 +117,7 @@ async def test_an_app_the_worker_refuses_raises_the_workers_own_words(tmp_path: 
     (tmp_path / "function_app.py").write_text(
         APP.replace("(timer: func.TimerRequest,", "(clock: func.TimerRequest,")
     )
-    with pytest.raises(IndexingError, match="cannot load the sweep function"):
+    with pytest.raises(IndexingError, match="cannot load the hourly function"):
         async with WorkerRuntime.load(tmp_path):
             pass
 
@@ -132,4 +132,4 @@ async def test_a_second_app_has_to_wait_for_the_first_to_leave(worker: WorkerRun
     with pytest.raises(RuntimeError, match="already has an app"):
         async with WorkerRuntime.load(tmp_path):
             pass
-    assert await worker.invoke_timer("sweep") == Result(ok=True)
+    assert await worker.invoke_timer("hourly") == Result(ok=True)

@@ -177,9 +177,9 @@ async def run(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
     return answer
 
 
-async def health() -> func.HttpResponse:
+async def health(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
     """`GET health`."""
-    return await _call(function_app.health, asked("GET", "health"))
+    return await _call(function_app.health, asked("GET", "health", headers))
 
 
 def document(answer: func.HttpResponse) -> Any:  # noqa: ANN401 - JSON may be anything

@@ -6,7 +6,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
-from tests.front_door import Answer, code_of, document, generate_token, list_gateways, text
+from tests.http_calls import Answer, code_of, document, generate_token, list_gateways, text
 
 pytestmark = pytest.mark.usefixtures("app")
 

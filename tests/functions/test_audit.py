@@ -14,7 +14,7 @@ from gateway_tokens.formats import TokenFormat
 from gateway_tokens.tokens import written
 from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
-from tests.front_door import document, generate_token
+from tests.http_calls import document, generate_token
 from tests.renewal_estate import lines
 
 pytestmark = pytest.mark.usefixtures("app")

@@ -18,7 +18,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from tests.callers import SIGN_IN_MODE, authorization, bearer, rule
 from tests.estate import Opens
-from tests.front_door import code_of, document, generate_token
+from tests.http_calls import code_of, document, generate_token
 
 STRANGER = "99999999-9999-4999-8999-999999999999"
 

@@ -14,7 +14,7 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import CONTOSO, Opens
-from tests.front_door import Answer, document, generate_token, health, list_gateways, text
+from tests.http_calls import Answer, document, generate_token, health, list_gateways, text
 
 pytestmark = pytest.mark.usefixtures("app")
 STAMP = "%Y-%m-%dT%H:%M:%SZ"

@@ -15,8 +15,8 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import GatewayToken
 from tests.callers import SIGN_IN_MODE, bearer
-from tests.front_door import GATEWAYS, Answer, document, generate_token, plan, request
 from tests.functions.edge_estate import ALL, DAY, Edge
+from tests.http_calls import GATEWAYS, Answer, document, generate_token, plan, request
 from tests.renewal_estate import lines
 
 REVOKE = f"{GATEWAYS}/{{gatewayId}}/revoke"
@@ -148,6 +148,15 @@ class TestRevoke:
         edge.configure(keyType="primary")
         await gateway_app.forget()
         assert "the next run moves back" in document(await revoke())["message"]
+
+    async def test_of_a_gateway_that_is_left_alone_stops(self, edge: Edge) -> None:
+        edge.configure(renew=False)
+        await gateway_app.forget()
+        before = edge.stored()
+        answer = await revoke()
+        assert (answer.status_code, document(answer)["code"]) == (503, "revoke_stopped")
+        assert {outcome for _, outcome in ended(answer)} == {"paused"}
+        assert (edge.stored(), edge.regenerated()) == (before, [])
 
     async def test_without_the_right_to_regenerate_names_it_and_keeps_what_is_delivered(
         self, edge: Edge

@@ -9,7 +9,7 @@ from emulator.host_invocation import Out
 from gateway_tokens.formats import TokenFormat
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
 from tests.estate import Opens
-from tests.front_door import GENERATE, Answer, document, request
+from tests.http_calls import GENERATE, Answer, document, request
 
 pytestmark = pytest.mark.usefixtures("app")
 GATEWAY = {"service": "contoso", "gatewayId": "edge-01"}

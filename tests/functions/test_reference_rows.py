@@ -18,7 +18,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from tests import estate
 from tests.estate import Opens
-from tests.front_door import document, generate_token
+from tests.http_calls import document, generate_token
 
 pytestmark = pytest.mark.usefixtures("app")
 

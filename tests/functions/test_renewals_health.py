@@ -1,8 +1,9 @@
 """Health as a load balancer or a monitor reads it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.http.health import HealthApi
 from gateway_tokens.tokens import written
-from tests.functions.renewal_app import RenewalApp, asked, document, renewal_app, run
+from tests.callers import OBJECT_ID, bearer
+from tests.functions.renewal_app import ALL, RenewalApp, asked, document, renewal_app, run
 
 
 @pytest.fixture
@@ -30,15 +32,48 @@ async def health() -> tuple[int, list[str]]:
     return answer.status_code, [p["code"] for p in (*body["problems"], *body["warnings"])]
 
 
-async def test_is_green_after_a_run_and_tells_of_each_service(app: RenewalApp) -> None:
+def reader(app: RenewalApp, *allow: str) -> dict[str, str]:
+    """A caller with a bearer token and with this permission on one gateway, from the next app on."""
+    access = {"caller": {"objectId": OBJECT_ID}, "gateways": ["contoso/edge-01"], "allow": list(allow)}
+    app.configure([*ALL, access])
+    return bearer(app.emulator)
+
+
+async def shown(headers: Mapping[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = document(
+        await HealthApi(gateway_app.current).health(asked("GET", "health", headers))
+    )
+    return body
+
+
+async def test_is_green_after_a_run_and_tells_a_reader_of_each_service(app: RenewalApp) -> None:
+    headers = reader(app, "read")
     await run()
     assert await health() == (200, [])
-    body = document(await HealthApi(gateway_app.current).health(asked("GET", "health")))
+    body = await shown(headers)
     assert {s["service"]: (s["rows"], s["failed"], s["atRisk"]) for s in body["services"]} == {
         "contoso": (2, 0, 0),
         "fabrikam": (1, 0, 0),
     }
     assert len(app.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
+
+
+async def test_shows_status_and_codes_only_unless_a_token_proves_a_caller_with_read(app: RenewalApp) -> None:
+    headers = reader(app, "read")
+    app.emulator.azure.faults.add(Fault(host="blob", status=403, times=None))
+    told = {"status": "healthy", "problems": [], "warnings": [{"code": "reports_unreadable"}]}
+    for nobody in ({}, {"x-functions-key": "k"}, {"Authorization": " "}, {"Authorization": "Bearer x"}):
+        assert await shown(nobody) == told
+    (warning,) = (await shown(headers))["warnings"]
+    assert "blob" in warning["detail"]
+
+
+async def test_shows_no_details_to_a_caller_who_may_only_issue(app: RenewalApp) -> None:
+    assert await shown(reader(app, "issue", "renew")) == {
+        "status": "unhealthy",
+        "problems": [{"code": "no_run_yet"}],
+        "warnings": [],
+    }
 
 
 async def test_is_kept_for_ten_seconds(app: RenewalApp) -> None:
@@ -117,6 +152,15 @@ async def test_is_red_without_an_identity(app: RenewalApp) -> None:
     assert await health() == (503, ["identity_unavailable"])
 
 
-async def test_is_red_with_every_fault_of_the_settings(app: RenewalApp) -> None:
+async def test_is_red_when_the_settings_are_broken_and_leaves_the_faults_to_the_log(
+    app: RenewalApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = reader(app, "read")
     app.configure(RENEWAL_SCHEDULE="now", SIGN_IN="entra")
-    assert await health() == (503, ["settings_invalid", "settings_invalid"])
+    assert await shown(headers) == {
+        "status": "unhealthy",
+        "problems": [{"code": "settings_invalid"}],
+        "warnings": [],
+    }
+    assert "RENEWAL_SCHEDULE" in caplog.text
+    assert "SIGN_IN" in caplog.text

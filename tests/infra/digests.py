@@ -96,6 +96,17 @@ def alert_rules(case: str) -> dict[str, str]:
     return dict(rule.rsplit("=", 1) for line in lines for rule in line.split(" | ")[1:])
 
 
+def queries(case: str) -> dict[str, str]:
+    """The queries of alert rules or of a workbook, by name."""
+    found: dict[str, str] = {}
+    for line in read(case)["queries"]:
+        if line.startswith("  "):
+            found[next(reversed(found))] += f"{line.strip()}\n"
+        else:
+            found[line.partition(": {")[0]] = ""
+    return {name: query for name, query in found.items() if query}
+
+
 def resources(case: str, kind: str) -> dict[str, dict[str, str]]:
     """The resources of a type by name, each with what the digest tells of it."""
     found = {}

@@ -52,7 +52,7 @@ def test_a_fault_begins_with_its_path_and_says_what_to_do(case: str) -> None:
         ("filled", ['.secret is "edge.03-token"', '.secret is "edge_0-token"', '.secret is "edge_02-token"']),
         ("pairs", ["neither server nor cluster", "both cluster and signIn", "signIn is missing"]),
         ("empty-lists", ["signIn.allowedApplications is empty"]),
-        ("bytes", ["An app setting holds 100000", "say once in defaults and clusters"]),
+        ("bytes", ["An app setting holds 100000", "into defaults and clusters"]),
         ("groups", ["201 resource groups. A deployment covers 200"]),
         ("one-group", ["251 resources in"]),
         ("grants", ["vault is missing"]),

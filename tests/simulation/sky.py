@@ -100,9 +100,9 @@ class SimulatedPlace(MemoryDestination):
         if self.restarts_begun > before:
             self.ran.append((self._sky.now, self.stored[-1], ""))
 
-    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
-        self._open("labelling")
-        await super().label(ownership, stored)
+    async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
+        self._open("writing the ownership")
+        await super().write_ownership(ownership, stored)
         self.stored[-1].owned_at = self._sky.now
 
     def write_by(self, writer: str, token: str, *, leave_tags: bool) -> None:

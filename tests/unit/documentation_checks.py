@@ -36,13 +36,15 @@ _OF_EVERY_DESTINATION = {"kind", "adopt"}
 
 
 def that_app_settings_are_explained(documents: Mapping[str, str]) -> list[str]:
-    table = {codes(row["Setting"])[0]: row["Default"] for row in rows(documents["README.md"], "Setting")}
-    wrong = difference("README, settings", set(table), set(SETTINGS))
+    table = {
+        codes(row["Setting"])[0]: row["Default"] for row in rows(documents["docs/settings.md"], "Setting")
+    }
+    wrong = difference("settings.md, app settings", set(table), set(SETTINGS))
     for name, default in SETTINGS.items():
         said = table.get(name, "")
         true = "must be set" if default is None else f"`{default}`" if default else "empty"
         if name != "ARM_SCOPE" and said != true:
-            wrong.append(f"README, settings: the default of {name} is {true}, not {said}")
+            wrong.append(f"settings.md, app settings: the default of {name} is {true}, not {said}")
     return wrong
 
 
@@ -69,14 +71,14 @@ def _common(part: type[StrictModel]) -> set[str]:
 
 
 def that_sign_in_modes_are_explained(documents: Mapping[str, str]) -> list[str]:
-    return difference("README, sign-in", set(names(documents["README.md"], "Mode")), {"false", "true"})
+    return difference("api.md, sign-in", set(names(documents["docs/api.md"], "Mode")), {"false", "true"})
 
 
 def that_routes_are_explained(documents: Mapping[str, str]) -> list[str]:
     true = set(_routes())
     headings = set(re.findall(r"^## `([A-Z]+ /api/.+)`$", documents["docs/api.md"], re.MULTILINE))
-    said = set(names(documents["README.md"], "Call"))
-    return [*difference("README, calls", said, true), *difference("api.md, calls", headings, true)]
+    said = set(names(documents["docs/api.md"], "Call"))
+    return [*difference("api.md, table", said, true), *difference("api.md, calls", headings, true)]
 
 
 def _routes() -> Iterator[str]:
@@ -102,10 +104,10 @@ def that_requests_are_explained(documents: Mapping[str, str]) -> list[str]:
 def that_errors_are_explained(documents: Mapping[str, str]) -> list[str]:
     said = {
         f"{codes(row['Code'])[0]}: {row['HTTP status']}"
-        for row in rows(section(documents["README.md"], "Errors"), "Code")
+        for row in rows(section(documents["docs/errors.md"], "Codes"), "Code")
     }
     true = {f"{kind.code}: {_status(kind)}" for kind in error_classes()} | {"internal_error: 500"}
-    return difference("README, errors", said, true)
+    return difference("errors.md", said, true)
 
 
 def error_classes() -> set[type[errors.GatewayTokensError]]:
@@ -161,5 +163,5 @@ def that_the_plain_commands_are_those_of_make(documents: Mapping[str, str]) -> l
             for name, text in plain.items():
                 line = line.replace(name, text)  # noqa: PLW2901 - one command, name by name
             commands.append(line.strip())
-    shown = re.sub(r"\s+#.*", "", documents["README.md"])
-    return [f"README: {command} is not shown" for command in commands if f"$ {command}" not in shown]
+    shown = re.sub(r"\s+#.*", "", documents["CONTRIBUTING.md"])
+    return [f"CONTRIBUTING: {command} is not shown" for command in commands if f"$ {command}" not in shown]

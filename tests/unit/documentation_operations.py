@@ -105,7 +105,7 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
     of_rows = {kind.code for kind in error_classes()} - _NEVER_IN_A_ROW | {"internal_error", CHECK_STOPPED}
     return [
         *difference(
-            "runbook.md, health", set(names(section(text, "Health"), "Code")), of_health | _OF_HEALTH
+            "runbook.md, health", set(names(section(text, "Codes of health"), "Code")), of_health | _OF_HEALTH
         ),
         *difference("runbook.md, rows", set(names(section(text, "Codes of failed rows"), "Code")), of_rows),
     ]

@@ -161,7 +161,7 @@ class TestDead:
         estate = many(1)
         regenerate(estate, 1)
         location = estate.locations["contoso-edge-000"]
-        location.failing_once["write"] = WriteConflict("memory", "somebody wrote")
+        location.failing_once["write"] = WriteConflict("memory", "another writer changed it")
         await by_schedule(estate)
         assert (reasons(estate), location.calls.count("write")) == ({"edge-000": "dead"}, 2)
 
@@ -215,6 +215,8 @@ class TestTheBrake:
         await by_schedule(estate)
         assert self.problems(estate) == []
         assert {row["outcome"] for row in estate.rows()} == {"fresh"}
+        last = {line["gateway"]: line["outcome"] for line in lines(caplog, "run.row")}
+        assert (len(last), set(last.values())) == (20, {"fresh"})
 
     async def test_somebody_who_says_force_ends_it(self) -> None:
         estate = many(20)

@@ -52,6 +52,7 @@ DEFAULTS = AppSettings(
     estate=estate(document()),
     schedule="0 0 * * * *",
     state_container_url="",
+    log_fresh_rows=False,
     function_keys=True,
     sign_in=None,
     credential=CredentialKind.MANAGED_IDENTITY,
@@ -79,6 +80,7 @@ def test_every_setting_is_read() -> None:
     there = replace(WHO, endpoint=china, applications=frozenset({CALLER, OTHER}))
     for environ, changes in (
         ({"STATE_CONTAINER_URL": CONTAINER + "/"}, {"state_container_url": CONTAINER}),
+        ({"LOG_FRESH_ROWS": " True"}, {"log_fresh_rows": True}),
         ({"ALLOW_FUNCTION_KEYS": "false", **SIGN_IN}, {"function_keys": False, "sign_in": WHO}),
         (SIGN_IN, {"sign_in": WHO}),
         (spelled, {"sign_in": there}),
@@ -144,6 +146,7 @@ def test_an_access_rule_that_can_never_match_is_told_with_its_place_in_the_docum
     ("name", "values", "said"),
     [
         ("ALLOW_FUNCTION_KEYS", ["yes", "1", "truе"], "must be true or false"),  # noqa: RUF001 - one e is Cyrillic
+        ("LOG_FRESH_ROWS", ["yes", "1"], "must be true or false"),
         ("SIGN_IN_TENANT", ["a.com", "common", TENANT[1:], f"{TENANT}/"], "must be the tenant's id, a GUID"),
         ("SIGN_IN_APPLICATIONS", ["*", f"{CALLER} {OTHER}", f"{CALLER},a", f"{CALLER};{OTHER}"], CLIENT_IDS),
         ("SIGN_IN_ENDPOINT", ["login.microsoftonline.us"], HTTPS),
@@ -151,7 +154,7 @@ def test_an_access_rule_that_can_never_match_is_told_with_its_place_in_the_docum
         ("ARM_ENDPOINT", ["http://management.azure.com"], HTTPS),
         ("ARM_SCOPE", ["api://scope"], HTTPS),
         ("STATE_CONTAINER_URL", ["http://contoso.blob.core.windows.net/a"], HTTPS),
-        ("GATEWAY_TOKENS", ["", " "], "is not set: it describes the estate, see the README"),
+        ("GATEWAY_TOKENS", ["", " "], "is not set: it describes the estate, see docs/settings.md"),
         ("NO_RUN_AFTER_HOURS", ["0", "49", "-1", "1.5", "a"], "must be a whole number of hours from 1 to 48"),
     ],
 )

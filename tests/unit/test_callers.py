@@ -157,8 +157,8 @@ def test_an_id_token_is_not_an_access_token() -> None:
 def test_a_token_is_verified_by_the_published_key_that_it_names() -> None:
     for_another_algorithm = PyJWK({**KEY.published(), "alg": "RS512"})
     for signer, key, said in (
-        (signing_key("other"), PUBLISHED, "its signature does not hold"),
-        (KEY, for_another_algorithm, "its signature does not hold"),
+        (signing_key("other"), PUBLISHED, "its signature is not valid"),
+        (KEY, for_another_algorithm, "its signature is not valid"),
         (KEY, None, "its signing key is not one of Microsoft Entra's"),
     ):
         with pytest.raises(SignInRequired, match=said):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit import documentation_checks, documentation_operations
 from tests.unit.documentation_reading import read_documents, sections, snippets
+from tools import error_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,10 +32,10 @@ class Drift(NamedTuple):
 
 
 DRIFTS = (
-    Drift("that_app_settings_are_explained", "README.md", "| `CA_FILE` |", "| `CA_FILES` |"),
+    Drift("that_app_settings_are_explained", "docs/settings.md", "| `CA_FILE` |", "| `CA_FILES` |"),
     Drift(
         "that_app_settings_are_explained",
-        "README.md",
+        "docs/settings.md",
         "| `ALLOW_FUNCTION_KEYS` | `false` |",
         "| `ALLOW_FUNCTION_KEYS` | `true` |",
     ),
@@ -51,19 +52,21 @@ DRIFTS = (
         "| `portal` | `value` |",
         "| `portal` | `key` |",
     ),
-    Drift("that_sign_in_modes_are_explained", "README.md", "| `false` | an Entra", "| `no` | an Entra"),
-    Drift("that_routes_are_explained", "README.md", "| `POST /api/renewals` |", "| `PUT /api/renewals` |"),
+    Drift("that_sign_in_modes_are_explained", "docs/api.md", "| `false` | an Entra", "| `no` | an Entra"),
+    Drift("that_routes_are_explained", "docs/api.md", "| `POST /api/renewals` |", "| `PUT /api/renewals` |"),
     Drift("that_routes_are_explained", "docs/api.md", "## `GET /api/health`", "## `GET /api/healthz`"),
     Drift("that_requests_are_explained", "docs/api.md", "| `secretKey` |", "| `key` |"),
     Drift("that_requests_are_explained", "docs/api.md", "| `envFile` |", "| `env` |"),
     Drift("that_requests_are_explained", "docs/api.md", "| `lifetime` |", "| `ttl` |"),
-    Drift("that_errors_are_explained", "README.md", "| `not_managed` | 409 |", "| `not_managed` | 404 |"),
-    Drift("that_errors_are_explained", "README.md", "| `not_restarted` |", "| `restart_late` |"),
+    Drift(
+        "that_errors_are_explained", "docs/errors.md", "| `not_managed` | 409 |", "| `not_managed` | 404 |"
+    ),
+    Drift("that_errors_are_explained", "docs/errors.md", "| `not_restarted` |", "| `restart_late` |"),
     Drift("that_links_lead_somewhere", "README.md", "](docs/runbook.md)", "](docs/run-book.md)"),
     Drift("that_links_lead_somewhere", "docs/api.md", "runbook.md#health", "runbook.md#healthy"),
     Drift("that_decisions_are_listed", "docs/adr/README.md", "](0003-", "](0033-"),
-    Drift("that_the_plain_commands_are_those_of_make", "README.md", "--no-deps --ignore", "--ignore"),
-    Drift("that_settings_snippets_are_accepted", "README.md", '"lifetime": "P30D"', '"lifetime": "P31D"'),
+    Drift("that_the_plain_commands_are_those_of_make", "CONTRIBUTING.md", "--no-deps --ignore", "--ignore"),
+    Drift("that_settings_snippets_are_accepted", "README.md", '"lifetime": "P14D"', '"lifetime": "P31D"'),
     Drift("that_settings_snippets_are_accepted", "docs/recipes.md", '"kind": "keyVault"', '"kind": "vault"'),
     Drift("that_reasons_are_explained", "docs/renewal.md", "| `few_runs_left` |", "| `soon` |"),
     Drift(
@@ -85,7 +88,7 @@ DRIFTS = (
     Drift("that_log_lines_are_explained", "docs/logs.md", "`failingSince`", "`failures`"),
     Drift("that_log_lines_are_explained", "docs/logs.md", "`expiry`, `fingerprint`", "`expiry`"),
     Drift("that_log_lines_are_explained", "docs/logs.md", "`not_reached`, ", ""),
-    Drift("that_queries_ask_for_fields_that_exist", "README.md", "line.outcome", "line.result"),
+    Drift("that_queries_ask_for_fields_that_exist", "docs/runbook.md", "line.outcome", "line.result"),
     Drift("that_numbers_are_those_of_the_code", "docs/renewal.md", "within 25 seconds", "within 20 seconds"),
     Drift(
         "that_recipes_fit_what_the_app_writes", "docs/recipes.md", '"layout": "portal"', '"layout": "helm"'
@@ -173,6 +176,10 @@ def test_a_document_that_drifts_is_reported(drift: Drift) -> None:
 
 def test_every_check_is_shown_to_report_something() -> None:
     assert {drift.check for drift in DRIFTS} == CHECKS.keys()
+
+
+def test_the_list_of_texts_is_that_of_the_source() -> None:
+    assert DOCUMENTS["docs/errors.md"] == error_texts.page(), "run `make errors`"
 
 
 def test_every_recipe_has_a_destination() -> None:

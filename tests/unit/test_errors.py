@@ -1,4 +1,4 @@
-"""The tree of errors as its docstring draws it, and what errors say; the README has each code and its status."""
+"""The tree of errors as its docstring draws it, and what errors say; docs/errors.md has each code and its status."""
 
 import re
 from collections.abc import Iterator
@@ -62,7 +62,9 @@ def test_access_denied_says_the_detail_that_it_was_given() -> None:
 
 def test_an_azure_error_says_operation_status_code_and_request_id_and_never_azures_message() -> None:
     facts = AzureFacts(409, "Conflict", "message that may quote a body", request_id="r-1")
-    advice = "Azure found the request invalid: a name or value that it does not allow."
+    advice = (
+        "Azure found a name or value in the request invalid. Correct it in the request or in the settings."
+    )
     said = f"Issuing failed: 409 Conflict. {advice} (request id r-1)"
     assert str(errors.AzureRejected("Issuing", facts)) == said
 

@@ -280,7 +280,7 @@ def test_a_stable_token_is_asked_for_with_a_lifetime_or_nothing_and_never_with_a
     for stable in ("true", 1, [True]):
         assert faults_of({"stable": stable}) == [("stable", "must be true or false")]
     [(path, said)] = faults_of({"stable": True, "expiry": stamp(timedelta(days=1))})
-    assert (path, said.partition(":")[0]) == ("stable", "is for a lifetime")
+    assert (path, said.partition(":")[0]) == ("stable", "goes with a lifetime, not with an expiry")
 
 
 def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:

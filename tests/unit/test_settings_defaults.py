@@ -1,4 +1,4 @@
-"""What is said once: defaults, named clusters, and names that follow from service and gateway."""
+"""What rules share: defaults, named clusters, and names that follow from service and gateway."""
 
 import gc
 import json

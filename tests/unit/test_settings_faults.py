@@ -26,7 +26,7 @@ KUBERNETES_NAME = (
 )
 NO_CLUSTER = "is neither a resource id nor a name in `clusters`"
 NOBODY = "must name an appRole, objectId, clientId or functionKey: true"
-NOT_ALONE = "functionKey must be alone: a caller who sends a bearer token is known by the token only"
+NOT_ALONE = "functionKey must be alone: a caller who sends a bearer token is identified by the token only"
 AT_LEAST = "must have at least 1 character"
 NO_ENTRA = "has `cluster` and `signIn`: a cluster that does not use Entra needs `server`"
 USE_DOCKER = "the kind file is not supported any more: see 'Docker' in docs/recipes.md"

@@ -23,7 +23,7 @@ from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 from .api import ClusterSettings, cluster_api
 from .restarting import KubernetesWorkload, worst
 from .workload import Workload
-from .written import LABEL_MANAGER, VALUE_MANAGER, Delivery, moment, written_by_others, written_by_us
+from .written import OWNERSHIP_MANAGER, VALUE_MANAGER, Delivery, moment, written_by_others, written_by_us
 
 
 class Layout(StrEnum):
@@ -43,7 +43,7 @@ _Several = Annotated[tuple[Workload, ...], Field(min_length=1)]
 
 
 def _one_or_several(value: object, _: Callable[[object], object]) -> object:
-    """By its shape, so that a fault is told of the one that was meant: a union would tell it of both."""
+    """By its shape, so that a fault is reported for the form that was written: a union would report it for both."""
     if isinstance(value, list | tuple):
         return TypeAdapter(_Several).validate_python(tuple(value))
     return Workload.model_validate(value)
@@ -121,16 +121,16 @@ class KubernetesDestination:
         if stored is None:
             await self._create(annotations, values)
             return
-        held = {self._key: stored.value.reveal()} if stored.value else {}
+        stored_values = {self._key: stored.value.reveal()} if stored.value else {}
         if stored.also:
             # They may be of another version than was read, but then the patch is refused.
-            held = _values(await self._secret() or {})
-        values |= self._renewed(held, token)
+            stored_values = _values(await self._secret() or {})
+        values |= self._renewed(stored_values, token)
         # What is there already is not written: the time of the value, by which pods are judged, must not move.
-        changed = {name: text for name, text in values.items() if held.get(name) != text}
+        changed = {name: text for name, text in values.items() if stored_values.get(name) != text}
         await self._patch(annotations, changed, stored)
 
-    async def label(self, ownership: Ownership, stored: StoredToken) -> None:
+    async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
         """Write the annotations."""
         of_value = ownership.of(stored.value) if stored.value else ownership
         await self._patch(of_value.annotations(), {}, stored)
@@ -145,7 +145,7 @@ class KubernetesDestination:
             if workload.name in stored.restart.old:
                 await workload.ask(delivery)
         if stored.restart.blind and stored.owned:
-            await self.label(replace(stored.owned, restart_asked=delivery.fingerprint), stored)
+            await self.write_ownership(replace(stored.owned, restart_asked=delivery.fingerprint), stored)
 
     async def _restart_of(self, secret: _Object, stored: StoredToken) -> Restart | None:
         delivery = self._delivery(secret, stored)
@@ -170,13 +170,13 @@ class KubernetesDestination:
     def _renewed(self, values: dict[str, str], token: GatewayToken) -> dict[str, str]:
         """The other keys that hold a token of this gateway, with the new one in its place."""
         old = {
-            name: held
+            name: found
             for name, text in values.items()
-            if name != self._key and (held := self._token_in(text))
+            if name != self._key and (found := self._token_in(text))
         }
         return {
-            name: values[name].replace(held.value.reveal(), token.value.reveal())
-            for name, held in old.items()
+            name: values[name].replace(previous.value.reveal(), token.value.reveal())
+            for name, previous in old.items()
         }
 
     async def _secret(self) -> _Object | None:
@@ -202,7 +202,7 @@ class KubernetesDestination:
             "annotations": {**_ABSENT, **annotations},
             "resourceVersion": stored.version,
         }
-        path = f"{self._path}/{self._name}?fieldManager={VALUE_MANAGER if values else LABEL_MANAGER}"
+        path = f"{self._path}/{self._name}?fieldManager={VALUE_MANAGER if values else OWNERSHIP_MANAGER}"
         body = {"metadata": metadata, **({"data": _data(values)} if values else {})}
         await self._written("PATCH", path, "patch secrets", body, {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND})
 
@@ -213,16 +213,21 @@ class KubernetesDestination:
             method, path, action=action, location=self.location, body=body, expected=expected
         )
         if answer is None:
-            raise WriteConflict(self.location, "somebody changed the Secret. The next run reads it.")
+            raise WriteConflict(
+                self.location, "another writer changed the Secret before this write. The next run reads it."
+            )
 
     def _check_usable(self, secret: _Object) -> None:
         kind = secret.get("type") or "Opaque"
         if kind != "Opaque":
             raise DestinationBlocked(
-                self.location, f"is a Secret of type {kind}. Name another in the settings."
+                self.location,
+                f"the Secret has the type {kind}, and the app writes type Opaque. Name another Secret in the settings.",
             )
         if secret.get("immutable"):
-            raise DestinationBlocked(self.location, "is immutable. Delete it; the next run makes it anew.")
+            raise DestinationBlocked(
+                self.location, "the Secret is immutable. Delete it; the next run creates it again."
+            )
 
 
 def _values(secret: _Object) -> dict[str, str]:

@@ -121,19 +121,19 @@ def cluster_api(spec: ClusterSettings, azure: AzureAccess) -> ClusterApi:
     return azure.shared(key, lambda: ClusterApi(spec, azure))
 
 
-# What a Status says of causes that are no fault of the request: a name at most is taken from it.
+# Causes that a Status names and that the request cannot change: only a name is taken from its text.
 _REFUSALS = (
     (
         r'admission webhook "([\w.-]+)" denied',
-        "the admission webhook '{0}' denies it. Its rules must let the app's Secrets and restarts pass.",
+        "the admission webhook '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
     ),
     (
         r'failed calling webhook "([\w.-]+)"',
-        "the admission webhook '{0}' does not answer. Repair it, or ask whoever runs it.",
+        "the admission webhook '{0}' did not answer. Repair it, or ask its owner.",
     ),
     (
         r"ValidatingAdmissionPolicy '([\w.-]+)'",
-        "the admission policy '{0}' denies it. Its rules must let the app's Secrets and restarts pass.",
+        "the admission policy '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
     ),
     (r"exceeded quota: ([\w.-]+)", "the namespace's quota '{0}' is used up. Raise it."),
     (
@@ -181,7 +181,8 @@ class ClusterApi:
                 return None
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 raise SignInRefused(
-                    location, "the cluster does not accept the app's sign-in. See the row's `signIn`."
+                    location,
+                    "the cluster does not accept the app's sign-in. Check `signIn` of this destination in the settings.",
                 )
             if refusal := _refusal(response):
                 raise DestinationBlocked(location, refusal)
@@ -221,7 +222,8 @@ class ClusterApi:
             return self._azure.pipeline(address.server, ca=authority, authentication_policy=self._policy)
         except (ssl.SSLError, ValueError):
             raise DestinationBlocked(
-                address.server, "its certificate authority is not a certificate in PEM. See the settings."
+                address.server,
+                "`certificateAuthority` is not a certificate in PEM form. Correct it in the settings.",
             ) from None
 
     async def _address(self) -> Address:
@@ -234,7 +236,7 @@ class ClusterApi:
 
 
 def _refusal(response: AsyncHttpResponse) -> str:
-    """Why the cluster refuses, where its status names a cause of its own; what it quotes of an object is not told."""
+    """Why the cluster refuses, where its status names such a cause. What it quotes of an object is left out."""
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return ""
     try:

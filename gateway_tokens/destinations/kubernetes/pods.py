@@ -12,7 +12,7 @@ from .written import Delivery, moment
 
 # On pods, from their template: the value for which they were restarted, by its fingerprint.
 FINGERPRINT = f"{MANAGED_BY}/fingerprint"
-# A container's start is told by its node's clock, our write by the API server's.
+# A container's start is a time of its node's clock, our write one of the API server's.
 _CLOCKS_DIFFER = timedelta(seconds=60)
 
 

@@ -34,11 +34,13 @@ class KubernetesWorkload:
             return await self._judged(delivery)
         except AzureForbidden as error:
             if asked:
-                message = f"{self.name}: a restart was asked for, and its end cannot be seen. {error}"
+                message = (
+                    f"{self.name}: a restart was asked for, and the app cannot see whether it ended. {error}"
+                )
                 return Restart(Running.UNVERIFIED, message)
             return Restart(
                 Running.OLD,
-                f"{self.name}: what it runs cannot be seen. {error}",
+                f"{self.name}: the app cannot see which token its pods run. {error}",
                 old=(self.name,),
                 blind=True,
             )

@@ -20,9 +20,7 @@ from gateway_tokens.tokens import Secret
 if TYPE_CHECKING:
     from azure.core.pipeline import PipelineRequest, PipelineResponse
 
-KEEP_SECONDS = (
-    3600.0  # a token that was replaced in the vault is taken up, and an early end is told, every hour
-)
+KEEP_SECONDS = 3600.0  # every hour the token is read again, and an early end is logged
 WARN_AHEAD = timedelta(days=7)
 
 
@@ -63,7 +61,9 @@ class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             answer = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
         token = (answer.value or "").strip()
         if not token or not token.isascii() or not token.isprintable():
-            raise DestinationBlocked(location, "it holds no service account token.")
+            raise DestinationBlocked(
+                location, "the secret does not hold a service account token. Write the token into it."
+            )
         _warn_of_expiry(token, location)
         return Secret(token)
 

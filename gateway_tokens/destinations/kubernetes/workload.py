@@ -27,7 +27,7 @@ class Workload(StrictModel):
     )
 
     @model_validator(mode="after")
-    def _label(self) -> Workload:
+    def _name_fits(self) -> Workload:
         # Its name is its pods' host name. https://kubernetes.io/docs/concepts/workloads/controllers/statefulset
         if self.kind == "StatefulSet" and ("." in self.name or len(self.name) > 63):  # noqa: PLR2004 - as below
             raise ValueError("the name of a StatefulSet must have no dot and at most 63 characters")
@@ -70,7 +70,7 @@ class Counts:
 
     @classmethod
     def of(cls, kind: str, spec: dict[str, Any], status: dict[str, Any]) -> Counts:
-        """As the status of each kind tells them."""
+        """As the status of each kind has them."""
         if kind == "DaemonSet":
             names = "desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"
             wanted, updated, available = (status.get(name, 0) for name in names)
@@ -128,16 +128,16 @@ class Manifest:
         if not old:
             return Restart(Running.CURRENT)
         message = f"{name}: {old} of {pods} pods run an older value"
-        held = self._held()
-        if held and self._begun:
-            return Restart(Running.STUCK, f"{message}. {held}")
-        if not held and (self._begun or self._rolling):
+        blocked = self._blocked_by()
+        if blocked and self._begun:
+            return Restart(Running.STUCK, f"{message}. {blocked}")
+        if not blocked and (self._begun or self._rolling):
             if self._exceeded():
                 detail = "It exceeded its progress deadline: check its new pods."
                 return Restart(Running.STUCK, f"{message}. {detail}", holds_place=True)
             message += " and are being replaced; check its new pods if this lasts"
             return Restart(Running.RESTARTING, message, self._late_at(), holds_place=True)
-        return Restart(Running.OLD, message, holds_place=not held, old=(name,))
+        return Restart(Running.OLD, message, holds_place=not blocked, old=(name,))
 
     @property
     def _begun(self) -> bool:
@@ -149,12 +149,12 @@ class Manifest:
 
     @property
     def _rolling(self) -> bool:
-        """Whether pods are being replaced, whoever asked for it: what they are replaced by reads the value."""
+        """Whether pods are being replaced for any reason: the new pods read the value."""
         if self._settings.kind == "Rollout":
             return not self._observed or self._status.get("phase") == "Progressing"
         return not self._observed or self._counts.updating
 
-    def _held(self) -> str:
+    def _blocked_by(self) -> str:
         """Why it replaces no pods by itself, and what to do, or the empty string."""
         strategy = self._spec.get("updateStrategy") or {}
         if self._spec.get("paused"):

@@ -12,7 +12,7 @@ from gateway_tokens.tokens import read
 # Two managers, because the time of a manager moves with every field that it changes: the time of the first is the
 # time of the value.
 VALUE_MANAGER = MANAGED_BY
-LABEL_MANAGER = f"{MANAGED_BY}-label"
+OWNERSHIP_MANAGER = f"{MANAGED_BY}-label"
 
 
 @dataclass(frozen=True, slots=True)

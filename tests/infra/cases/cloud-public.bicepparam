@@ -15,6 +15,7 @@ param document = documentText(sample.estate, null, '.vault.azure.net')
 param renewalSchedule = '0 0 * * * *'
 param noRunAfterHours = 3
 param signIn = sample.signIn
+param logFreshRows = false
 param allowFunctionKeys = false
 param instanceMemoryMB = 2048
 param maximumInstanceCount = 40

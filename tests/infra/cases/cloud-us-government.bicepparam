@@ -15,6 +15,7 @@ param document = documentText(sample.estate, null, '.vault.usgovcloudapi.net')
 param renewalSchedule = '0 0 * * * *'
 
 param signIn = sample.signIn
+param logFreshRows = false
 param allowFunctionKeys = false
 param instanceMemoryMB = 2048
 param maximumInstanceCount = 40

@@ -86,3 +86,5 @@ param signIn = {
   allowedApplications: ['77777777-7777-7777-7777-777777777777']
 }
 param alerts = 'none'
+param workbook = false
+param logFreshRows = true

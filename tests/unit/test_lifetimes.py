@@ -22,7 +22,7 @@ GATEWAY = "contoso-apim/edge-01"
 NOWS = st.datetimes(datetime(2026, 1, 1), datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
 
 
-class Terms(NamedTuple):
+class Wanted(NamedTuple):
     """A lifetime, and a window for which Azure's limit leaves a minute or more."""
 
     lifetime: timedelta
@@ -30,10 +30,10 @@ class Terms(NamedTuple):
 
 
 @st.composite
-def terms(draw: st.DrawFn) -> Terms:
+def wanted(draw: st.DrawFn) -> Wanted:
     lifetime = draw(st.timedeltas(2 * MINUTE, MAX_LIFETIME))
     whole = min(lifetime, MOST) // MINUTE * MINUTE
-    return Terms(lifetime, draw(st.timedeltas(SECOND, whole - MINUTE)))
+    return Wanted(lifetime, draw(st.timedeltas(SECOND, whole - MINUTE)))
 
 
 def test_the_limits_are_azures_thirty_days_our_minute_and_five_minutes_for_clocks() -> None:
@@ -61,9 +61,9 @@ def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
         assert expiry_fault(ends, now) == ""
 
 
-@given(terms(), NOWS, st.text(max_size=10))
+@given(wanted(), NOWS, st.text(max_size=10))
 def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
-    asked: Terms, now: datetime, gateway: str
+    asked: Wanted, now: datetime, gateway: str
 ) -> None:
     ends = stable_expiry(*asked, gateway, now)
     assert now + asked.window < ends <= now + min(asked.lifetime, MOST)
@@ -71,9 +71,9 @@ def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
     assert expiry_fault(ends, now) == ""
 
 
-@given(terms(), NOWS, st.floats(0, 1))
+@given(wanted(), NOWS, st.floats(0, 1))
 def test_a_stable_token_stays_the_same_until_its_window_begins(
-    asked: Terms, now: datetime, share: float
+    asked: Wanted, now: datetime, share: float
 ) -> None:
     ends = stable_expiry(*asked, GATEWAY, now)
     # A window is a whole number of minutes on the grid, and so is what is left of a lifetime.

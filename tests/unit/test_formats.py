@@ -11,7 +11,7 @@ from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
 from tests.unit.samples import NOW, SIGNATURE, token
 
-LABEL = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, token().expiry)
+OWNERSHIP = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, token().expiry)
 
 VALUE = f"GatewayKey edge-01&202603311155&{SIGNATURE}"
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -23,7 +23,7 @@ def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:
 
 
 def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
-    manifest = kubernetes_secret(token(), LABEL, SecretName()).reveal()
+    manifest = kubernetes_secret(token(), OWNERSHIP, SecretName()).reveal()
     assert manifest.endswith("}\n")
     assert json.loads(manifest) == {
         "apiVersion": "v1",
@@ -31,28 +31,28 @@ def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
         "metadata": {
             "name": "edge-01-token",
             "labels": {"app.kubernetes.io/managed-by": "gateway-tokens"},
-            "annotations": LABEL.of(Secret(VALUE)).annotations(),
+            "annotations": OWNERSHIP.of(Secret(VALUE)).annotations(),
         },
         "type": "Opaque",
         "stringData": {"gateway-key": VALUE},
     }
 
 
-def test_a_manifest_carries_the_label_that_a_sweep_takes_for_its_own() -> None:
-    manifest = json.loads(kubernetes_secret(token(), LABEL, SecretName()).reveal())
+def test_a_manifest_carries_the_ownership_that_a_run_takes_for_its_own() -> None:
+    manifest = json.loads(kubernetes_secret(token(), OWNERSHIP, SecretName()).reveal())
     annotations = manifest["metadata"]["annotations"]
     assert annotations["gateway-tokens/gateway"] == "contoso-apim/edge-01"
-    assert Ownership.from_annotations(annotations) == LABEL.of(Secret(VALUE))
+    assert Ownership.from_annotations(annotations) == OWNERSHIP.of(Secret(VALUE))
 
 
 def test_a_manifest_takes_the_names_asked_for() -> None:
-    manifest = json.loads(kubernetes_secret(token(), LABEL, SecretName("mine", "value", "apim")).reveal())
+    manifest = json.loads(kubernetes_secret(token(), OWNERSHIP, SecretName("mine", "value", "apim")).reveal())
     assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("mine", "apim")
     assert manifest["stringData"] == {"value": VALUE}
 
 
 def test_no_form_prints_itself() -> None:
-    assert SIGNATURE not in f"{env_file(token())} {kubernetes_secret(token(), LABEL, SecretName())!r}"
+    assert SIGNATURE not in f"{env_file(token())} {kubernetes_secret(token(), OWNERSHIP, SecretName())!r}"
 
 
 def test_a_default_secret_name_is_the_gateways_in_kubernetes_letters() -> None:

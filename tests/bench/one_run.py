@@ -1,4 +1,4 @@
-"""A child process: the app as its environment describes it runs some sweeps, and says what each took, as JSON."""
+"""A child process: the app as its environment describes it makes some runs, and says what each took, as JSON."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ def peak_mib() -> float:
     return (own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
-async def run(sweeps: int) -> list[dict[str, object]]:
-    """Sweep so often; measure each."""
+async def runs(count: int) -> list[dict[str, object]]:
+    """Make so many runs; measure each."""
     app, found = gateway_app.current(), []
     before = peak_mib()
-    for _ in range(sweeps):
+    for _ in range(count):
         wall, cpu = time.monotonic(), time.process_time()
         requests = run_requests(app.settings.estate, app.clock())
         await asyncio.gather(*(Runs().reconcile(app, request) for request in requests))
@@ -38,4 +38,4 @@ async def run(sweeps: int) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(run(int(sys.argv[1])))) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(runs(int(sys.argv[1])))) + "\n")
