@@ -72,6 +72,11 @@ class GatewayReader:
         reading = await asyncio.gather(*map(self.read, self.gateway.rule.destinations))
         return [observed for _, observed in reading]
 
+    @property
+    def fingerprints(self) -> str:
+        """The tokens that were read last, for the log."""
+        return ", ".join(sorted({row.token.fingerprint for row in self._rows.values() if row and row.token}))
+
     def key_state(self) -> KeyState:
         """Which key signs the gateway's tokens, and where its rotation is, by the rows that were read last."""
         ids = [self.unread(settings).id for settings in self.gateway.rule.destinations]

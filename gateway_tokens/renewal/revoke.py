@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway_tokens.errors import RevokeStopped
@@ -22,8 +21,8 @@ from .gateway import GatewayRun
 from .keys import OTHER
 from .places import Places
 from .report import Row, ServiceReport
-from .rotation import fingerprints_of, regenerate
-from .rows import Demand, Observed
+from .rotation import end_key, is_signed, regenerate, repair
+from .rows import Demand
 from .run import load_report, options_of, save_report
 from .service import ServiceRun
 
@@ -61,47 +60,46 @@ async def revoke(
         return Revoked(list(run.rows.values()))
     single = GatewayRun(gateway, options, ServiceReport(), Places(now))
     if wanted.immediately:
-        await regenerate(single, [], wanted.key_type, reason=wanted.reason)
-        _log(gateway, wanted, caller)
+        await end_key(single, wanted.key_type, reason=wanted.reason)
+        _log(single, wanted, caller)
     try:
         async with asyncio.timeout(seconds):
             await run.reconcile([gateway])
+            for row in await repair(single):
+                run.finish(row)
     except TimeoutError:
         log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
     rows = list(run.rows.values())
     await save_report(app, name, rows, correlation.get(), started_at=now, whole=False)
     if wanted.immediately:
         return Revoked(rows)
-    moved, left = await _moved(single, OTHER[wanted.key_type])
-    if left:
+    if left := await _left(single, OTHER[wanted.key_type]):
         return Revoked(rows, RevokeStopped(wanted.key_type, left))
-    repaired = await regenerate(single, moved, wanted.key_type, reason=wanted.reason)
-    _log(gateway, wanted, caller, moved)
+    repaired = await regenerate(single, wanted.key_type, reason=wanted.reason)
+    _log(single, wanted, caller)
     return Revoked([*{row.id: row for row in (*rows, *repaired)}.values()])
 
 
-async def _moved(run: GatewayRun, key_type: KeyType) -> tuple[list[Observed], list[str]]:
-    """The rows as they are now, read again; and the locations that still need a token of the key or a restart for it."""
-    moved, left = [], []
+async def _left(run: GatewayRun, key_type: KeyType) -> list[str]:
+    """The locations, read again, that still need a token of the key, by Azure's own answer, or a restart for it."""
+    left = []
     for settings, row in zip(run.gateway.rule.destinations, await run.read_all(), strict=True):
         restart = row.stored.restart if row and row.stored else None
         asked = restart is None or restart.running is not Running.OLD
-        if row and row.token and row.key_type is key_type and asked:
-            moved.append(row)
-        else:
+        if not (row and asked and await is_signed(run, row, key_type)):
             left.append(settings.location(run.gateway.ref))
-    return moved, left
+    return left
 
 
-def _log(gateway: ManagedGateway, wanted: Revocation, caller: str, rows: Sequence[Observed] = ()) -> None:
+def _log(run: GatewayRun, wanted: Revocation, caller: str) -> None:
     log_line(
         "key.revoked",
         logging.WARNING,
         caller=caller,
-        service=gateway.ref.service,
-        gateway=gateway.ref.gateway,
+        service=run.gateway.ref.service,
+        gateway=run.gateway.ref.gateway,
         keyType=wanted.key_type,
         reason=wanted.reason,
         immediately=wanted.immediately,
-        fingerprints=fingerprints_of(rows),
+        fingerprints=run.fingerprints,
     )

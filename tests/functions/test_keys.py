@@ -100,7 +100,7 @@ class TestRevoke:
         edge.emulator.azure.faults.add(fault)
         answer = await revoke(immediately=True)
         assert (answer.status_code, document(answer)["regenerated"]) == (200, True)
-        assert ended(answer)[0] == ("revoked", "failed")
+        assert ended(answer)[0] == ("dead", "failed")
         assert (edge.regenerated(), edge.accepted()) == (["edge-01"], [False, True])
         edge.emulator.azure.faults.clear()
         await revoke()

@@ -12,7 +12,7 @@ from gateway_tokens.renewal.keys import GRACE, KeyUse, key_in_use
 from gateway_tokens.renewal.reader import OTHER_ROWS_SECONDS
 from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
 from gateway_tokens.stored import Ownership
-from gateway_tokens.tokens import KeyType
+from gateway_tokens.tokens import KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import DAY, HOUR, NOW, OUTAGE, Estate, a_token, contoso, lines
 
@@ -156,6 +156,24 @@ class TestRotation:
         assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
         assert len(lines(caplog, "key.not_proved")) == 1
 
+    async def test_repairs_at_once_what_somebody_moved_to_the_idle_key_in_the_meantime(self) -> None:
+        estate = rotating("a")
+        await until(estate, GRACE - DAY)
+        regenerate = estate.gateways.regenerate_key
+
+        async def late(service: ServiceId, gateway: str, key_type: KeyType) -> None:
+            estate.gateways.regenerate_key = regenerate  # type: ignore[method-assign]
+            await revoke(estate.app, estate.gateway(), Revocation(PRIMARY, "a leak"), "caller")
+            await regenerate(service, gateway, key_type)
+
+        estate.gateways.regenerate_key = late  # type: ignore[method-assign]
+        estate.clock.now += 2 * DAY
+        await estate.run()
+        (row,) = estate.rows()
+        assert (keys_in(estate), row["outcome"]) == (["secondary"], "renewed")
+        alive = a_token(estate.clock.now + 30 * DAY - HOUR, seed="secondary'")
+        assert estate.locations["a"].value == alive.header_value().reveal()
+
     async def test_a_refused_regeneration_is_told_and_tried_again(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -285,6 +303,24 @@ class TestRevoke:
         revoked = await revoke(estate.app, estate.gateway(), wanted, "caller", seconds=0.05)
         assert revoked.stopped
         assert ([row.outcome for row in revoked.rows], estate.gateways.new_keys) == (["not_reached"], [])
+
+    async def test_regenerates_nothing_while_a_location_holds_another_gateways_token(self) -> None:
+        estate = self.delivered("a", "b")
+        token = a_token(NOW + 25 * DAY, "edge-02", "secondary")
+        estate.deliver("b", token, owner="contoso-apim/edge-02", key_type=SECONDARY)
+        assert (await self.revoke(estate)).stopped
+        assert estate.gateways.new_keys == []
+
+    async def test_renews_a_token_of_the_other_key_that_is_dead_before_the_regeneration(self) -> None:
+        estate = self.delivered("a")
+        estate.deliver("a", a_token(NOW + 25 * DAY, seed="secondary"), key_type=SECONDARY)
+        estate.gateways.new_keys.append(("edge-01", SECONDARY))
+        estate.locations["a"].failing = {"write": OUTAGE}
+        assert (await self.revoke(estate)).stopped
+        estate.locations["a"].failing = {}
+        revoked = await self.revoke(estate)
+        assert [(row.decision.reason, row.outcome) for row in revoked.rows] == [("dead", "renewed")]
+        assert estate.gateways.new_keys == [("edge-01", SECONDARY), ("edge-01", PRIMARY)]
 
     async def test_asks_for_restarts_and_does_not_wait_for_them(self) -> None:
         estate = self.delivered("a")
