@@ -138,7 +138,7 @@ class NotManaged(GatewayTokensError):
     def __init__(self, resource: str) -> None:
         self.resource = resource
         super().__init__(
-            f"'{resource}' has no destination in the settings, or `renew` is false for it. Add a destination, or get a token from generateToken."
+            f"'{resource}' has no destination in the settings, or is paused there. Add a destination, or get a token from generateToken."
         )
 
 

@@ -12,7 +12,8 @@ from .tokens import GatewayToken, KeyType, Secret, ServiceId, read, written
 
 MANAGED_BY = "gateway-tokens"
 # Of the names that an ownership has, those that it may lack: an earlier one's must go with it.
-OPTIONAL_TAGS = ("taken-over", "restart-asked", "key-since", "regenerated-at")
+
+OPTIONAL_TAGS = ("taken-over", "restart-asked", "key-since", "regenerated-at", "replaced-expiry", "urgent")
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
@@ -27,7 +28,8 @@ class Ownership:
     `fingerprint` is that of the whole stored value, so that the ownership counts for no other value. `taken_over`:
     somebody else wrote the value, and Azure proved it. `restart_asked` is the fingerprint of the value for which a
     restart was asked that nobody can judge. `key_since` is when this app began to sign with that key here,
-    `regenerated_at` when the other key was regenerated last.
+    `regenerated_at` when the other key was regenerated last. `replaced_expiry` is that of what a workload still runs that
+    does not run this value yet, `urgent` that its restart cannot wait; both only where workloads are restarted.
     """
 
     owner: str
@@ -39,6 +41,8 @@ class Ownership:
     restart_asked: str = ""
     key_since: datetime | None = None
     regenerated_at: datetime | None = None
+    replaced_expiry: datetime | None = None
+    urgent: bool = False
 
     @property
     def signs_since(self) -> datetime:
@@ -66,7 +70,11 @@ class Ownership:
 
     def annotations(self) -> dict[str, str]:
         """The tags under the names that a Kubernetes object's annotations take."""
-        return {f"{MANAGED_BY}/{name}": value for name, value in self.tags().items()}
+        more = {
+            **({"replaced-expiry": written(self.replaced_expiry)} if self.replaced_expiry else {}),
+            **({"urgent": "true"} if self.urgent else {}),
+        }
+        return {f"{MANAGED_BY}/{name}": value for name, value in (self.tags() | more).items()}
 
     @classmethod
     def from_annotations(cls, annotations: Mapping[str, str]) -> Ownership | None:
@@ -94,6 +102,8 @@ class Ownership:
                 tags.get("restart-asked", ""),
                 _optional(tags.get("key-since")),
                 _optional(tags.get("regenerated-at")),
+                _optional(tags.get("replaced-expiry")),
+                tags.get("urgent") == "true",
             )
         except (KeyError, ValueError):
             return None
@@ -112,6 +122,9 @@ class Running(StrEnum):
     RESTARTING = "restarting"  # pods that run an older value are being replaced
     STUCK = "stuck"  # the same, but it will not be done by itself
     OLD = "old"  # some pod runs an older value, and nothing replaces it
+
+
+_RUN_AN_OLDER_ONE = frozenset({Running.RESTARTING, Running.STUCK, Running.OLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,12 @@ class StoredToken:
         """The ownership, if it is this value's. Values of the first version have the fingerprint of the bare token."""
         fingerprints = {part.fingerprint for part in (self.value, self.token) if part is not None}
         return self.ownership if self.ownership and self.ownership.fingerprint in fingerprints else None
+
+    @property
+    def replaced(self) -> datetime | None:
+        """The expiry of an older token that a workload still runs, as far as it is known."""
+        waits = self.restart is not None and self.restart.running in _RUN_AN_OLDER_ONE
+        return self.owned.replaced_expiry if waits and self.owned else None
 
 
 _QUOTES_AND_BLANKS = "\"' \t\r\n\ufeff"

@@ -21,6 +21,9 @@ type estateType = {
   @description('Optional. Who may issue, renew, read and revoke. Without a rule nobody may do anything.')
   access: accessRuleType[]?
 
+  @description('Optional. When nothing that can wait is renewed or restarted.')
+  freeze: freezeType[]?
+
   @description('Optional. Whether Azure is asked once a day if each stored token is still good. Default: true.')
   checkAlive: bool?
 }
@@ -95,6 +98,58 @@ type gatewayRuleType = {
 
   @description('Optional. Where each token is delivered.')
   destinations: destinationType[]?
+
+  @description('Optional. When what can wait is renewed and restarted. Default: at any time.')
+  windows: windowType[]?
+
+  @description('Optional. Leaves these gateways alone until then.')
+  pause: pauseType?
+}
+
+@export()
+@sealed()
+@description('Hours on days of the week in which gateways may restart.')
+type windowType = {
+  @description('Optional. The days on which it begins, such as Mon-Fri or Sat,Sun. Default: Mon-Sun.')
+  days: string?
+
+  @description('Required. When it begins, by the clocks of its time zone, such as 22:00.')
+  from: string
+
+  @description('Required. When it ends; on the next day unless later than from.')
+  to: string
+
+  @description('Optional. A name of the IANA database, such as Europe/Berlin. Default: UTC.')
+  timeZone: string?
+}
+
+@export()
+@sealed()
+@description('Until when gateways are left alone.')
+type pauseType = {
+  @description('Required. When it ends, as an ISO 8601 time with its offset.')
+  until: string
+
+  @description('Required. Why, for people.')
+  @minLength(1)
+  @maxLength(200)
+  reason: string
+}
+
+@export()
+@sealed()
+@description('A time in which nothing that can wait is renewed or restarted.')
+type freezeType = {
+  @description('Required. When it begins, as an ISO 8601 time with its offset.')
+  from: string
+
+  @description('Required. When it ends, as an ISO 8601 time with its offset.')
+  to: string
+
+  @description('Required. Why, for people.')
+  @minLength(1)
+  @maxLength(200)
+  reason: string
 }
 
 @sealed()
@@ -250,6 +305,7 @@ func documentText(estate estateType, newVaultId string?, vaultSuffix string) str
       : { clusters: mapValues(estate.clusters!, cluster => clusterOf(cluster, vaultSuffix)) }
     { services: mapValues(estate.services, service => serviceOf(service, newVaultId, vaultSuffix)) }
     { access: map(estate.?access ?? [], rule => accessRuleOf(rule)) }
+    empty(estate.?freeze ?? []) ? {} : { freeze: estate.freeze! }
     estate.?checkAlive == null ? {} : { checkAlive: estate.checkAlive! }
   ]))
 
@@ -267,6 +323,7 @@ func partsOf(estate estateType, newVaultId string?) string[] => [
   '{"services":{},"access":,"checkAlive":false}'
   defaultsPart(estate.?defaults, newVaultId)
   string(map(estate.?access ?? [], rule => accessRuleOf(rule)))
+  empty(estate.?freeze ?? []) ? '' : '"freeze":${string(estate.freeze!)},'
   estate.?clusters == null ? '' : '"clusters":{},'
   ...map(
     items(estate.?clusters ?? {}),
@@ -316,6 +373,7 @@ func signInOf(signIn serviceAccountTokenType?, vaultSuffix string) object =>
 func ruleOf(rule gatewayRuleType, newVaultId string?, vaultSuffix string) object =>
   shallowMerge([
     withoutNulls(rule)
+    rule.?windows == null ? {} : { windows: map(rule.windows!, window => withoutNulls(window)) }
     rule.?destinations == null
       ? {}
       : {

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
+from gateway_tokens.stored import MANAGED_BY, Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayToken, Secret
 
 
@@ -52,12 +52,12 @@ class MemoryDestination:
         self._call("write")
         self._guard(stored)
         value = token.header_value()
-        self.put(value.reveal(), ownership.of(value).tags())
+        self.put(value.reveal(), self._beside(ownership.of(value)))
 
     async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
         self._call("write_ownership")
         self._guard(stored)
-        self.tags = ownership.of(Secret(self.value or "")).tags()
+        self.tags = self._beside(ownership.of(Secret(self.value or "")))
 
     async def restart(self, stored: StoredToken) -> None:
         self._call("restart")
@@ -66,6 +66,11 @@ class MemoryDestination:
             self.asked, self.restarts_begun = fingerprint, self.restarts_begun + 1
             if not self.slow:
                 self.running = fingerprint
+
+    def _beside(self, ownership: Ownership) -> Mapping[str, str]:
+        """Only a destination with workloads keeps what their restart depends on."""
+        kept = ownership.annotations() if self.restartable else ownership.tags()
+        return {name.removeprefix(f"{MANAGED_BY}/"): text for name, text in kept.items()}
 
     def _guard(self, stored: StoredToken | None) -> None:
         if (stored.version if stored else "") != (str(self._version) if self.value is not None else ""):

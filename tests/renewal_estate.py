@@ -256,8 +256,9 @@ class Estate:
 
 def contoso(*names: str, **rule: object) -> Estate:
     """An estate of one service with one gateway, delivered to these locations or else to `contoso-edge-01`."""
+    freeze = rule.pop("freeze", ())  # of the estate, not of the rule
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*names, **rule)}}
-    return Estate({"contoso": service}, {CONTOSO: ("edge-01",)})
+    return Estate({"contoso": service}, {CONTOSO: ("edge-01",)}, freeze=freeze)
 
 
 def lines(caplog: pytest.LogCaptureFixture, event: str = "") -> list[dict[str, Any]]:

@@ -152,12 +152,12 @@ def _settings(resources: list[Resource]) -> Iterator[str]:
 
 
 def _document(value: str) -> Iterator[str]:
-    """The settings document, a line for each service, rule, named cluster and access rule."""
+    """The settings document, a line for each service, rule, named cluster and access rule; one for what rules inherit and for freezes."""
     found = _DOCUMENT.fullmatch(value)
     text = found[1].replace("''", "'").replace(found[2], ".vault.azure.net") if found else value
     document = json.loads(text)
-    if "defaults" in document:
-        yield f"GATEWAY_TOKENS defaults {json.dumps(document['defaults'])}"
+    for name in sorted(document.keys() & {"defaults", "freeze"}):
+        yield f"GATEWAY_TOKENS {name} {json.dumps(document[name])}"
     for name, cluster in document.get("clusters", {}).items():
         yield f"GATEWAY_TOKENS clusters.{name} {json.dumps(cluster)}"
     for service, told in document["services"].items():

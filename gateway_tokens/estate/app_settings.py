@@ -16,6 +16,7 @@ from .faults import read_estate
 from .schedule import FEW_RUNS, longest_pause
 from .schema import Estate, GatewayRule, Service
 from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
+from .windows import longest_for, longest_gap
 
 # Every setting the code and its triggers read, with its default; None means that it must be set.
 SETTINGS: dict[str, str | None] = {
@@ -135,18 +136,22 @@ def _ca_faults(ca_file: str) -> list[Fault]:
 
 def schedule_faults(environ: Mapping[str, str], estate: Estate | None) -> Iterator[Fault]:
     """What is wrong with the schedule, by itself and beside the alert and the rules of the estate."""
+    # As it is set: the host refuses white space that every other setting may have around it.
+    schedule = environ.get("RENEWAL_SCHEDULE", "")
     try:
-        # As it is set: the host refuses white space that every other setting may have around it.
-        interval = longest_pause(environ.get("RENEWAL_SCHEDULE", ""))
+        interval = longest_pause(schedule)
     except ValueError as error:
         yield Fault("RENEWAL_SCHEDULE", str(error))
         return
     yield from _alert_faults(_value(environ, "NO_RUN_AFTER_HOURS"), interval)
     for name, service in estate.services.items() if estate else ():
         for pattern, rule in service.gateways.items():
-            if rule.renew and rule.destinations and (message := _due_again(rule, interval)):
-                yield Fault(f"services.{name}.gateways.{pattern}", message)
-        if message := _too_slow_to_rotate(service, interval):
+            if rule.renew and rule.destinations:
+                for message in filter(
+                    None, (_due_again(rule, interval), _too_seldom(rule, schedule, interval))
+                ):
+                    yield Fault(f"services.{name}.gateways.{pattern}", message)
+        if message := _too_slow_to_rotate(service, schedule, interval):
             yield Fault(f"services.{name}.gateways", message)
 
 
@@ -165,17 +170,37 @@ def _due_again(rule: GatewayRule, pause: timedelta) -> str:
     )
 
 
-def _too_slow_to_rotate(service: Service, pause: timedelta) -> str:
-    """Why a service's gateways could not all move to their other key within half of the time, or the empty string."""
-    rotating = {p: rule.rotate_keys.every for p, rule in service.gateways.items() if rule.rotate_keys}
-    gateways = sum(OF_A_PATTERN if "*" in pattern else 1 for pattern in rotating)
-    takes = -(-gateways // AT_ONCE) * pause
-    if not rotating or takes <= min(rotating.values()) / 2:
+def _too_seldom(rule: GatewayRule, schedule: str, pause: timedelta) -> str:
+    """Why a token that is due could be at risk before a run falls into one of the rule's windows, or the empty string."""
+    if not rule.windows:
+        return ""
+    gap, urgent = longest_gap(rule.windows, schedule, pause), max(rule.margin, FEW_RUNS * pause)
+    if gap is None:
+        return "no run of the schedule falls into one of its windows. Make them longer, or run more often"
+    if gap <= rule.window - urgent:
         return ""
     return (
-        f"{gateways} gateways (a pattern counts as {OF_A_PATTERN}) cannot move to their other key in time: {AT_ONCE} do at a time, the "
-        f"schedule pauses for {pause} at most, so all take {takes}, and half of rotateKeys is {min(rotating.values()) / 2}. "
-        "Run more often, or rotate less often"
+        f"its windows come too seldom: two runs in them are up to {gap} apart. A token is due {rule.window} before its end, and "
+        f"{urgent} before it, at risk or with {FEW_RUNS} runs left, it waits no longer: {max(rule.window - urgent, timedelta())} "
+        "are between. Add a window, set a longer renewBefore or a shorter riskMargin, or run more often"
+    )
+
+
+def _too_slow_to_rotate(service: Service, schedule: str, pause: timedelta) -> str:
+    """Why a service's gateways could not all move to their other key within half of the time, or the empty string."""
+    rotating = {p: rule for p, rule in service.gateways.items() if rule.rotate_keys}
+    half = min((rule.rotate_keys.every / 2 for rule in rotating.values() if rule.rotate_keys), default=pause)
+    gateways = sum(OF_A_PATTERN if "*" in pattern else 1 for pattern in rotating)
+    turns = -(-gateways // AT_ONCE)
+    takes, why = turns * pause, f"the schedule pauses for {pause} at most"
+    for windows in {rule.windows for rule in rotating.values() if rule.windows}:
+        if (longer := longest_for(windows, schedule, turns)) > takes:
+            takes, why = longer, f"{turns} runs fall into their windows within {longer} at most"
+    if takes <= half:
+        return ""
+    return (
+        f"{gateways} gateways (a pattern counts as {OF_A_PATTERN}) cannot move to their other key in time: {AT_ONCE} do at a time, "
+        f"{why}, so all take {takes}, and half of rotateKeys is {half}. Run more often, widen the windows, or rotate less often"
     )
 
 

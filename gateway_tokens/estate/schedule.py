@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncron
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -69,6 +70,14 @@ _FIELDS = (
 )
 
 
+class Within(NamedTuple):
+    """The occurrences between two moments: the first, the last, and how many."""
+
+    first: datetime
+    last: datetime
+    number: int
+
+
 def occurrences(schedule: str, after: datetime) -> Iterator[datetime]:
     """The occurrences later than the moment, in UTC. Raises ValueError that says what to write instead."""
     seconds, minutes, hours, *days = _read(schedule)
@@ -82,25 +91,47 @@ def occurrences(schedule: str, after: datetime) -> Iterator[datetime]:
 @lru_cache(maxsize=1)
 def longest_pause(schedule: str) -> timedelta:
     """The longest time between two occurrences, nights and weekends included. Raises ValueError, as above."""
-    seconds, minutes, hours, *days = _read(schedule)
-    times = [h * 3600 + m * 60 + s for h in sorted(hours) for m in sorted(minutes) for s in sorted(seconds)]
+    days, times = _times(schedule)
     matching = list(_matching_days(days, _FIRST_DAY))
     if not matching:
         raise ValueError("names a date that never comes, such as 30 February: write a date that does")
     # The calendar repeats, so the first matching day follows the last one.
     dates = [*matching, matching[0] + timedelta(days=_DAYS)]
     between_days = max(later - earlier for earlier, later in pairwise(dates))
-    within_a_day = max((later - earlier for earlier, later in pairwise(times)), default=0)
-    return max(between_days - timedelta(seconds=times[-1] - times[0]), timedelta(seconds=within_a_day))
+    within_a_day = max((later - earlier for earlier, later in pairwise(times)), default=timedelta())
+    return max(between_days - (times[-1] - times[0]), within_a_day)
+
+
+def within(schedule: str, start: datetime, end: datetime) -> Within | None:
+    """The occurrences from one moment until before the other, both in UTC, or None when there is none."""
+    days, times = _times(schedule)
+    found: list[Within] = []
+    for number in range((end.date() - start.date()).days + 1):
+        midnight = datetime.combine(start.date() + timedelta(days=number), time(), UTC)
+        low, high = bisect_left(times, start - midnight), bisect_left(times, end - midnight)
+        if low < high and _matches(days, midnight):
+            found.append(Within(midnight + times[low], midnight + times[high - 1], high - low))
+    return Within(found[0].first, found[-1].last, sum(part.number for part in found)) if found else None
+
+
+@lru_cache(maxsize=1)
+def _times(schedule: str) -> tuple[list[set[int]], list[timedelta]]:
+    """The fields of the days, and the times of such a day in their order."""
+    seconds, minutes, hours, *days = _read(schedule)
+    return days, sorted(
+        timedelta(hours=h, minutes=m, seconds=s) for h in hours for m in minutes for s in seconds
+    )
 
 
 def _matching_days(fields: list[set[int]], first: date) -> Iterator[date]:
     """The days of one cycle of the calendar on which day of month, month and day of week all match."""
+    every = (first + timedelta(days=number) for number in range(_DAYS))
+    yield from (day for day in every if _matches(fields, day))
+
+
+def _matches(fields: list[set[int]], day: date) -> bool:
     days, months, weekdays = fields
-    for number in range(_DAYS):
-        day = first + timedelta(days=number)
-        if day.day in days and day.month in months and day.isoweekday() % 7 in weekdays:
-            yield day
+    return day.day in days and day.month in months and day.isoweekday() % 7 in weekdays
 
 
 def _read(schedule: str) -> list[set[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self, Union, get_args
 
 from pydantic import (
@@ -26,6 +26,7 @@ from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyTyp
 from .access_rules import AccessRule
 from .addresses import Cluster, filled_in, resource_id
 from .patterns import matches, specificity
+from .windows import Freeze, Pause, Window
 
 MIN_MANAGED_LIFETIME = timedelta(days=1)
 # A switch, and the 31 days after it in which every token of the key that is left ends.
@@ -145,6 +146,18 @@ class GatewayRule(StrictModel):
     destinations: tuple[DestinationSettings, ...] = Field(
         default=(), description="Where each token is delivered."
     )
+    windows: tuple[Window, ...] = Field(
+        default=(), description="When what can wait is renewed and restarted. Left out: at any time."
+    )
+    pause: Pause | None = Field(default=None, description="Leaves these gateways alone until then.")
+
+    def paused(self, now: datetime) -> str:
+        """Why its gateways are left alone now, or the empty string."""
+        if not self.renew:
+            return "`renew` is false for it in the settings"
+        if self.pause and now < self.pause.until:
+            return f"paused until {self.pause.until:%Y-%m-%d %H:%M} UTC: {self.pause.reason}"
+        return ""
 
     @property
     def window(self) -> timedelta:
@@ -236,6 +249,9 @@ class Estate(StrictModel):
         json_schema_extra=_NO_OTHER_NAMES,
     )
     access: tuple[AccessRule, ...] = Field(default=(), description="Without a rule nobody may do anything.")
+    freeze: tuple[Freeze, ...] = Field(
+        default=(), description="When nothing that can wait is renewed or restarted."
+    )
     check_alive: bool = Field(
         default=True, description="Ask Azure once a day whether each stored token is still good."
     )

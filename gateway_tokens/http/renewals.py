@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway_tokens.azure.budget import Cost
 from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.access_rules import Permission
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
+from gateway_tokens.estate.windows import Freeze
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import summaries_of
@@ -43,6 +44,11 @@ from .requests import (
 MOST_ROWS_SHOWN = 500
 # Seconds within which one gateway is renewed: less than any caller waits for an answer.
 _RENEW_WITHIN = 45.0
+# So long before a freeze it is told what to renew ahead of it: a token renewed then outlives most freezes.
+_FREEZE_AHEAD = timedelta(days=7)
+_PASSES_OVER = (
+    "What `force` and `expiresBefore` ask for does not wait for maintenance windows or the end of a freeze."
+)
 
 
 class RenewalApi:
@@ -89,7 +95,10 @@ class RenewalApi:
             for r in runs
         ]
         keys = [key_shown(ref, state) for run in runs for ref, state in run.key_states().items()]
-        return json_answer({**_summary(rows, app.clock()), "services": services, "keys": keys})
+        freeze = _freeze_shown(app.settings.estate.freeze, [row for row, _ in rows], app.clock())
+        return json_answer(
+            {**_summary(rows, app.clock()), "services": services, "keys": keys, "freeze": freeze}
+        )
 
     @answered
     async def show_run(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -120,10 +129,9 @@ class RenewalApi:
         )
         messages.set([as_message(each) for each in requests])
         log_line("run.asked", caller=caller, run=correlation.get(), subscriptions=len(requests))
-        return json_answer(
-            {"run": correlation.get(), "subscriptions": [r.subscription for r in requests]},
-            HTTPStatus.ACCEPTED,
-        )
+        answer = {"run": correlation.get(), "subscriptions": [r.subscription for r in requests]}
+        message = _PASSES_OVER if wish.force or wish.expires_before else None
+        return json_answer({**answer, "message": message}, HTTPStatus.ACCEPTED)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -143,7 +151,7 @@ class RenewalApi:
 
 async def _managed(app: App, ref: GatewayRef) -> ManagedGateway:
     gateway = await found(app, ref)
-    if not (gateway.rule.renew and gateway.rule.destinations):
+    if gateway.rule.paused(app.clock()) or not gateway.rule.destinations:
         raise NotManaged(str(ref))
     return gateway
 
@@ -242,6 +250,7 @@ def _summary(rows: Iterable[tuple[Row, ServiceReport] | Row], now: datetime) -> 
         if row.outcome not in {None, Outcome.FRESH}
         or row.decision.action is not Action.KEEP
         or not row.readable
+        or row.at_risk(now)
     ]
     listed = telling[:MOST_ROWS_SHOWN]
     return {
@@ -253,6 +262,27 @@ def _summary(rows: Iterable[tuple[Row, ServiceReport] | Row], now: datetime) -> 
             for row, report in listed
         ],
         "notListed": len(telling) - len(listed),
+    }
+
+
+def _freeze_shown(freezes: Iterable[Freeze], rows: Iterable[Row], now: datetime) -> dict[str, Any] | None:
+    """The freeze that is on or comes next, with what to renew ahead of it."""
+    freeze = min((one for one in freezes if now < one.ends), key=lambda one: one.begins, default=None)
+    if freeze is None:
+        return None
+    endangered = [row.seen.expiry for row in rows if row.seen and row.seen.at_risk_from < freeze.ends]
+    frozen, message = freeze.begins <= now, None
+    if endangered and not frozen and freeze.begins - now <= _FREEZE_AHEAD:
+        message = (
+            f"{len(endangered)} tokens are at risk before it ends, and would be renewed in it. POST renewals with "
+            f'{{"expiresBefore": "{written(max(endangered))}"}} renews them ahead of it.'
+        )
+    return {
+        "frozen": frozen,
+        "from": written(freeze.begins),
+        "to": written(freeze.ends),
+        "reason": freeze.reason,
+        "message": message,
     }
 
 

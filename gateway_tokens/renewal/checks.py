@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.stored import Running, kind_of
 from gateway_tokens.tokens import MAX_LIFETIME, renewal_expiry
 
-from .rows import Action, Decision, Demand, Observed, Reason, RowId
+from .rows import Action, Decision, Demand, Observed, Reason
+from .waiting import at_risk_from, due_at, in_time
 
 # Our ownership beside an older value than ours: for so long after our issue that is told as another writer's.
 CONFLICT_FOR = timedelta(days=1)
 _CLOCKS_DIFFER = timedelta(days=1)
 
 
-def due_at(row: RowId, rule: GatewayRule, expiry: datetime) -> datetime:
-    """When the row's token is to be renewed: at the window's start or, by the row's own jitter, a little earlier.
-
-    The window is measured back from the token's expiry, so that the token alone tells it; the jitter is a stable
-    function of the row. It takes no more than a tenth of what comes before the window either: else a token with
-    a wide window would be due from birth.
-    """
-    share = int.from_bytes(hashlib.sha256(str(row).encode()).digest()[:4]) / 2**32
-    return expiry - rule.window - rule.jitter * share
-
-
-def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
-    """From when on a token that is still there counts as at risk."""
-    return expiry - rule.margin
-
-
-def decide(row: Observed, demand: Demand, pause: timedelta, now: datetime) -> Decision:
-    """What the first check that hits says; `pause` is the schedule's longest. A row that failed is tried again."""
-    asked = _Asked(row, demand, pause, now)
-    return next(decision for check in CHECKS if (decision := check(asked)))
+def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> Decision:
+    """What the first check that hits says, in its time. A row that failed is tried again."""
+    asked = _Asked(row, demand, calendar.pause, now)
+    decision = next(decision for check in CHECKS if (decision := check(asked)))
+    # The event of a gateway that was made anew: a token that is dead by then does not wait.
+    made_anew = demand.waits and demand.issued_before and row.ownership and row.proof is None
+    timed = in_time(decision, row, demand, calendar, now)
+    return _prove() if made_anew and timed.action is not decision.action else timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +38,8 @@ class _Asked:
 
 
 def _paused(asked: _Asked) -> Decision | None:
-    if asked.row.gateway.rule.renew:
-        return None
-    return Decision(Action.KEEP, Reason.PAUSED, "`renew` is false for it in the settings")
+    why = asked.row.gateway.rule.paused(asked.now)
+    return Decision(Action.KEEP, Reason.PAUSED, why) if why else None
 
 
 def _not_stored(asked: _Asked) -> Decision | None:

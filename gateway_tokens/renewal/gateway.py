@@ -126,7 +126,7 @@ class GatewayRun(GatewayReader):
             until = self.options.demand.expires_before
             failure = not_picked_up(decision.message, NotPickedUp.code, until)
             return replace(row, outcome=Outcome.FAILED, failure=failure)
-        waits = Outcome.WAITING if decision.staged else Outcome.FRESH
+        waits = Outcome.WAITING if decision.action is Action.WAIT else Outcome.FRESH
         return replace(row, outcome=_OUTCOMES.get(decision.reason, waits))
 
     async def _renew(self, row: Row, observed: Observed) -> Row:
@@ -159,7 +159,7 @@ class GatewayRun(GatewayReader):
         settings = observed.settings
         destination = self.options.destination(settings, self.gateway.ref)
         async with self.options.causes.used(settings.depends_on(self.gateway.ref), str(self.gateway.ref)):
-            await destination.write(token, ownership, observed.stored)
+            await destination.write(token, _in_place(row, observed, ownership), observed.stored)
             stored = await destination.read()
         if stored is None or stored.token != token or not stored.exact:
             raise NotVerified(
@@ -171,7 +171,7 @@ class GatewayRun(GatewayReader):
             outcome=Outcome.RENEWED,
             renewed=True,
             old_expiry=row.seen.expiry if row.seen else None,
-            seen=self.seen(observed.id, token, ownership),
+            seen=self.seen(observed.id, stored),
         )
         if row.decision.reason in {Reason.KEY_DUE, Reason.REVOKED}:
             ref = row.id.ref
@@ -190,7 +190,7 @@ class GatewayRun(GatewayReader):
 
     async def _take_over(self, row: Row, observed: Observed) -> Row:
         stored, token, proof = observed.stored, observed.token, observed.proof
-        if not stored or not token or not proof or not proof.key_type:
+        if not stored or not stored.value or not token or not proof or not proof.key_type:
             raise AssertionError("only a proved token is taken over")
         now = self.options.clock()
         ownership = Ownership(self.gateway.owner, proof.key_type, now, token.expiry, taken_over=True)
@@ -199,7 +199,8 @@ class GatewayRun(GatewayReader):
             observed.settings.depends_on(self.gateway.ref), str(self.gateway.ref)
         ):
             await destination.write_ownership(ownership, stored)
-        return replace(row, outcome=Outcome.FRESH, seen=self.seen(observed.id, token, ownership))
+        owned = replace(stored, ownership=ownership.of(stored.value))
+        return replace(row, outcome=Outcome.FRESH, seen=self.seen(observed.id, owned))
 
     async def _asked_to_restart(self, row: Row, settings: DestinationSettings, stored: StoredToken) -> Row:
         try:
@@ -238,6 +239,15 @@ def not_reached(row: Row) -> Row:
         outcome=Outcome.NOT_REACHED,
         failure=Failure("not_reached", "The run's time was over. The next run tries it."),
     )
+
+
+def _in_place(row: Row, observed: Observed, ownership: Ownership) -> Ownership:
+    """The ownership with what a workload runs until it restarts, as far as it is known, and whether the restart can wait."""
+    before, older = observed.ownership, observed.stored.replaced if observed.stored else None
+    if before is None or before.taken_over:  # nobody knows what pods run beside somebody else's value
+        return replace(ownership, replaced_expiry=None, urgent=row.decision.urgent)
+    urgent = row.decision.urgent or (older is not None and before.urgent)
+    return replace(ownership, replaced_expiry=min(before.expiry, older or before.expiry), urgent=urgent)
 
 
 def _holds(observed: Observed, token: GatewayToken, ownership: Ownership) -> bool:

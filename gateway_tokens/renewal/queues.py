@@ -77,14 +77,15 @@ async def react(app: App, event: GatewayEvent) -> None:
             log_line("gateway.gone", logging.WARNING, service=gateway.ref.service, **about)
             continue
         log_line("event.taken", service=gateway.ref.service, expiry=event.expiry, **about)
-        demand = Demand(app.clock())
+        demand = Demand(app.clock(), waits=True)
         if event.kind is EventKind.CREATED:
             # A gateway that was made anew under its name has new keys.
-            demand = Demand(app.clock(), issued_before=event.time)
+            demand = Demand(app.clock(), issued_before=event.time, waits=True)
         if event.kind in _TOKEN_EVENTS:
             # A token whose window is shorter than the notice is healthy when the notice comes: the plan alone decides.
             asked = event.kind is EventKind.TOKEN_EXPIRED or gateway.rule.window >= NEAR_EXPIRY
-            demand = Demand(app.clock(), expires_before=event.expiry if asked else None, picked_up=not asked)
+            expires_before = event.expiry if asked else None
+            demand = Demand(app.clock(), expires_before=expires_before, picked_up=not asked, waits=True)
         await reconcile_gateway(app, gateway, demand, EVENT, SERVICE_SECONDS)
 
 

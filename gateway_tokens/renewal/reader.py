@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import AzureNotFound, GatewayTokensError
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
+from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.issuing import gateway_missing, issue_checked
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import Gateways
-from gateway_tokens.stored import Ownership
+from gateway_tokens.stored import StoredToken
 from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, KeyType
 
 from .causes import Causes
-from .checks import at_risk_from, decide, due_at
+from .checks import decide
 from .keys import KeyState, KeyUse, Phase, key_state
 from .places import Places
 from .report import Asked, Outcome, Row, Seen, ServiceReport, failure_of
 from .rows import Action, Decision, Demand, Observed, Proof, Reason, RowId
+from .waiting import at_risk_from, due_at
 
 # Rows of one gateway tell its key in use together; they wait so long for one that does not answer.
 OTHER_ROWS_SECONDS = 5.0
@@ -36,7 +38,7 @@ class RunOptions:
 
     demand: Demand
     caller: str  # who asked for it, for the log
-    pause: timedelta  # the longest between two scheduled runs
+    calendar: Calendar
     clock: Clock
     gateways: Gateways
     destination: Callable[[DestinationSettings, GatewayRef], Destination]
@@ -111,8 +113,8 @@ class GatewayReader:
     def row(self, observed: Observed) -> Row:
         """The row that was read, with what is to be done and why."""
         now, stored = self.options.clock(), observed.stored
-        decision = decide(observed, self.options.demand, self.options.pause, now)
-        seen = self.seen(observed.id, observed.token, observed.ownership) if observed.token else None
+        decision = decide(observed, self.options.demand, self.options.calendar, now)
+        seen = self.seen(observed.id, stored) if stored else None
         asked = self._asked(observed)
         if (
             observed.proof
@@ -124,10 +126,14 @@ class GatewayReader:
         also = f"; the keys {', '.join(stored.also)} hold it too" if stored and stored.also else ""
         return Row(observed.id, replace(decision, message=decision.message + also), seen, at=now, asked=asked)
 
-    def seen(self, row: RowId, token: GatewayToken, ownership: Ownership | None) -> Seen:
-        """The times of a token that a row holds."""
-        rule, expiry = self.gateway.rule, token.expiry
-        seen = Seen(expiry, due_at(row, rule, expiry), at_risk_from(rule, expiry))
+    def seen(self, row: RowId, stored: StoredToken) -> Seen | None:
+        """The times of the token that a row holds; at risk is what a workload runs that does not run it yet."""
+        if stored.token is None:
+            return None
+        rule, expiry, ownership = self.gateway.rule, stored.token.expiry, stored.owned
+        seen = Seen(
+            expiry, due_at(row, rule, expiry), at_risk_from(rule, min(expiry, stored.replaced or expiry))
+        )
         if ownership is None:
             return seen
         since, rotation = ownership.signs_since, rule.rotate_keys
@@ -136,7 +142,7 @@ class GatewayReader:
             key_type=ownership.key_type,
             issued_at=ownership.issued_at,
             key_since=None if ownership.taken_over else since,
-            key_due=since + rotation.every + 3 * self.options.pause if rotation else None,
+            key_due=since + rotation.every + 3 * self.options.calendar.pause if rotation else None,
             key_late=since + rotation.every * 4 / 3 if rotation else None,
         )
 
@@ -150,7 +156,7 @@ class GatewayReader:
         """The row with the error as its end."""
         if not isinstance(error, GatewayTokensError):
             log_unexpected(error, str(row.id))
-        if not self.gateway.rule.renew:
+        if self.gateway.rule.paused(self.options.clock()):
             return replace(row, outcome=Outcome.PAUSED, failure=failure_of(error))
         return replace(row, outcome=Outcome.FAILED, failure=failure_of(error))
 

@@ -21,7 +21,9 @@ from .rows import Observed, Proof
 
 async def rotate(run: GatewayRun) -> list[Row]:
     """Regenerate the idle key if the rotation is that far; the rows that had to be repaired. Raises nothing."""
-    if run.key_state().phase is not Phase.REGENERATE:
+    rule, options = run.gateway.rule, run.options
+    now = options.clock()
+    if run.key_state().phase is not Phase.REGENERATE or rule.paused(now) or options.calendar.freeze(now):
         return []
     try:
         rows = await run.read_all()

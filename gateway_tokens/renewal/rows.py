@@ -78,6 +78,7 @@ class Demand:
     expires_before: datetime | None = None  # renew what expires by then
     picked_up: bool = True  # False: Azure says that the gateway still runs an older token
     key_type: KeyType | None = None  # move to this key at once: the other one is revoked
+    waits: bool = False  # an event asks: what it asks for waits for windows, as what is due does
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An action, its reason, and a sentence for people. `staged`: it can wait, and goes a few gateways at a time."""
+    """An action, its reason, and a sentence for people.
+
+    `staged`: it goes a few gateways at a time. `urgent`: it does not wait for a window or the end of a freeze.
+    """
 
     action: Action
     reason: Reason
     message: str
     staged: bool = False
+    urgent: bool = False

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from gateway_tokens.estate.schema import Estate, ManagedGateway, Service
+from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import read_json, read_model
 from gateway_tokens.parts import App
@@ -59,10 +60,11 @@ class Runs:
 
 def options_of(app: App, demand: Demand, caller: str) -> RunOptions:
     """What a run of this app works under."""
+    calendar = Calendar(app.settings.schedule, app.pause, app.settings.estate.freeze)
     return RunOptions(
         demand,
         caller,
-        app.pause,
+        calendar,
         app.clock,
         app.gateways,
         app.destination,

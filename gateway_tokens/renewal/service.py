@@ -51,7 +51,7 @@ class ServiceRun:
         self._rotating: list[GatewayRun] = []
         self.listed: set[str] | None = None  # every gateway of the service, once Azure has listed them
         self.fresh: list[tuple[GatewayRun, Observed]] = []
-        self._options, self._places = options, Places(options.clock() - options.pause)
+        self._options, self._places = options, Places(options.clock() - options.calendar.pause)
         self._turns = _Turns(AT_ONCE)
 
     async def gateways(self, service: Service, selects: Selects) -> list[ManagedGateway]:

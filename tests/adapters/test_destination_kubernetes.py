@@ -89,6 +89,12 @@ class TestSecret:
             for name, value in OWNERSHIP.of(TOKEN.header_value()).tags().items()
         }
 
+    async def test_forgets_what_an_earlier_value_replaced(self, around: Surroundings) -> None:
+        destination, urgent = opened(around), replace(OWNERSHIP, replaced_expiry=TOKEN.expiry, urgent=True)
+        for ownership in (urgent, OWNERSHIP):
+            await destination.write(TOKEN, ownership, await destination.read())
+            assert (await stored_in(destination)).ownership == ownership.of(TOKEN.header_value())
+
     async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
         metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
         around.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)

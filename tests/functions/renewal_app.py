@@ -27,6 +27,7 @@ class RenewalApp:
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
         self.emulator, self._monkeypatch = emulator, monkeypatch
         self.services = {}
+        self.estate: dict[str, Any] = {}  # of the settings document, beside services and access
         for name, service, gateways in (
             ("contoso", CONTOSO, ("edge-01", "edge-02", "lab-01")),
             ("fabrikam", FABRIKAM, ("plant-a",)),
@@ -47,6 +48,7 @@ class RenewalApp:
                 "fabrikam": {"resourceId": str(FABRIKAM), "gateways": {"plant-*": self._vault("fabrikam")}},
             },
             "access": list(access),
+            **self.estate,
         }
         settings = {
             "GATEWAY_TOKENS": json.dumps(document),

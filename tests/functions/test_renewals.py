@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import azure.functions as func
@@ -14,6 +14,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.azure.budget import Cost
 from gateway_tokens.http.renewals import RenewalApi
+from gateway_tokens.tokens import written
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import (
     RenewalApp,
@@ -49,6 +50,10 @@ async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 @pytest.fixture(autouse=True)
 def every_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "gateway_tokens")
+
+
+def a_freeze(begins: datetime) -> dict[str, str]:
+    return {"from": written(begins), "to": written(begins + 14 * DAY), "reason": "Year end"}
 
 
 def broken_vault() -> Fault:
@@ -157,6 +162,50 @@ class TestPlan:
             "fabrikam/plant-a": "not_stored",
         }
 
+    async def test_says_in_a_freeze_that_it_is_frozen_why_and_until_when(self, app: RenewalApp) -> None:
+        now = datetime.now(UTC)
+        app.estate = {"freeze": [a_freeze(now + 90 * DAY), a_freeze(now - DAY)]}
+        app.configure()
+        app.hold("edge-01", 6 * DAY)
+        answer = await plan()
+        freeze = document(answer)["freeze"]
+        assert (freeze["frozen"], freeze["reason"], freeze["message"]) == (True, "Year end", None)
+        assert freeze["to"] == written(now + 13 * DAY)
+        row = listed(answer)["contoso/edge-01"]
+        assert (row["action"], row["reason"]) == ("wait", "in_renewal_window")
+        assert f"(until {now + 13 * DAY:%Y-%m-%d %H:%M} UTC: Year end)" in row["message"]
+
+    async def test_proposes_in_the_week_before_a_freeze_to_renew_what_would_be_at_risk_in_it(
+        self, app: RenewalApp
+    ) -> None:
+        app.hold("edge-01", 24 * DAY)  # at risk five days before its end, when the freeze has ended
+        app.hold("edge-02", 22 * DAY)
+        freeze: dict[str, Any] = {}
+        for days, proposed in ((8, False), (4, True)):
+            await gateway_app.forget()
+            app.estate = {"freeze": [a_freeze(datetime.now(UTC) + days * DAY)]}
+            app.configure()
+            freeze = document(await plan())["freeze"]
+            assert freeze["frozen"] is False
+            assert bool(freeze["message"]) == proposed
+        stored = app.stored("edge-01"), app.stored("edge-02")
+        expires_before = re.search(r'"expiresBefore": "(.*)"', freeze["message"])
+        assert expires_before is not None
+        _, messages = await ask(body={"expiresBefore": expires_before[1]})
+        await carry_out(messages)
+        assert app.stored("edge-01") == stored[0]
+        assert app.stored("edge-02") != stored[1]
+
+    async def test_lists_a_paused_gateway_that_is_at_risk(self, app: RenewalApp) -> None:
+        app.estate = {"defaults": {"pause": {"until": "2999-01-01T00:00:00Z", "reason": "Moves"}}}
+        app.configure()
+        app.hold("edge-01", 2 * DAY)
+        app.hold("edge-02", 20 * DAY)
+        answer = await plan()
+        assert [row["reason"] for row in listed(answer).values()] == ["paused"]
+        assert document(answer)["atRisk"] == 1
+        assert (await renew("edge-01")).status_code == 409
+
 
 class TestRun:
     async def test_is_asked_for_with_one_message_per_subscription(self, app: RenewalApp) -> None:
@@ -169,6 +218,16 @@ class TestRun:
         assert {(r["run"], r["askedBy"], tuple(r["gateways"])) for r in requests} == {
             (body["run"], "function-key", ("*/*",))
         }
+
+    @pytest.mark.usefixtures("app")
+    async def test_says_that_what_is_asked_for_does_not_wait_for_windows(self) -> None:
+        for body, said in (
+            ({}, False),
+            ({"force": True}, True),
+            ({"expiresBefore": "2999-01-01T00:00:00Z"}, True),
+        ):
+            answer, _ = await ask(body=body)
+            assert bool(document(answer)["message"]) == said
 
     async def test_renews_what_is_due(self, app: RenewalApp) -> None:
         fresh = app.hold("edge-01", 20 * DAY)

@@ -81,8 +81,8 @@ def document(case: str) -> dict[str, Any]:
             services[match[1]]["gateways"][match[2]] = json.loads(match[3])
         elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.defaults (.+)", line):
             services[match[1]]["defaults"] = json.loads(match[2])
-        elif match := re.fullmatch(r"GATEWAY_TOKENS defaults (.+)", line):
-            shared["defaults"] = json.loads(match[1])
+        elif match := re.fullmatch(r"GATEWAY_TOKENS (defaults|freeze) (.+)", line):
+            shared[match[1]] = json.loads(match[2])
         elif match := re.fullmatch(r"GATEWAY_TOKENS clusters\.(\S+) (.+)", line):
             shared.setdefault("clusters", {})[match[1]] = json.loads(match[2])
         elif match := re.fullmatch(r"GATEWAY_TOKENS access (.+)", line):

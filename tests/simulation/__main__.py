@@ -23,7 +23,7 @@ def main() -> int:
         f"renewals             {found.renewals}",
         *(f"  {reason:<19}{count}" for reason, count in found.reasons.most_common() if count),
         f"by others            {dict(found.others)}",
-        f"restarts             {found.restarts}",
+        f"restarts             {found.restarts}, {found.overridden} of them outside windows, at risk or asked for",
         f"questions            {found.questions}, {found.questions / found.rows / given.days:.1f} a row and day",
         f"dead                 {len(found.dead)}, found after at most {max(found.dead, default=0)} runs",
         f"check stopped        {found.stopped} times",

@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway_tokens.estate.app_settings import AppSettings, read_settings
 
@@ -16,21 +17,60 @@ class Profile:
     lifetime: timedelta
     window: timedelta
     margin: timedelta
-    rule: dict[str, str]
+    rule: dict[str, Any]
+    night: tuple[str, int, int, str] = ("MonTueWedThuFriSatSun", 0, 24, "UTC")
+
+    def may_wait(self, expiry: datetime, at: datetime) -> bool:
+        """Whether what is due, or a restart, may wait at that moment: for the night, or for the end of the freeze."""
+        days, begins, ends, zone = self.night
+        local = at.astimezone(ZoneInfo(zone))
+        # The hours after midnight are those of the night before.
+        day = local - timedelta(days=1) if ends < begins and local.hour < ends else local
+        hour = local.hour + 24 * (day != local)
+        opened = f"{day:%a}" in days and begins <= hour < (ends if begins < ends else ends + 24)
+        frozen = FREEZE[0] <= at < FREEZE[1]
+        return (frozen or not opened) and at < expiry - max(self.margin, timedelta(hours=3))
 
 
-def _profile(name: str, lifetime: float, window: float, margin: float, rule: dict[str, str]) -> Profile:
-    return Profile(name, timedelta(days=lifetime), timedelta(hours=window), timedelta(hours=margin), rule)
+FREEZE = datetime(2026, 3, 10, tzinfo=UTC), datetime(2026, 3, 24, tzinfo=UTC)
+
+
+def _profile(
+    name: str,
+    lifetime: float,
+    window: float,
+    margin: float,
+    rule: dict[str, Any],
+    *,
+    night: tuple[str, int, int, str] | None = None,
+) -> Profile:
+    times = timedelta(days=lifetime), timedelta(hours=window), timedelta(hours=margin)
+    if night is None:
+        return Profile(name, *times, rule)
+    days, begins, ends, zone = night
+    named = ",".join(days[at : at + 3] for at in range(0, len(days), 3))
+    one = {"days": named, "from": f"{begins:02}:00", "to": f"{ends:02}:00", "timeZone": zone}
+    return Profile(name, *times, {**rule, "windows": [one]}, night)
+
+
+_DAILY = "MonTueWedThuFriSatSun"
 
 
 PROFILES = (
     _profile("day", 1, 8, 4, {"lifetime": "P1D"}),
     _profile("days", 3, 24, 12, {"lifetime": "P3D", "renewBefore": "P1D"}),
-    _profile("week", 7, 56, 28, {"lifetime": "P7D"}),
+    _profile("week", 7, 56, 28, {"lifetime": "P7D"}, night=(_DAILY, 22, 4, "Asia/Kolkata")),
     _profile("late", 7, 2, 1, {"lifetime": "P7D", "renewBefore": "PT2H"}),
     _profile("short", 14, 36, 6, {"lifetime": "P14D", "renewBefore": "PT36H", "riskMargin": "PT6H"}),
-    _profile("month", 30, 240, 120, {"lifetime": "P30D"}),
-    _profile("early", 30, 480, 24, {"lifetime": "P30D", "renewBefore": "P20D", "riskMargin": "P1D"}),
+    _profile("month", 30, 240, 120, {"lifetime": "P30D"}, night=("MonTueWedThu", 22, 5, "Europe/Berlin")),
+    _profile(
+        "early",
+        30,
+        480,
+        24,
+        {"lifetime": "P30D", "renewBefore": "P20D", "riskMargin": "P1D"},
+        night=("Sun", 6, 12, "America/Chicago"),
+    ),
 )
 _VAULTS = ("north", "south")
 _CLUSTER = "https://cluster.example"
@@ -91,7 +131,7 @@ def _destinations(variant: int) -> list[dict[str, Any]]:
         {"kind": "keyVault", "vault": f"https://{vault}.example", "secret": "{service}-{gateway}"}
         for vault in _VAULTS
     ]
-    workload = {"name": "{gateway}"}
+    workload = {"name": "{service}-{gateway}"}
     cluster: dict[str, Any] = {
         "kind": "kubernetes",
         "server": _CLUSTER,
@@ -102,9 +142,10 @@ def _destinations(variant: int) -> list[dict[str, Any]]:
 
 
 def _settings(services: dict[str, Any]) -> AppSettings:
+    freeze = {"from": FREEZE[0].isoformat(), "to": FREEZE[1].isoformat(), "reason": "simulated"}
     return read_settings(
         {
-            "GATEWAY_TOKENS": json.dumps({"services": services}),
+            "GATEWAY_TOKENS": json.dumps({"services": services, "freeze": [freeze]}),
             "RENEWAL_SCHEDULE": "0 0 * * * *",
             "ALLOW_FUNCTION_KEYS": "true",
             "STATE_CONTAINER_URL": "https://state.example/container",

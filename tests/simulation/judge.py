@@ -12,6 +12,7 @@ look. What must hold:
   and a check is stopped only when more than three gateways of the subscription hold such tokens.
 - A token is stored for a stated reason that is true. So a good one is kept until it is due, by whomever it was written.
 - A workload is restarted only for a token that the app wrote and that its pods do not run, and then by the first path.
+- What can wait waits for its night and for the end of the freeze, restarts included; what is at risk, dead or asked for does not.
 - What the log calls renewed was stored; a gateway is issued at most one token in a run, and only when a row needed it.
   Questions about tokens that are stored are not issued.
 """
@@ -32,6 +33,7 @@ _TIMELY = {"expired", "few_runs_left", "in_renewal_window"}
 _RENEWAL = _TIMELY | {"not_stored", "dead", "forced", "write_conflict"}
 # A token is asked about every 20 hours, and again at the next run when it could not be; so many gateways may be dead without a stop.
 _PATHS_TO_FIND_IT, _FEW = 24, 3
+_FAR = timedelta(days=1000)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Verdict:
     rows: int = 0
     renewals: int = 0
     restarts: int = 0
+    overridden: int = 0  # restarts at other times than those, for what could not wait
     questions: int = 0
     stopped: int = 0
     helpless: int = 0
@@ -103,7 +106,7 @@ class Judge:
         """Rows that somebody else made the app look at."""
         for line in lines:
             self._rows[line.name, self._sky.now] = line
-            if line.reason in _RENEWAL:
+            if line.reason in _RENEWAL and line.outcome != "waiting":
                 self._needed.add((gateway_in(line.name), self._sky.now))
             self.verdict.reasons[line.reason] += line.outcome in {"renewed", "restarting"} or line.reason in {
                 "taken_over",
@@ -116,7 +119,7 @@ class Judge:
         self._judge_claims()
         for (ref, location), place in self._sky.locations.items():
             self._judge_row(ref, f"{ref} -> {location}", place)
-            self._judge_workload(f"{ref} -> {location}", place)
+            self._judge_workload(ref, f"{ref} -> {location}", place)
         self.verdict.runs, self.verdict.rows = len(self._runs), len(self._sky.locations)
         self.verdict.stopped, self.verdict.questions = len(self._stopped), self._sky.questions
         return self.verdict
@@ -165,6 +168,8 @@ class Judge:
         said = line.reason if line and line.reason in _RENEWAL else ""
         if not truths or said not in {"", *truths}:
             self._object(f"{name} was renewed for '{said}', the truth is {sorted(truths)}", kept.at)
+        if before and truths == {"in_renewal_window"} and self._may_wait(ref, before, kept.at):
+            self._object(f"{name} was renewed though it could have waited", kept.at)
 
     def _truths(self, ref: GatewayRef, before: Kept | None, kept: Kept) -> set[str]:
         """Every reason for which the token was rightly replaced."""
@@ -207,7 +212,9 @@ class Judge:
         dead = self._sky.dead_from(ref.gateway, kept.token)
         if dead and dead < end and kept.owned_at is None:
             due = expiry  # nobody's, and not this gateway's: it is refused while it lives
+        profile = profile_of(ref.gateway)
         paths = list(self._paths(name, place, max(due, kept.at), end))
+        paths = [at for at in paths if not profile.may_wait(expiry, at)]
         if after and not kept.by and not after.by and end < expiry:
             self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
         self.verdict.helpless += not paths and kept.at < expiry <= end
@@ -226,18 +233,36 @@ class Judge:
             if len(found) > _PATHS_TO_FIND_IT:
                 self._object(f"{name} held a dead token, {len(found)} runs could have found it", dead)
 
-    def _judge_workload(self, name: str, place: SimulatedPlace) -> None:
+    def _may_wait(self, ref: GatewayRef, kept: Kept | None, at: datetime) -> bool:
+        """Whether a workload that runs this can wait."""
+        if kept is None or self._is_dead(ref, kept, at):
+            return False
+        return profile_of(ref.gateway).may_wait(expiry_in(kept.token), at)
+
+    def _is_urgent(self, ref: GatewayRef, place: SimulatedPlace, kept: Kept) -> bool:
+        """Whether it was stored for something else than that the one before it was due; or that was somebody else's."""
+        before = place.stored[place.stored.index(kept) - 1] if kept is not place.stored[0] else None
+        return before is None or bool(before.by) or self._truths(ref, before, kept) != {"in_renewal_window"}
+
+    def _judge_workload(self, ref: GatewayRef, name: str, place: SimulatedPlace) -> None:
         """What the pods ran, and what they were restarted for."""
         begins, begin, ran = [kept.at for kept in place.stored], self._runs[0], None
         for end, following, by in [*place.ran, (self._sky.now, None, "")] if place.restartable else []:
             for at in self._paths(name, place, begin, end, restarting=True):
                 stored = place.stored[bisect_right(begins, at) - 1] if begins and begins[0] <= at else None
-                if stored and not stored.by and not (ran and ran.token == stored.token):
+                other = stored and not stored.by and not (ran and ran.token == stored.token)
+                if stored and other and not self._may_wait(ref, ran, at):
                     self._object(f"{name}: the workload does not run what is stored", at)
             if following and not by:
                 self.verdict.restarts += 1
                 if following.by or (ran and ran.token == following.token):
                     self._object(f"{name}: the workload was restarted for nothing", end)
+                elif not profile_of(ref.gateway).may_wait(end + _FAR, end):
+                    pass
+                elif self._may_wait(ref, ran, end) and not self._is_urgent(ref, place, following):
+                    self._object(f"{name}: the workload was restarted though it could have waited", end)
+                else:
+                    self.verdict.overridden += 1
             begin, ran = end, following
 
     def _paths(

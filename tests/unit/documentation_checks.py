@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway_tokens import errors
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
-from gateway_tokens.estate import access_rules
+from gateway_tokens.estate import access_rules, windows
 from gateway_tokens.estate import schema as settings
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS
@@ -27,6 +27,9 @@ _PARTS: dict[str, type[StrictModel]] = {
     "The whole document": settings.Estate,
     "A service": settings.Service,
     "A gateway rule": settings.GatewayRule,
+    "A maintenance window": windows.Window,
+    "A pause": windows.Pause,
+    "A freeze": windows.Freeze,
     "A named cluster": Cluster,
     "`keyVault`": KeyVaultSecret,
     "`kubernetes`": KubernetesSecret,

@@ -114,7 +114,7 @@ def that_trouble_is_explained(documents: Mapping[str, str]) -> list[str]:
 def that_answers_are_explained(documents: Mapping[str, str]) -> list[str]:
     text = documents["docs/api.md"]
     row = Row(RowId(GatewayRef("contoso", "edge-01"), ""), Decision(Action.KEEP, Reason.FRESH, ""))
-    report = {**renewals._summary([], _NOW), "services": [], "keys": []}
+    report = {**renewals._summary([], _NOW), "services": [], "keys": [], "freeze": None}
     return [
         *difference(
             "api.md, rows",

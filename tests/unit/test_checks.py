@@ -9,8 +9,10 @@ import pytest
 
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
-from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, at_risk_from, decide, due_at
+from gateway_tokens.estate.windows import Calendar
+from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, decide
 from gateway_tokens.renewal.rows import Action, Demand, Observed, Proof, Reason, RowId
+from gateway_tokens.renewal.waiting import at_risk_from, due_at
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, a_token
@@ -19,6 +21,8 @@ FAR = NOW + 29 * DAY
 OURS = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW - HOUR, FAR)
 ROW = RowId(EDGE, "https://vault.example/secrets/edge-01-token")
 DUE = due_at(ROW, GatewayRule(), FAR)
+HOURLY = "0 0 * * * *"
+ALWAYS = Calendar(HOURLY, HOUR)
 PLAIN, FORCE = Demand(NOW), Demand(NOW, issued_before=NOW)
 SECONDARY = GatewayRule(key_type=KeyType.SECONDARY)
 REVOKE = Demand(NOW, key_type=KeyType.SECONDARY)
@@ -71,7 +75,7 @@ def put_back(expiry: datetime, ownership: Ownership = OF_ANOTHER_VALUE, **more: 
 def why(
     row: Observed, demand: Demand = PLAIN, now: datetime = NOW, pause: timedelta = HOUR
 ) -> tuple[Action, Reason]:
-    decision = decide(row, demand, pause, now)
+    decision = decide(row, demand, Calendar(HOURLY, pause), now)
     return decision.action, decision.reason
 
 
@@ -209,7 +213,7 @@ def test_every_reason_that_is_planned_is_in_the_table() -> None:
 
 
 def test_only_what_can_wait_is_staged() -> None:
-    staged = {name for name, (row, demand, *_) in ALONE.items() if decide(row, demand, HOUR, NOW).staged}
+    staged = {name for name, (row, demand, *_) in ALONE.items() if decide(row, demand, ALWAYS, NOW).staged}
     live = {"another owned it", "another gateway's, adopted", "neither key signs it, adopted"}
     assert staged == {"the other key", "its key is due for rotation", "in another form", *live}
 
@@ -223,16 +227,16 @@ def test_only_what_can_wait_is_staged() -> None:
     ],
 )
 def test_what_is_not_a_token_is_told_by_its_kind_and_never_quoted(text: str, kind: str) -> None:
-    message = decide(garbage(text), PLAIN, HOUR, NOW).message
+    message = decide(garbage(text), PLAIN, ALWAYS, NOW).message
     assert message.startswith(kind)
     assert text not in message
 
 
 def test_a_fresh_row_says_when_it_is_due_and_that_a_new_lifetime_waits() -> None:
     issued = a_row(ownership=replace(OURS, issued_at=NOW - DAY))
-    assert decide(issued, PLAIN, HOUR, NOW).message == f"due on {DUE:%Y-%m-%d %H:%M} UTC"
+    assert decide(issued, PLAIN, ALWAYS, NOW).message == f"due on {DUE:%Y-%m-%d %H:%M} UTC"
     shorter = a_row(rule=GatewayRule(lifetime=20 * DAY))
-    assert "counts from the next renewal" in decide(shorter, PLAIN, HOUR, NOW).message
+    assert "counts from the next renewal" in decide(shorter, PLAIN, ALWAYS, NOW).message
 
 
 @pytest.mark.parametrize(

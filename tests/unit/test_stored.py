@@ -28,6 +28,14 @@ def test_ownership_is_written_as_these_tags() -> None:
     assert replace(OURS, taken_over=True, restart_asked="abc").tags() == tags | more
 
 
+def test_what_a_restart_depends_on_is_among_annotations_only_since_a_vaults_tags_are_few() -> None:
+    ownership = replace(OURS, replaced_expiry=NOW, urgent=True)
+    assert ownership.tags() == TAGS
+    more = {"replaced-expiry": "2026-03-01T12:00:00Z", "urgent": "true"}
+    assert ownership.annotations() == {f"gateway-tokens/{n}": v for n, v in {**TAGS, **more}.items()}
+    assert Ownership.from_annotations(ownership.annotations()) == ownership
+
+
 @given(
     st.text(min_size=1), st.sampled_from(KeyType), st.integers(min_value=0, max_value=10**9), st.booleans()
 )

@@ -8,6 +8,10 @@ param estate = {
     lifetime: 'P14D'
     keyType: null
     rotateKeys: { every: 'P120D' }
+    windows: [
+      { days: 'Mon-Thu', from: '22:00', to: '05:00', timeZone: 'Europe/Berlin' }
+      { days: null, from: '01:00', to: '03:00' }
+    ]
     destinations: [
       {
         kind: 'keyVault'
@@ -15,6 +19,9 @@ param estate = {
       }
     ]
   }
+  freeze: [
+    { from: '2026-12-18T17:00:00Z', to: '2027-01-04T06:00:00Z', reason: 'Year end' }
+  ]
   clusters: {
     'plant-contoso': {
       server: 'https://{gateway}.plant.contoso.example:6443'
@@ -30,7 +37,7 @@ param estate = {
       resourceId: sample.contoso
       defaults: { keyType: 'secondary' }
       gateways: {
-        '*': {}
+        '*': { pause: { until: '2026-12-31T00:00:00Z', reason: 'The plant moves' } }
         'edge-01': {
           destinations: [
             {
