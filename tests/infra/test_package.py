@@ -14,7 +14,7 @@ from tools.package import build, package_files
 
 # Packed, the code is about 100 kB; a package beyond this holds something that does not belong. The pins' hashes, which
 # cannot be compressed, are not counted.
-MOST_BYTES = 150_000
+MOST_BYTES = 170_000
 IGNORED = (ROOT / ".funcignore").read_text()
 PUBLISHED = ["function_app.py", "gateway_tokens/arm.py", "gateway_tokens/destinations/key_vault.py"]
 PUBLISHED += ["host.json", "requirements.txt"]
