@@ -71,7 +71,7 @@ class FakeGateways:
     """API Management without a wire.
 
     `estate` are the gateways by service; `issued` what was asked for, `new_keys` the keys that were regenerated. `unlisted` are services that cannot be listed,
-    `refused` gateways that get no token, each with its error. `answer` replaces the token of every answer. `most` is
+    `refused` gateways that get no token, `refused_keys` those whose keys are not regenerated, each with its error. `answer` replaces the token of every answer. `most` is
     the highest number of requests at the same time, each of which takes a few turns of the loop.
     """
 
@@ -80,6 +80,7 @@ class FakeGateways:
         self.issued: list[tuple[str, KeyType, datetime]] = []
         self.unlisted: dict[ServiceId, Exception] = {}
         self.refused: dict[str, Exception] = {}
+        self.refused_keys: dict[str, Exception] = {}
         self.answer: GatewayToken | None = None
         self.new_keys: list[tuple[str, KeyType]] = []
         self.most = self._now = 0
@@ -103,8 +104,8 @@ class FakeGateways:
     async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
         if gateway.casefold() not in {name.casefold() for name in self.estate[service]}:
             raise AzureNotFound("Regenerating", AzureFacts(404, "ResourceNotFound"))
-        if gateway in self.refused:
-            raise self.refused[gateway]
+        if error := self.refused.get(gateway) or self.refused_keys.get(gateway):
+            raise error
         self.new_keys.append((gateway, key_type))
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:

@@ -134,7 +134,11 @@ class GatewayRun(GatewayReader):
         token = await self._issued(key_type)
         ownership = Ownership(self.gateway.owner, key_type, self.options.clock(), token.expiry)
         if before and before.key_type is key_type and not before.taken_over:
-            ownership = replace(ownership, key_since=before.signs_since, regenerated_at=before.regenerated_at)
+            ownership = replace(ownership, key_since=before.key_since, regenerated_at=before.regenerated_at)
+        # Without rotation callers may name the other key, so only under it is it true that one key signs.
+        rotates = self.gateway.rule.rotate_keys is not None
+        since = (ownership.key_since or ownership.issued_at) if rotates else None
+        ownership = replace(ownership, key_since=since)
         if _holds(observed, token, ownership):
             return replace(row, outcome=Outcome.UNCHANGED)
         return await self._delivered(row, observed, token, ownership)

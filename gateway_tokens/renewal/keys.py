@@ -19,6 +19,8 @@ from .rows import Observed
 
 # Azure gives no token more than 30 days, so this long after a switch nothing of the other key is alive.
 GRACE = timedelta(days=31)
+# No run that is about to regenerate a key is at it for longer: until then nothing moves to that key.
+_LONGEST_CALL = timedelta(hours=1)
 OTHER = {KeyType.PRIMARY: KeyType.SECONDARY, KeyType.SECONDARY: KeyType.PRIMARY}
 
 
@@ -77,7 +79,8 @@ def key_state(
 
     `remembered` is what was last seen in those that could not be read.
     """
-    owned = [row.ownership for row in rows if row and row.ownership]
+    own = [row for row in rows if row and row.ownership and row.ownership.owner == row.gateway.owner]
+    owned = [row.ownership for row in own if row.ownership]
     active = key_in_use(rule, [*remembered, *(use for use in map(use_of, owned) if use)])
     since = [ownership.signs_since for ownership in owned if not ownership.taken_over]
     oldest = min(since, default=None)
@@ -88,35 +91,41 @@ def key_state(
     if rule.rotate_keys is None:
         return KeyState(active, oldest, Phase.STEADY)
     regenerated = [ownership.regenerated_at for ownership in owned if ownership.regenerated_at]
-    done = max(regenerated, default=oldest - GRACE) >= max(since)
-    phase, next_at = _phase(oldest + rule.rotate_keys.every, max(since) + GRACE, done=done, now=now)
-    if rule.other_consumers and phase in {Phase.GRACE, Phase.REGENERATE}:
-        return KeyState(active, oldest, Phase.STEADY, next_at, "a person, who regenerates the idle key")
+    done_at, switch_at = max(regenerated, default=oldest - GRACE), oldest + rule.rotate_keys.every
+    if rule.other_consumers:
+        if switch_at <= now:
+            return KeyState(active, oldest, Phase.SWITCH, switch_at)
+        person = "a person, who regenerates the idle key" if done_at < max(since) else ""
+        return KeyState(active, oldest, Phase.STEADY, switch_at, person)
+    phase, next_at = _phase(max(switch_at, done_at + _LONGEST_CALL), max(since), done_at, now)
     return KeyState(active, oldest, phase, next_at)
 
 
-def _phase(
-    switch_at: datetime, grace_until: datetime, *, done: bool, now: datetime
-) -> tuple[Phase, datetime]:
-    """The phase of a gateway whose rows are all well, and when its next step is due."""
-    if switch_at <= now:
-        return Phase.SWITCH, switch_at
-    if done:
-        return Phase.STEADY, switch_at
-    return (Phase.GRACE if grace_until > now else Phase.REGENERATE), grace_until
+def _phase(switch_at: datetime, newest: datetime, done_at: datetime, now: datetime) -> tuple[Phase, datetime]:
+    """The phase of a gateway whose rows are all well, and when its next step is due.
+
+    A key that was left is regenerated before it signs again, however late that is.
+    """
+    if done_at < newest:
+        return (Phase.GRACE if newest + GRACE > now else Phase.REGENERATE), newest + GRACE
+    return (Phase.SWITCH if switch_at <= now else Phase.STEADY), switch_at
 
 
 def _hindrance(row: Observed | None, active: KeyType, now: datetime) -> str:
     """What in a row keeps its gateway from the next step, or the empty string."""
-    if row is None:
-        return "a location that cannot be read"
+    return _unsettled(row, active, now) if row else "a location that cannot be read"
+
+
+def _unsettled(row: Observed, active: KeyType, now: datetime) -> str:
     where, restart = row.id.location, row.stored.restart if row.stored else None
     if row.token is None or row.ownership is None or row.token.expiry <= now:
         return f"{where}, which holds no live token of this app's"
-    if row.ownership.taken_over:
+    if row.ownership.taken_over or row.ownership.owner != row.gateway.owner:
         return f"{where}, whose token somebody else wrote"
     if row.key_type is not active:
         return f"{where}, which holds a token of the {row.key_type} key"
+    if row.gateway.rule.rotate_keys and row.ownership.key_since is None:
+        return f"{where}, whose next renewal notes since when no other key signs"
     if restart and restart.running is not Running.CURRENT:
         return f"{where}, whose workload does not run its token: {restart.message}"
     return ""

@@ -141,7 +141,7 @@ class GatewayReader:
             seen,
             key_type=ownership.key_type,
             issued_at=ownership.issued_at,
-            key_since=None if ownership.taken_over else since,
+            key_since=None if ownership.taken_over or ownership.owner != self.gateway.owner else since,
             key_due=since + rotation.every + 3 * self.options.calendar.pause if rotation else None,
             key_late=since + rotation.every * 4 / 3 if rotation else None,
         )
