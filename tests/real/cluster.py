@@ -26,11 +26,12 @@ WORKLOADS = {"edge-01": "Deployment", "edge-02": "StatefulSet"}
 
 
 def pods_of(gateway: str, kind: str) -> str:
-    """A workload that reads the Secret, of a program that only waits; the image is part of every node."""
+    """A workload that reads the Secret, of a program that only waits. IMAGE names another image."""
     reads = {"secretRef": {"name": f"{gateway}-token", "optional": True}}
     container = {
         "name": "gateway",
-        "image": os.environ.get("IMAGE", "registry.k8s.io/pause:3.10"),
+        "image": os.environ.get("IMAGE", "busybox:1.37"),
+        "command": ["sleep", "infinity"],
         "envFrom": [reads],
     }
     labels = {"app": gateway}
