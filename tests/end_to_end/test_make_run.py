@@ -29,12 +29,20 @@ def free_port() -> int:
         return port
 
 
+_WITH_CTRL_C = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("emulator", run_name="__main__", alter_sys=True)
+"""
+
+
 def started(*arguments: str) -> "subprocess.Popen[str]":
     """The command, in a terminal of 80 columns, behind a proxy that is not there."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     closed = f"http://127.0.0.1:{free_port()}"
     return subprocess.Popen(
-        [sys.executable, "-m", "emulator", *arguments],
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and so it would be in what they start.
+        [sys.executable, "-c", _WITH_CTRL_C, *arguments],
         cwd=ROOT,
         env={**kept, "COLUMNS": "80", "HTTP_PROXY": closed, "HTTPS_PROXY": closed, "https_proxy": closed},
         stdout=subprocess.PIPE,

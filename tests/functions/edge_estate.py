@@ -70,12 +70,12 @@ class Edge:
         set_environment(self._monkeypatch, more)
 
     def hold(self, gateway: str, key_type: str = "primary", age: timedelta = 5 * DAY) -> None:
-        """Put this app's own token into the gateway's secret in the vault."""
+        """Put this app's own token into the gateway's secret in the vault, as a renewal under rotation does."""
         issued_at = datetime.now(UTC).replace(second=0, microsecond=0) - age
         expiry = issued_at + 29 * DAY
         value = Secret("GatewayKey " + self.gateways[gateway].token(key_type, expiry))
-        ownership = Ownership(f"contoso-apim/{gateway}", KeyType(key_type), issued_at, expiry).of(value)
-        tags = ownership.tags()
+        owner, key = f"contoso-apim/{gateway}", KeyType(key_type)
+        tags = Ownership(owner, key, issued_at, expiry, key_since=issued_at).of(value).tags()
         self.emulator.azure.vault("contoso").set(
             f"{gateway}-token", value.reveal(), datetime.now(UTC), tags=tags
         )
