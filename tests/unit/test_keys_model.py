@@ -31,13 +31,20 @@ RULES: tuple[dict[str, Any], ...] = (
     {},
 )
 KEYS, NAMES = st.sampled_from(KeyType), st.sampled_from(["a", "b"])
-SPANS = st.sampled_from([MINUTE, HOUR, 6 * HOUR, DAY, 3 * DAY, 9 * DAY, 20 * DAY, 31 * DAY])
+SPANS = st.sampled_from([MINUTE, HOUR, DAY, 4 * DAY, 9 * DAY, 31 * DAY])
+# What people, and whatever stores the tokens, do to the gateway.
+DEEDS = st.one_of(
+    st.tuples(st.just("writes"), NAMES, KEYS),
+    st.tuples(st.sampled_from(["loses its note", "loses its value", "is another's", "works"]), NAMES),
+    st.tuples(st.just("breaks"), NAMES, st.sampled_from(["read", "write", "write_ownership", "restart"])),
+    st.tuples(st.just("regenerates"), KEYS),
+    st.tuples(st.sampled_from(["reports are lost", "lags", "starts"])),
+)
 # What can be put at a step of a run or a call.
 EVENTS = st.dictionaries(
     st.integers(1, 40),
-    st.sampled_from(["fail", "die", "later", "run"])
-    | st.tuples(st.sampled_from(["hand", "regenerate", "revoke"]), KEYS),
-    max_size=3,
+    st.sampled_from(["fail", "die", "later", "run"]) | st.tuples(st.just("revoke"), KEYS) | DEEDS,
+    max_size=2,
 )
 
 
@@ -47,24 +54,18 @@ class Keys(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.workers = [Runs(), Runs(), Runs()]
 
-    @initialize(wanted=st.sampled_from(RULES), days=st.sampled_from([0, 28, 28, 60]))
+    @initialize(wanted=st.sampled_from([*RULES, ROTATES, ROTATES, {}]), days=st.sampled_from([28, 60, 0]))
     def begin(self, wanted: dict[str, object], days: int) -> None:
         self.model = Model(wanted)
-        self.rotated = "rotateKeys" in wanted
+        self.rotates = self.rotated = "rotateKeys" in wanted
         self._run()
         self.all_goes_well(days)
 
-    @rule(span=SPANS)
-    def time_passes(self, span: timedelta) -> None:
+    @rule(span=SPANS, events=EVENTS, late=st.sampled_from([0, 0, 0, 3, 30]), again=st.booleans())
+    def time_passes(self, span: timedelta, events: dict[int, Any], late: int, again: bool) -> None:  # noqa: FBT001 - drawn
         self.model.estate.clock.now += span
-
-    @rule(
-        events=EVENTS, late=st.sampled_from([0, 0, 0, 3, 30]), again=st.booleans(), worker=st.integers(0, 1)
-    )
-    def a_run(self, events: dict[int, object], late: int, again: bool, worker: int) -> None:  # noqa: FBT001 - drawn
         asked_at = self.model.estate.clock.now - late * HOUR
-        put = self._put(events)
-        self._do(self.model.run(self.workers[worker], events=put, asked_at=asked_at, again=again))
+        self._do(self.model.run(self.workers[0], events=self._put(events), asked_at=asked_at, again=again))
 
     @rule(days=st.sampled_from([8, 20, 32, 68]))
     def all_goes_well(self, days: int) -> None:
@@ -72,10 +73,10 @@ class Keys(RuleBasedStateMachine):
         for _ in range(0, days, 4):
             self.model.estate.clock.now += 4 * DAY
             self._run()
-            self.the_workload_starts()
+            self.somebody(("starts",))
 
     @rule(first=EVENTS, second=EVENTS)
-    def two_runs(self, first: dict[int, object], second: dict[int, object]) -> None:
+    def two_runs(self, first: dict[int, Any], second: dict[int, Any]) -> None:
         async def both() -> None:
             await asyncio.gather(
                 *(
@@ -89,11 +90,13 @@ class Keys(RuleBasedStateMachine):
         self._do(both())
 
     @rule(key=KEYS, immediately=st.sampled_from([False, False, True]), events=EVENTS)
-    def somebody_revokes(self, key: KeyType, immediately: bool, events: dict[int, object]) -> None:  # noqa: FBT001 - drawn
+    def somebody_revokes(self, key: KeyType, immediately: bool, events: dict[int, Any]) -> None:  # noqa: FBT001 - drawn
         self._do(self.model.revoke(key, immediately=immediately, events=self._put(events)))
 
+    # Once rotation was taken away, callers may name either key; begun again within a renewal, it does not know of them.
+    @precondition(lambda self: self.rotates or not self.rotated)
     @rule(events=EVENTS)
-    def a_host_pulls(self, events: dict[int, object]) -> None:
+    def a_host_pulls(self, events: dict[int, Any]) -> None:
         self._do(self.model.pull(None, self._put(events)))
 
     @precondition(lambda self: not self.rotated)
@@ -101,51 +104,41 @@ class Keys(RuleBasedStateMachine):
     def a_host_names_its_key(self, key: KeyType) -> None:
         self._do(self.model.pull(key, {}))
 
-    @rule(name=NAMES, key=KEYS, days=st.integers(1, 29))
-    def somebody_writes(self, name: str, key: KeyType, days: int) -> None:
-        self._hand(name, key, days)
-
-    @rule(name=NAMES)
-    def another_gateways_token_is_put(self, name: str) -> None:
-        token = a_token(self.model.estate.clock.now + 9 * DAY, "edge-02", "secondary")
-        self.model.estate.deliver(name, token, owner="contoso-apim/edge-02", key_type=KeyType.SECONDARY)
-        self.model.changed_at = next(self.model.ticks)
-
-    @rule(key=KEYS)
-    def somebody_regenerates(self, key: KeyType) -> None:
-        self._regenerate(key)
-
-    @rule(name=NAMES)
-    def a_label_is_lost(self, name: str) -> None:
-        self.model.locations[name].tags = None
-
-    @rule(name=NAMES)
-    def a_value_is_lost(self, name: str) -> None:
-        self.model.locations[name].value = None
-
-    @rule()
-    def reports_are_lost(self) -> None:
-        self.model.reports.texts.clear()
-
-    @rule(name=NAMES, method=st.sampled_from(["read", "write", "write_ownership", "restart"]))
-    def a_location_breaks(self, name: str, method: str) -> None:
-        self.model.locations[name].failing[method] = OUTAGE
-
-    @rule(name=NAMES)
-    def a_location_works(self, name: str) -> None:
-        self.model.locations[name].failing.clear()
-
-    @rule(slow=st.booleans())
-    def the_workload_lags(self, slow: bool) -> None:  # noqa: FBT001 - drawn
-        self.model.locations["b"].slow = slow
-
-    @rule()
-    def the_workload_starts(self) -> None:
-        self.model.locations["b"].running = self.model.locations["b"].stored
+    @rule(deed=DEEDS)
+    def somebody(self, deed: tuple[Any, ...]) -> None:  # noqa: C901 - a case for each deed
+        model, (what, *where) = self.model, deed
+        location = model.locations[where[0] if where and where[0] in ("a", "b") else "b"]
+        match what:
+            case "writes":
+                expiry = (model.estate.clock.now + 20 * DAY).replace(minute=0)
+                value = model.make(where[1], expiry).header_value()
+                location.put(value.reveal(), location.tags, writer="kubectl")
+            case "loses its note":
+                location.tags = None
+            case "loses its value":
+                location.value = None
+            case "is another's":
+                token = a_token(model.estate.clock.now + 9 * DAY, "edge-02", "secondary")
+                owner, key = "contoso-apim/edge-02", KeyType.SECONDARY
+                model.estate.deliver(where[0], token, owner=owner, key_type=key)
+            case "breaks":
+                location.failing[where[1]] = OUTAGE
+            case "works":
+                location.failing.clear()
+            case "regenerates":
+                model.azure.new_keys.append((GATEWAY, where[0]))
+            case "reports are lost":
+                model.reports.texts.clear()
+            case "lags":
+                location.slow = True
+            case _:
+                location.running, location.slow = location.stored, False
+        model.changed_at = next(model.ticks)
 
     @rule(wanted=st.sampled_from(RULES), names=st.sampled_from([("a", "b"), ("b",), ("a", "b", "c")]))
     def the_rule_changes(self, wanted: dict[str, object], names: tuple[str, ...]) -> None:
-        self.rotated |= "rotateKeys" in wanted
+        self.rotates = "rotateKeys" in wanted
+        self.rotated |= self.rotates
         self.model.take_rule(names, wanted)
 
     def teardown(self) -> None:
@@ -188,37 +181,26 @@ class Keys(RuleBasedStateMachine):
     def _do(self, work: object) -> None:
         self.loop.run_until_complete(work)  # type: ignore[arg-type]
 
-    def _hand(self, name: str, key: KeyType, days: int = 20) -> None:
-        token = self.model.make(key, (self.model.estate.clock.now + days * DAY).replace(minute=0))
-        location = self.model.locations[name]
-        location.put(token.header_value().reveal(), location.tags, writer="kubectl")
-
-    def _regenerate(self, key: KeyType) -> None:
-        self.model.azure.new_keys.append((GATEWAY, key))
-        self.model.changed_at = next(self.model.ticks)
-
-    def _put(self, events: dict[int, object]) -> dict[int, str | Event]:
+    def _put(self, events: dict[int, Any]) -> dict[int, str | Event]:
         return {step: self._event(event) for step, event in events.items()}
 
-    def _event(self, event: object) -> str | Event:
+    def _event(self, event: str | tuple[Any, ...]) -> str | Event:
         async def happens() -> None:
             if event == "later":
                 self.model.estate.clock.now += 9 * MINUTE
             elif event == "run":
                 now = self.model.estate.clock.now
                 await self.model.run(self.workers[2], events={}, asked_at=now, again=False)
-            elif isinstance(event, tuple) and event[0] == "hand":
-                self._hand("a", event[1])
-            elif isinstance(event, tuple) and event[0] == "regenerate":
-                self._regenerate(event[1])
+            elif event[0] == "revoke":
+                await self.model.revoke(KeyType(event[1]), immediately=False, events={})
             elif isinstance(event, tuple):
-                await self.model.revoke(event[1], immediately=False, events={})
+                self.somebody(event)
 
-        return str(event) if event in {"fail", "die"} else happens
+        return str(event) if event in ("fail", "die") else happens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sequences", "steps"), [(40, 15), pytest.param(4000, 30, marks=pytest.mark.prove)])
+@pytest.mark.parametrize(("sequences", "steps"), [(40, 8), pytest.param(4000, 8, marks=pytest.mark.prove)])
 def test_at_no_moment_is_a_key_regenerated_that_a_live_token_needs(
     sequences: int, steps: int, caplog: pytest.LogCaptureFixture
 ) -> None:
