@@ -13,7 +13,7 @@ from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME
 
 from .access_rules import AccessRule
 from .faults import read_estate
-from .schedule import FEW_RUNS, longest_pause
+from .schedule import CHANGES_AT_ONCE, FEW_RUNS, longest_pause
 from .schema import Estate, GatewayRule, Service
 from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
 from .windows import longest_for, longest_gap
@@ -40,8 +40,8 @@ SETTINGS: dict[str, str | None] = {
 }
 # A log alert looks back two days at most:
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
-# Gateways of a service that a change which can wait moves at a time, and how many a pattern is taken for.
-AT_ONCE, OF_A_PATTERN = 2, 100
+# How many gateways a pattern counts as.
+OF_A_PATTERN = 100
 LONGEST_ALERT_HOURS = 48
 
 
@@ -191,7 +191,7 @@ def _too_slow_to_rotate(service: Service, schedule: str, pause: timedelta) -> st
     rotating = {p: rule for p, rule in service.gateways.items() if rule.rotate_keys}
     half = min((rule.rotate_keys.every / 2 for rule in rotating.values() if rule.rotate_keys), default=pause)
     gateways = sum(OF_A_PATTERN if "*" in pattern else 1 for pattern in rotating)
-    turns = -(-gateways // AT_ONCE)
+    turns = -(-gateways // CHANGES_AT_ONCE)
     takes, why = turns * pause, f"the schedule pauses for {pause} at most"
     for windows in {rule.windows for rule in rotating.values() if rule.windows}:
         if (longer := longest_for(windows, schedule, turns)) > takes:
@@ -199,7 +199,7 @@ def _too_slow_to_rotate(service: Service, schedule: str, pause: timedelta) -> st
     if takes <= half:
         return ""
     return (
-        f"{gateways} gateways (a pattern counts as {OF_A_PATTERN}) cannot move to their other key in time: {AT_ONCE} do at a time, "
+        f"{gateways} gateways (a pattern counts as {OF_A_PATTERN}) cannot move to their other key in time: {CHANGES_AT_ONCE} do at a time, "
         f"{why}, so all take {takes}, and half of rotateKeys is {half}. Run more often, widen the windows, or rotate less often"
     )
 

@@ -17,6 +17,8 @@ from gateway_tokens.parsing import shown_name
 
 # A token with no more than this many runs left is renewed whatever its window says.
 FEW_RUNS = 3
+# Gateways of a service that may restart at a time for a change that can wait.
+CHANGES_AT_ONCE = 2
 
 _VALUE = "([0-9]{1,9}|[A-Za-z]+)"
 _PART = re.compile(rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/0*([1-9][0-9]{{0,8}}))?")

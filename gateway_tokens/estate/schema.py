@@ -176,7 +176,7 @@ class GatewayRule(StrictModel):
                 {"lifetime", "renew_before"},
                 "renewBefore must be longer than zero and shorter than lifetime",
             )
-        elif not timedelta(0) < self.margin < self.window:
+        if (self.risk_margin or timedelta(0) < self.window) and not timedelta(0) < self.margin < self.window:
             fields = {"lifetime", "renew_before", "risk_margin"}
             yield fields, "riskMargin must be longer than zero and shorter than renewBefore"
         if self.rotate_keys and self.key_type:

@@ -26,7 +26,9 @@ def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> 
     # The event of a gateway that was made anew: a token that is dead by then does not wait.
     made_anew = demand.waits and demand.issued_before and row.ownership and row.proof is None
     timed = in_time(decision, row, demand, calendar, now)
-    return _prove() if made_anew and timed.action is not decision.action else timed
+    if made_anew and timed.action is not decision.action:
+        return _prove("the gateway was made anew: Azure is asked whether its stored token is still good")
+    return timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def _paused(asked: _Asked) -> Decision | None:
 def _not_stored(asked: _Asked) -> Decision | None:
     stored = asked.row.stored
     empty = stored is None or stored.value is None
-    return _renew(Reason.NOT_STORED, "nothing is stored yet") if empty else None
+    return _renew(Reason.NOT_STORED, "nothing is stored at this location yet") if empty else None
 
 
 def _owned_by_another(asked: _Asked) -> Decision | None:
@@ -76,18 +78,9 @@ def _write_conflict(asked: _Asked) -> Decision | None:
     """Somebody put an older value back beside our ownership. A live one is left, one that ends soon is replaced by ours."""
     row, stored, now = asked.row, asked.row.stored, asked.now
     ours, expiry = stored.ownership if stored else None, _expiry(asked)
-    recent = ours is not None and (ours.owner, ours.issued_at > now - CONFLICT_FOR) == (
-        row.gateway.owner,
-        True,
-    )
-    if (
-        stored is None
-        or ours is None
-        or row.ownership
-        or not recent
-        or expiry >= ours.expiry
-        or _is_asked_for(asked)
-    ):
+    if stored is None or ours is None or row.ownership or ours.owner != row.gateway.owner:
+        return None
+    if ours.issued_at <= now - CONFLICT_FOR or expiry >= ours.expiry or _is_asked_for(asked):
         return None
     if at_risk_from(row.gateway.rule, expiry) > now:
         if row.proof is None:
@@ -230,8 +223,10 @@ def _foreign(asked: _Asked, reason: Reason, what: str) -> Decision:
     return Decision(Action.RENEW, Reason.ADOPTED, f"{what} is replaced", staged=alive)
 
 
-def _prove() -> Decision:
-    message = "a live token without this app's ownership: Azure is asked whether it is this gateway's"
+_UNLABELLED = "a live token without this app's ownership: Azure is asked whether it is this gateway's"
+
+
+def _prove(message: str = _UNLABELLED) -> Decision:
     return Decision(Action.PROVE, Reason.TO_BE_PROVED, message)
 
 

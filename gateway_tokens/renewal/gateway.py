@@ -120,7 +120,7 @@ class GatewayRun(GatewayReader):
         decision = row.decision
         if decision.reason is Reason.NOT_RESTARTED:
             raise NotRestarted(
-                row.id.location, f"the workload {decision.message}. The Secret holds the new token."
+                row.id.location, f"{decision.message.rstrip('.')}. The Secret holds the new token."
             )
         if decision.reason is Reason.NOT_PICKED_UP:
             until = self.options.demand.expires_before

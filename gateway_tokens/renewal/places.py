@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from gateway_tokens.estate.app_settings import AT_ONCE
+from gateway_tokens.estate.schedule import CHANGES_AT_ONCE
 from gateway_tokens.stored import Running
 from gateway_tokens.tokens import GatewayRef
 
@@ -41,7 +41,7 @@ class Places:
     def let(self, row: Row) -> Row:
         """The row as it is if it may go on, else as one that waits for a place."""
         ref = row.id.ref
-        if not row.decision.staged or ref in self.holders or len(self.holders) < AT_ONCE:
+        if not row.decision.staged or ref in self.holders or len(self.holders) < CHANGES_AT_ONCE:
             if row.decision.staged:
                 self.hold(ref)
             return row

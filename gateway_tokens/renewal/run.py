@@ -146,8 +146,13 @@ async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: 
     except TimeoutError:
         log_line("alive.cut_off", logging.WARNING, subscription=request.subscription)
         return
-    for run, rows in changed.items():
-        await save_report(app, run.name, rows, request.run, started_at=started_at, whole=False)
+    free = asyncio.Semaphore(SERVICES_AT_ONCE)
+
+    async def save(run: ServiceRun, rows: list[Row]) -> None:
+        async with free:
+            await save_report(app, run.name, rows, request.run, started_at=started_at, whole=False)
+
+    await asyncio.gather(*(save(run, rows) for run, rows in changed.items()))
 
 
 async def _service(

@@ -47,11 +47,6 @@ async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield made
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def a_freeze(begins: datetime) -> dict[str, str]:
     return {"from": written(begins), "to": written(begins + 14 * DAY), "reason": "Year end"}
 

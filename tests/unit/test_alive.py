@@ -17,11 +17,6 @@ from tests.renewal_estate import CONTOSO, DAY, HOUR, NOW, OUTAGE, Estate, FakeGa
 FAR = NOW + 29 * DAY
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 class RegeneratedKeys(FakeGateways):
     """API Management where the keys of `regenerated` gateways are others now; `form` changes every answer."""
 

@@ -21,11 +21,6 @@ HOME = "contoso-edge-01"
 DENIED = AzureForbidden("Regenerating", AzureFacts(403), "regenerateKey/action", "there")
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def rotating(*names: str, every: str = "P90D", **rule: object) -> Estate:
     return contoso(*names, rotateKeys={"every": every}, **rule)
 

@@ -14,11 +14,6 @@ from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, NOW, OUTAGE, Estate, 
 HOME = "contoso-edge-01"
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def logging_all(estate: Estate) -> Estate:
     estate.app = replace(estate.app, settings=replace(estate.app.settings, log_fresh_rows=True))
     return estate

@@ -15,11 +15,6 @@ from tests.renewal_estate import CONTOSO, DAY, FABRIKAM, HOUR, NOW, Estate, a_to
 HOME, OLD = "contoso-edge-01", NOW + 7 * DAY
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def an_event(kind: EventKind = EventKind.TOKEN_NEAR_EXPIRY, **more: Any) -> GatewayEvent:  # noqa: ANN401 - the event's own
     expiry = OLD if kind is EventKind.TOKEN_NEAR_EXPIRY else NOW
     usual = {
@@ -163,6 +158,14 @@ class TestOtherEvents:
         estate = contoso()
         await react(estate.app, an_event(EventKind.CREATED))
         assert estate.locations[HOME].value
+
+    async def test_a_gateway_made_anew_has_what_was_issued_before_renewed_and_nothing_younger(self) -> None:
+        for since, tokens in ((HOUR, 1), (-HOUR, 0)):
+            estate = contoso()
+            estate.deliver(HOME, a_token(NOW + 25 * DAY))
+            estate.clock.now += 2 * HOUR
+            await react(estate.app, an_event(EventKind.CREATED, time=NOW + since))
+            assert len(estate.gateways.issued) == tokens
 
     async def test_a_deleted_gateway_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         estate = contoso()

@@ -44,11 +44,6 @@ HOME = "contoso-edge-01"
 SILENT = AzureUnavailable("Reading", AzureFacts(timed_out=True))
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def many(count: int, **rule: object) -> Estate:
     """One service with so many gateways, each delivered to a location of its own."""
     names = [f"edge-{n:03}" for n in range(count)]

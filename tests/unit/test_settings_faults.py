@@ -141,6 +141,11 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
     assert faults_of(document(any_gateway=rule)) == [(RULE + at, said)]
 
 
+def test_a_wrong_window_does_not_hide_a_wrong_margin() -> None:
+    rule = {"renewBefore": "P40D", "riskMargin": "P50D"}
+    assert faults_of(document(any_gateway=rule)) == [(RULE, WINDOW), (RULE, MARGIN)]
+
+
 @pytest.mark.parametrize(
     ("fields", "at", "said"),
     [

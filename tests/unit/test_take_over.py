@@ -30,11 +30,6 @@ HOME = "contoso-edge-01"
 FAR = NOW + 25 * DAY
 
 
-@pytest.fixture(autouse=True)
-def every_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway_tokens")
-
-
 def written_by_hand(token: GatewayToken, **rule: object) -> tuple[Estate, MemoryDestination]:
     """One gateway whose location holds a token that a person wrote."""
     estate = contoso(**rule)
