@@ -15,7 +15,7 @@ class MemoryDestination:
     """A destination that forgets. It keeps the contract that the real ones keep.
 
     `value` and `tags` are what it stores, `writer` who wrote the value if it was not the app. `failing` names methods
-    (`read`, `write`, `label`, `restart`) and the error that each raises instead of its work, `failing_once` but one time. `calls` are the methods
+    (`read`, `write`, `write_ownership`, `restart`) and the error that each raises instead of its work, `failing_once` but one time. `calls` are the methods
     called. `restartable`: it has a workload, which runs the value with the fingerprint `running`; when `slow`, pods stay
     as they are. `restarts_begun` counts what changed its template.
     """

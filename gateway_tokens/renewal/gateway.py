@@ -44,7 +44,7 @@ class GatewayRun(GatewayReader):
         """The row brought up to date, or why not. What somebody else changed since it was read is planned anew, once."""
         row = await self._carried_out(observed)
         retried = row.failure is not None and row.failure.code in {WriteConflict.code, NotVerified.code}
-        if not retried or row.decision.reason is Reason.WRITE_CONFLICT:
+        if not retried or row.renewed or row.decision.action is Action.REFUSE:
             return row
         again, observed_again = await self.read(observed.settings)
         if observed_again is None:

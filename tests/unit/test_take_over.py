@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from gateway_tokens.errors import WriteConflict
 from gateway_tokens.renewal.places import Places
 from gateway_tokens.renewal.report import ServiceReport
 from gateway_tokens.renewal.rows import Demand, Observed
@@ -148,6 +149,18 @@ class TestAnotherWriter:
         assert ended == {("failed", "write_conflict")}
         assert location.restarts_begun == 1
         assert {expiry for _, _, expiry in estate.gateways.issued} == {IN_30_DAYS}
+
+    async def test_a_write_that_comes_first_while_it_is_replaced_is_planned_anew_in_the_same_run(
+        self,
+    ) -> None:
+        estate = contoso()
+        location = estate.location(HOME)
+        await estate.run()
+        ours = location.value
+        location.put(a_token(NOW + DAY).header_value().reveal(), location.tags, writer="flux")
+        location.failing_once = {"write": WriteConflict(HOME, "somebody wrote")}
+        assert await outcome(estate) == ("failed", "write_conflict")
+        assert location.value == ours
 
     async def test_a_live_one_that_stays_is_taken_over_after_a_day(self) -> None:
         estate, location, _ = await self.twelve_runs(a_token(NOW + 20 * DAY))
