@@ -117,7 +117,7 @@ class ServiceRun:
         else:
             self._turns.arrived()
             row = self.finish(await run.reconcile(observed))
-        if observed and _is_left(row, observed):
+        if observed and row.decision.action not in {Action.RENEW, Action.REWRITE}:
             self.fresh.append((run, observed))
 
     def finish(self, row: Row) -> Row:
@@ -132,12 +132,6 @@ class ServiceRun:
 
 # What asks something of Azure or of the destination.
 _TAKE_TURNS = frozenset({Action.RENEW, Action.REWRITE, Action.PROVE, Action.TAKE_OVER, Action.RESTART})
-
-
-def _is_left(row: Row, observed: Observed) -> bool:
-    """Whether nothing was to be written, and the token that was read was there to the end."""
-    left = row.decision.action not in {Action.RENEW, Action.REWRITE}
-    return left and row.seen is not None and row.seen.expiry == (observed.token and observed.token.expiry)
 
 
 def _urgency(row: Row) -> datetime:

@@ -197,6 +197,12 @@ class TestStaged:
             location.running = location.asked
         assert await self.counts(estate) == {"fresh": 2, "restarting": 2, "waiting": 1}
 
+    async def test_what_is_due_in_the_same_run_takes_places_before_it(self) -> None:
+        estate = self.an_estate(restartable=False, keyType="secondary")
+        for name in ("edge-0", "edge-1"):
+            estate.deliver(f"contoso-{name}", a_token(NOW + 5 * DAY, name), f"contoso-apim/{name}")
+        assert await self.counts(estate) == {"renewed": 2, "waiting": 3}
+
     async def test_one_that_waits_is_planned_to_wait_and_names_those_it_waits_for(self) -> None:
         estate = self.an_estate(3, keyType="secondary")
         run = ServiceRun("contoso", options_of(estate.app, Demand(estate.clock()), "caller"), ServiceReport())

@@ -411,6 +411,14 @@ def test_nothing_is_renewed_late_or_outside_a_window_and_a_window_that_is_accept
         expiry = renewal_expiry(gateway.rule.lifetime, now)
 
 
+def test_an_event_about_a_token_with_few_runs_left_waits_for_no_window() -> None:
+    gateway = contoso(windows=[NIGHT], riskMargin="PT1H").gateway()
+    for left, action in ((3 * HOUR, Action.RENEW), (3 * HOUR + MINUTE, Action.WAIT)):
+        demand = Demand(NOW, expires_before=NOW + DAY, waits=True)
+        row = holding(gateway, NOW + left)
+        assert decide(row, demand, Calendar(HOURLY, HOUR), NOW).action is action
+
+
 def holding(gateway: ManagedGateway, expiry: datetime) -> Observed:
     token = a_token(expiry)
     value = token.header_value()
