@@ -169,7 +169,6 @@ class GatewayRun(GatewayReader):
             raise NotVerified(
                 row.id.location, "the value that was read back is not the token that was written"
             )
-        self.places.hold(row.id.ref)
         renewed = replace(
             row,
             outcome=Outcome.RENEWED,

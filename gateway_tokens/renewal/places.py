@@ -32,18 +32,14 @@ class Places:
         else:
             holds = ownership is not None and not ownership.taken_over and ownership.issued_at > self._since
         if holds:
-            self.hold(row.gateway.ref)
-
-    def hold(self, ref: GatewayRef) -> None:
-        """Count a gateway that has just got a new value."""
-        self.holders[ref] = None
+            self.holders[row.gateway.ref] = None
 
     def let(self, row: Row) -> Row:
-        """The row as it is if it may go on, else as one that waits for a place."""
+        """The row as it is if it may go on, else as one that waits for a place. What may go on takes one, due or not."""
         ref = row.id.ref
         if not row.decision.staged or ref in self.holders or len(self.holders) < CHANGES_AT_ONCE:
-            if row.decision.staged:
-                self.hold(ref)
+            if row.decision.action in {Action.RENEW, Action.REWRITE}:
+                self.holders[ref] = None
             return row
         names = ", ".join(holder.gateway for holder in self.holders)
         message = f"{row.decision.message}; waits until the gateways {names} run their stored tokens"
