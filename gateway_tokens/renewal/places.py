@@ -34,11 +34,16 @@ class Places:
         if holds:
             self.holders[row.gateway.ref] = None
 
+    def planned(self, row: Row) -> None:
+        """Count a row that will get a new value and waits for nobody, before any row asks for a place."""
+        if row.decision.action in {Action.RENEW, Action.REWRITE} and not row.decision.staged:
+            self.holders[row.id.ref] = None
+
     def let(self, row: Row) -> Row:
-        """The row as it is if it may go on, else as one that waits for a place. What may go on takes one, due or not."""
+        """The row as it is if it may go on, else as one that waits for a place."""
         ref = row.id.ref
         if not row.decision.staged or ref in self.holders or len(self.holders) < CHANGES_AT_ONCE:
-            if row.decision.action in {Action.RENEW, Action.REWRITE}:
+            if row.decision.staged:
                 self.holders[ref] = None
             return row
         names = ", ".join(holder.gateway for holder in self.holders)

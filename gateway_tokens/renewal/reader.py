@@ -64,7 +64,9 @@ class GatewayReader:
             self._came(row.id, observed)
             await self._others()
             observed = self.keyed(observed)
-            return self.row(observed), observed
+            row = self.row(observed)
+            self.places.planned(row)
+            return row, observed
         except Exception as error:  # noqa: BLE001 - a row that cannot be read must not stop its neighbours
             self._came(row.id, None)
             return self.failed(row, error), None
