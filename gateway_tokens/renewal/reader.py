@@ -66,10 +66,10 @@ class GatewayReader:
             observed = self.keyed(observed)
             row = self.row(observed)
             self.places.planned(row)
-            return row, observed
         except Exception as error:  # noqa: BLE001 - a row that cannot be read must not stop its neighbours
             self._came(row.id, None)
             return self.failed(row, error), None
+        return row, observed
 
     async def read_all(self) -> list[Observed | None]:
         """Every row of the gateway, read again at the same time; None for one that cannot be read."""
