@@ -1,5 +1,7 @@
 """Whose value it is: a live token of this very gateway is kept, whoever wrote it; changes that can wait are staged."""
 
+import itertools
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -11,7 +13,7 @@ from gateway_tokens.renewal.rows import Demand, Observed
 from gateway_tokens.renewal.run import options_of
 from gateway_tokens.renewal.service import ServiceRun
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
-from gateway_tokens.tokens import GatewayToken, KeyType
+from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     CONTOSO,
@@ -197,6 +199,32 @@ class TestStaged:
             location.running = location.asked
         assert await self.counts(estate) == {"fresh": 2, "restarting": 2, "waiting": 1}
 
+    @pytest.mark.slow
+    async def test_three_hundred_gateways_take_another_key_two_of_each_service_at_a_time(self) -> None:
+        ids = {f"svc{n}": ServiceId(CONTOSO.subscription_id, "rg-apis", f"svc{n}-apim") for n in range(12)}
+        names = [f"edge-{n}" for n in range(25)]
+        rule = {"gateways": {"*": kept(keyType="secondary")}}
+        estate = Estate(
+            {name: {"resourceId": str(service), **rule} for name, service in ids.items()},
+            dict.fromkeys(ids.values(), names),
+        )
+        for service, name in itertools.product(ids, names):
+            location = estate.location(f"{service}-{name}", restartable=True)
+            estate.deliver(f"{service}-{name}", a_token(FAR, name), f"{service}-apim/{name}")
+            location.running = location.asked = str((location.tags or {})["fingerprint"])
+            location.slow = True
+        estate.clock.now += 2 * HOUR
+        most = 0
+        for _ in range(14):
+            await estate.run()
+            rolling = [(at, place) for at, place in estate.locations.items() if place.running != place.asked]
+            most = max(most, *Counter(at.partition("-")[0] for at, _ in rolling).values(), 0)
+            for _, place in rolling:
+                place.running = place.asked
+            estate.clock.now += HOUR
+        assert most == 2
+        assert {place.restarts_begun for place in estate.locations.values()} == {1}
+
     async def test_what_is_due_in_the_same_run_takes_places_before_it(self) -> None:
         estate = self.an_estate(restartable=False, keyType="secondary")
         for name in ("edge-0", "edge-1"):
@@ -243,7 +271,6 @@ class TestStaged:
 async def test_a_paused_gateway_is_left_alone_and_told_near_its_expiry(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    estate = contoso(renew=False)
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(renew=False), "edge-02": kept()}}
     estate = Estate({"contoso": service}, {CONTOSO: ("edge-01", "edge-02")})
     location = estate.deliver(HOME, a_token(NOW + DAY))
