@@ -119,8 +119,7 @@ def _put_together() -> tuple[App, AzureAccess]:
 def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:
     """An app with these settings, and its clients of Azure, for the caller to close."""
     from .azure.api_management import ArmGateways
-    from .azure.budget import CallersBudget
-    from .azure.clients import AzureAccess
+    from .azure.clients import AzureAccess, CallersBudget
     from .azure.reports import Reports
     from .destinations import open_destination
     from .estate.schedule import longest_pause

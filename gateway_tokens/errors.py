@@ -43,8 +43,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .roles import role_for
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -218,6 +216,35 @@ class TokenUnusable(GatewayTokensError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"Azure's answer is not a usable gateway token: {reason}. Nothing was delivered.")
+
+
+# The roles that the app needs in Azure, each with the actions that the code calls. `infra/` defines and assigns them.
+# Those of this project are custom roles, named in Azure with a suffix.
+ROLES: dict[str, tuple[str, ...]] = {
+    "Gateway token issuer": (
+        "Microsoft.ApiManagement/service/gateways/read",
+        "Microsoft.ApiManagement/service/gateways/generateToken/action",
+    ),
+    "Gateway key regenerator": ("Microsoft.ApiManagement/service/gateways/regenerateKey/action",),
+    "Gateway token secret writer": (
+        "Microsoft.KeyVault/vaults/secrets/setSecret/action",
+        "Microsoft.KeyVault/vaults/secrets/getSecret/action",
+        "Microsoft.KeyVault/vaults/secrets/update/action",
+    ),
+    "Gateway token cluster reader": (
+        "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
+    ),
+    "Key Vault Secrets User": ("Microsoft.KeyVault/vaults/secrets/getSecret/action",),
+    "Storage Blob Data Owner": (
+        "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
+        "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
+    ),
+}
+
+
+def role_for(action: str) -> str:
+    """The role that grants the action; empty for one inside a cluster."""
+    return next((role for role, actions in ROLES.items() if action in actions), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from .azure.budget import CallersBudget
+from .azure.clients import CallersBudget
 from .azure.reports import Reports
 from .destinations.base import Destination
 from .estate.app_settings import AppSettings

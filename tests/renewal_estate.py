@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.azure.budget import CallersBudget
+from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
 from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings

@@ -31,7 +31,7 @@ _GROUP_OF = {
 }
 # Strings with a blank that nobody meets: names of roles, months and verbs, patterns, assertions.
 _NOT_TEXTS = re.compile(
-    r"Gateway token |Storage Blob|January|Sunday|Container Apps|\\|^Bearer \{|\^|never |pickle"
+    r"Gateway token |Gateway key |Key Vault Secrets|Storage Blob|January|Sunday|Container Apps|\\|^Bearer \{|\^|never |pickle"
     r"|import gateway_tokens|no token$|proved token|nothing was issued|^a gateway without a name"
     r"|^Value error|^day of |^(get|create|patch|list) |^because it is|^not an? |^not YAML|^no JSON object"
 )

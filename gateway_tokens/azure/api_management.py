@@ -12,8 +12,7 @@ from azure.core.exceptions import DecodeError, DeserializationError
 from gateway_tokens.errors import AzureError, AzureFacts, TokenUnusable
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 
-from .budget import ArmBudget, Cost
-from .clients import AzureAccess
+from .clients import ArmBudget, AzureAccess, Cost
 from .errors import operation
 
 ISSUE_ACTION = "Microsoft.ApiManagement/service/gateways/generateToken/action"

@@ -17,13 +17,12 @@ from gateway_tokens.azure.clients import AzureAccess, trust_in
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.destinations.kubernetes.api import Address, address_of
 from gateway_tokens.destinations.kubernetes.service_account import WARN_AHEAD, expiry_of
-from gateway_tokens.errors import GatewayTokensError
+from gateway_tokens.errors import ROLES, GatewayTokensError
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.patterns import matches
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parsing import read_json
 from gateway_tokens.parts import App
-from gateway_tokens.roles import ROLES
 from gateway_tokens.tokens import GatewayRef
 
 from .plan import Rows, of_a_person, read_plan

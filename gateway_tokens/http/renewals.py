@@ -12,7 +12,7 @@ from typing import Any
 import azure.functions as func
 
 from gateway_tokens.access import Scope
-from gateway_tokens.azure.budget import Cost
+from gateway_tokens.azure.clients import Cost
 from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.access_rules import Permission
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway

@@ -14,8 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Vali
 from gateway_tokens.access import Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
 from gateway_tokens.estate.access_rules import AccessPattern
-from gateway_tokens.formats import SecretName, TokenFormat
-from gateway_tokens.issuing import TokenRequest
+from gateway_tokens.issuing import SecretName, TokenFormat, TokenRequest
 from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
 from gateway_tokens.parts import App
 from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault

@@ -18,8 +18,15 @@ from gateway_tokens.errors import (
     TooManyRequests,
 )
 from gateway_tokens.estate.schema import ManagedGateway
-from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
-from gateway_tokens.issuing import Issued, TokenRequest, issue_for, log_issued
+from gateway_tokens.issuing import (
+    Issued,
+    TokenFormat,
+    TokenRequest,
+    env_file,
+    issue_for,
+    kubernetes_secret,
+    log_issued,
+)
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
 from gateway_tokens.tokens import KeyType, written

@@ -14,8 +14,7 @@ from emulator.endpoint import Endpoint, Route
 from emulator.faults import Fault, Kind
 from emulator.server import Emulator
 from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, REGENERATE_ACTION, ArmGateways
-from gateway_tokens.azure.budget import ArmBudget, Cost
-from gateway_tokens.azure.clients import AzureAccess
+from gateway_tokens.azure.clients import ArmBudget, AzureAccess, Cost
 from gateway_tokens.azure.errors import TRIES
 from gateway_tokens.errors import (
     AzureBlocked,

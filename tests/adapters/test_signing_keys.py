@@ -11,7 +11,7 @@ from aiohttp import web
 from emulator.directory import TENANT_ID, signing_key
 from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens.azure import signing_keys
+from gateway_tokens.azure import identity
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import SigningKeysUnavailable
 from gateway_tokens.estate.app_settings import read_settings
@@ -70,7 +70,7 @@ async def keys(emulator: Emulator) -> AsyncIterator[Keys]:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing_keys, "FETCH_TIMEOUT", 0.05)
+    monkeypatch.setattr(identity, "FETCH_TIMEOUT", 0.05)
 
 
 async def test_callers_who_come_together_share_one_fetch(keys: Keys) -> None:

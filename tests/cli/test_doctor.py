@@ -11,7 +11,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from gateway_tokens.roles import ROLES
+from gateway_tokens.errors import ROLES
 from tests.adapters.destination_places import SUBSCRIPTION
 from tests.cli.conftest import CLUSTER, SERVICE, Laptop
 from tests.stand_ins.authorization import permission

@@ -12,7 +12,7 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.azure.budget import Cost
+from gateway_tokens.azure.clients import Cost
 from gateway_tokens.http.renewals import RenewalApi
 from gateway_tokens.tokens import written
 from tests.callers import SIGN_IN_MODE, bearer

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gateway_tokens.destinations.kubernetes.workload import Workload
-from gateway_tokens.roles import ROLES as CODE
+from gateway_tokens.errors import ROLES as CODE
 from tests.infra.digests import INFRA, ROOT, accepted, grants, roles
 from tools.digest import BUILT_IN_ROLES
 

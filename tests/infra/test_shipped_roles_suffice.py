@@ -12,7 +12,7 @@ import pytest
 
 from gateway_tokens.access import Caller
 from gateway_tokens.azure.api_management import ArmGateways
-from gateway_tokens.azure.budget import CallersBudget
+from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Reports
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.errors import AzureError

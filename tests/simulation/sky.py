@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from emulator.gateways import Gateway
-from gateway_tokens.azure.budget import CallersBudget
+from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.errors import (
     AzureFacts,
     AzureForbidden,

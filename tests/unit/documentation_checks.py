@@ -13,9 +13,9 @@ from gateway_tokens.estate import access_rules, windows
 from gateway_tokens.estate import schema as settings
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS
-from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import SECRET_NAMES, TokenRequestBody
+from gateway_tokens.issuing import TokenFormat
 from tests.unit.documentation_reading import ROOT, anchors, codes, difference, links, names, rows, section
 
 if TYPE_CHECKING:

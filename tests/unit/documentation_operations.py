@@ -14,9 +14,9 @@ from gateway_tokens.estate.app_settings import rules_that_match_nobody
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
 from gateway_tokens.estate.sign_in import SignIn
-from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.http import renewals
 from gateway_tokens.http.requests import MAX_BODY_BYTES
+from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.renewal.causes import PROBE_AFTER
 from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport
 from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId

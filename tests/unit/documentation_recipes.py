@@ -11,7 +11,7 @@ from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.faults import read_estate
-from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY
+from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY
 from gateway_tokens.tokens import GatewayRef
 from tests.unit.documentation_reading import snippets
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway_tokens.azure.budget import ArmBudget, CallersBudget, Cost
+from gateway_tokens.azure.clients import ArmBudget, CallersBudget, Cost
 from gateway_tokens.errors import TooManyRequests
 
 ONE, OTHER = "11111111-aaaa", "22222222-bbbb"

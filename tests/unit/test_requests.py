@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.errors import RequestInvalid
-from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.http.requests import (
     MAX_BODY_BYTES,
     SECRET_NAMES,
@@ -20,7 +19,7 @@ from gateway_tokens.http.requests import (
     read_token_request,
     require_no_query,
 )
-from gateway_tokens.issuing import TokenRequest
+from gateway_tokens.issuing import SecretName, TokenFormat, TokenRequest
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import NO_DURATION, NOW
 
