@@ -1,20 +1,12 @@
 """Reads the project's Markdown: sections, tables, snippets, links."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(?P<level>##+) (?P<title>.+)$", re.MULTILINE)
-_CODE = re.compile(r"`([^`]+)`")
-_LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 
 def read_documents() -> dict[str, str]:
@@ -35,30 +27,24 @@ def prose(text: str) -> str:
 
 def sections(text: str) -> dict[str, str]:
     """Each section's text under its title, without the sections below it."""
-    headings = [found for found in _HEADING.finditer(text) if not _in_fence(text, found.start())]
+    fences = [found.span() for found in _FENCE.finditer(text)]
+    headings = [
+        found
+        for found in _HEADING.finditer(text)
+        if not any(start < found.start() < end for start, end in fences)
+    ]
     ends = [*(found.start() for found in headings[1:]), len(text)]
     return {found["title"]: text[found.end() : end] for found, end in zip(headings, ends, strict=True)}
 
 
-def section(text: str, title: str) -> str:
-    """The text of the section with that title; empty when there is none."""
-    return sections(text).get(title, "")
-
-
-def _in_fence(text: str, position: int) -> bool:
-    return any(found.start() < position < found.end() for found in _FENCE.finditer(text))
-
-
-def tables(text: str) -> Iterator[list[dict[str, str]]]:
-    """Each table as rows, each row by the names of its columns."""
-    for block in re.findall(r"(?:^\|.*\|\n)+", prose(text), re.MULTILINE):
-        head, _, *body = [_cells(line) for line in block.splitlines()]
-        yield [dict(zip(head, row, strict=True)) for row in body]
-
-
 def rows(text: str, first_column: str) -> list[dict[str, str]]:
-    """The rows of all tables whose first column has that name."""
-    return [row for table in tables(text) for row in table if next(iter(row)) == first_column]
+    """The rows of all tables whose first column has that name, each by the names of its columns."""
+    found = []
+    for table in re.findall(r"(?:^\|.*\|\n)+", prose(text), re.MULTILINE):
+        head, _, *body = [_cells(line) for line in table.splitlines()]
+        if head[0] == first_column:
+            found += [dict(zip(head, row, strict=True)) for row in body]
+    return found
 
 
 def names(text: str, first_column: str) -> list[str]:
@@ -68,26 +54,18 @@ def names(text: str, first_column: str) -> list[str]:
 
 def codes(cell: str) -> list[str]:
     """What stands as code in a cell."""
-    return _CODE.findall(cell)
+    return re.findall(r"`([^`]+)`", cell)
 
 
 def links(text: str) -> list[str]:
     """The targets of the links."""
-    return [found["target"] for found in _LINK.finditer(prose(text))]
+    return re.findall(r"\]\(([^)\s]+)\)", prose(text))
 
 
 def anchors(text: str) -> set[str]:
     """The names under which a document's headings can be linked to."""
     titles = [found["title"] for found in _HEADING.finditer(prose(text))]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def difference(what: str, said: set[str], true: set[str]) -> list[str]:
-    """What a document says too much and what it leaves out."""
-    return [
-        *(f"{what}: {name} is not in the code" for name in sorted(said - true)),
-        *(f"{what}: {name} is not documented" for name in sorted(true - said)),
-    ]
 
 
 def _cells(line: str) -> list[str]:

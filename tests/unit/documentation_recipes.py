@@ -1,9 +1,9 @@
 """The recipes' two sides: what a destination writes, and what the files beside it read."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -11,14 +11,10 @@ from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY
 from gateway_tokens.tokens import GatewayRef
-from tests.unit.documentation_reading import snippets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from gateway_tokens.estate.schema import DestinationSettings
+from tests.unit.documentation_reading import sections, snippets
 
 REF = GatewayRef("contoso", "edge-01")
 _SERVICE = (
@@ -46,18 +42,34 @@ def whole_document(part: dict[str, Any]) -> dict[str, Any]:
     return {"services": {REF.service: {"resourceId": _SERVICE, "gateways": {REF.gateway: rule}}}}
 
 
-def destinations(text: str) -> Iterator[DestinationSettings]:
+def unread(text: str) -> list[str]:
+    """What the recipes write that nothing in them reads, or read where nothing is written."""
+    wrong = []
+    for title, recipe in sections(text).items():
+        for destination in _destinations(recipe):
+            place, workload = _written(destination)
+            if workload and workload not in _workloads(recipe):
+                wrong.append(f"{title}: no workload is called {workload}")
+            if "az keyvault secret show" in recipe:
+                vault, name = re.findall(r"--vault-name (\S+) --name (\S+)", recipe)[0]
+                read = {Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}")}
+            else:
+                place = _carried(recipe).get(place, place)
+                read = {one for manifest in manifests(recipe) for one in _read_by(manifest)}
+            if read != {place}:
+                wrong.append(f"{title}: it reads {sorted(read)} where {place} is written")
+    return wrong
+
+
+def _destinations(text: str) -> Iterator[DestinationSettings]:
     """The destinations of a recipe's settings snippets."""
     for snippet in snippets(text, "json"):
-        rule = (
-            read_estate(json.dumps(whole_document(json.loads(snippet))))
-            .find(REF.service)[1]
-            .rule_for(REF.gateway)
-        )
+        estate = read_estate(json.dumps(whole_document(json.loads(snippet))))
+        rule = estate.find(REF.service)[1].rule_for(REF.gateway)
         yield from rule.destinations if rule else ()
 
 
-def written(destination: DestinationSettings) -> tuple[Place, str]:
+def _written(destination: DestinationSettings) -> tuple[Place, str]:
     """Where the app writes the gateway's token, and the workload that it restarts (empty: none)."""
     match destination:
         case KubernetesSecret():
@@ -76,7 +88,7 @@ def manifests(text: str) -> Iterator[dict[str, Any]]:
         yield from yaml.safe_load_all(snippet)
 
 
-def workloads(text: str) -> set[str]:
+def _workloads(text: str) -> set[str]:
     """The names of the workloads that run the gateway."""
     return {
         name
@@ -86,7 +98,7 @@ def workloads(text: str) -> set[str]:
     }
 
 
-def carried(text: str) -> dict[Place, Place]:
+def _carried(text: str) -> dict[Place, Place]:
     """What a recipe's files copy: the new location by the location that it is copied from."""
     found: dict[Place, Place] = {}
     vaults = [spec["provider"]["azurekv"]["vaultUrl"] for spec in _specs(text, "SecretStore")]
@@ -95,7 +107,8 @@ def carried(text: str) -> dict[Place, Place]:
             origin = f"{vaults[0]}/secrets/{item['remoteRef']['key']}"
             found[Place("vault", origin)] = Place("secret", spec["target"]["name"], item["secretKey"])
     for spec in _specs(text, "SecretProviderClass"):
-        mounted = [yaml.safe_load(one)["objectName"] for one in _mounted(spec)]
+        objects = yaml.safe_load(spec["parameters"]["objects"])["array"]
+        mounted = [yaml.safe_load(one)["objectName"] for one in objects]
         for copy in spec["secretObjects"]:
             for item in copy["data"]:
                 assert item["objectName"] in mounted
@@ -105,11 +118,6 @@ def carried(text: str) -> dict[Place, Place]:
         if "keyVaultUrl" in secret:
             found[Place("vault", secret["keyVaultUrl"])] = Place("app", secret["name"])
     return found
-
-
-def read_by_gateways(text: str) -> set[Place]:
-    """Where the gateways of a recipe read their token."""
-    return {location for one in manifests(text) for location in _read_by(one)}
 
 
 def _read_by(manifest: dict[str, Any]) -> Iterator[Place]:
@@ -136,10 +144,6 @@ def _containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _specs(text: str, kind: str) -> list[dict[str, Any]]:
     return [one["spec"] for one in manifests(text) if one.get("kind") == kind]
-
-
-def _mounted(spec: dict[str, Any]) -> list[str]:
-    return list(yaml.safe_load(spec["parameters"]["objects"])["array"])
 
 
 def _app_secrets(text: str) -> Iterator[dict[str, Any]]:
