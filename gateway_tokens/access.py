@@ -1,41 +1,108 @@
-"""Who is calling, and what they may do: closed unless a rule opens.
-
-PyJWT, and with it cryptography, is imported with the first bearer token: 0.1 seconds by itself, a tenth of that once
-the app's own identity has been used.
-"""
+"""What a caller may do with which gateways: the rules of the settings, patterns of names, and the judgement. Closed unless a rule opens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated
 
-from .errors import AccessDenied, SignInRequired
-from .estate.access_rules import AccessRule, CallerMatch, Permission
-from .estate.patterns import matches, overlap
-from .estate.sign_in import SignIn
-from .tokens import MAX_LIFETIME, GatewayRef
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
-if TYPE_CHECKING:
-    from jwt import PyJWK
+from .errors import AccessDenied
+from .parsing import Duration, StrictModel, within
+from .sign_in import Caller
+from .tokens import MAX_LIFETIME, MIN_LIFETIME, GatewayRef
+
+# fnmatch knows two more wildcards, which mean themselves here.
+_LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is calling: from the claims of a verified token, or by a function key. All empty means nobody."""
+def matches(pattern: str, name: str) -> bool:
+    """Whether the whole name fits the pattern."""
+    if "*" not in pattern:
+        return pattern.casefold() == name.casefold()
+    return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
 
-    object_id: str = ""
-    client_id: str = ""
-    app_roles: frozenset[str] = field(default_factory=frozenset)
-    function_key: bool = False
 
-    def __str__(self) -> str:
-        named = [
-            f"client:{self.client_id}" if self.client_id else "",
-            f"object:{self.object_id}" if self.object_id else "",
-        ]
-        return " ".join(filter(None, named)) or ("function-key" if self.function_key else "nobody")
+def specificity(pattern: str) -> tuple[bool, int]:
+    """Orders patterns: an exact name before any wildcard, then by the number of literal characters."""
+    return "*" not in pattern, len(pattern) - pattern.count("*")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some name fits both patterns: two with wildcards meet unless their first or last letters differ."""
+    one, other = one.casefold(), other.casefold()
+    if "*" not in one:
+        return matches(other, one)
+    if "*" not in other:
+        return matches(one, other)
+    (first, *_, last), (begin, *_, end) = one.split("*"), other.split("*")
+    begins = first.startswith(begin) or begin.startswith(first)
+    return begins and (last.endswith(end) or end.endswith(last))
+
+
+class Permission(StrEnum):
+    """What a caller may be allowed to do with a gateway."""
+
+    ISSUE = "issue"
+    RENEW = "renew"
+    READ = "read"
+    REVOKE = "revoke"
+
+
+def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
+    declared: list[str] | None = (info.context or {}).get("services")
+    if declared is not None and not any(overlap(pattern, f"{service}/*") for service in declared):
+        raise ValueError(f"'{pattern}' matches no declared service")
+    return pattern
+
+
+AccessPattern = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
+    AfterValidator(_of_a_declared_service),
+]
+GrantedLifetime = Annotated[
+    Duration, within(MIN_LIFETIME, MAX_LIFETIME, "must be between one minute (PT1M) and 30 days (P30D)")
+]
+
+
+class CallerMatch(StrictModel):
+    """Who a rule is about: every trait named must hold."""
+
+    app_role: str | None = Field(default=None, min_length=1, description="An app role in the caller's token.")
+    object_id: str | None = Field(default=None, min_length=1, description="The caller's object id in Entra.")
+    client_id: str | None = Field(
+        default=None, min_length=1, description="The calling application's client id."
+    )
+    function_key: bool = Field(
+        default=False,
+        description="Every caller with a key of the function app and without a bearer token; alone.",
+    )
+
+    @model_validator(mode="after")
+    def _somebody(self) -> CallerMatch:
+        if not (self.app_role or self.object_id or self.client_id or self.function_key):
+            raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
+        if self.function_key and (self.app_role or self.object_id or self.client_id):
+            raise ValueError(
+                "functionKey must be alone: a caller who sends a bearer token is identified by the token only"
+            )
+        return self
+
+
+class AccessRule(StrictModel):
+    """What some caller may do with some gateways."""
+
+    caller: CallerMatch
+    gateways: tuple[AccessPattern, ...] = Field(min_length=1, description="Patterns of `service/gateway`.")
+    allow: frozenset[Permission] = Field(min_length=1, description="The permissions granted.")
+    max_lifetime: GrantedLifetime | None = Field(
+        default=None, description="The longest token this caller may have."
+    )
 
 
 @dataclass(frozen=True)
@@ -107,109 +174,3 @@ def _is(caller: Caller, wanted: CallerMatch) -> bool:
 
 def _same(name: str, other: str) -> bool:
     return name.casefold() == other.casefold()
-
-
-LEEWAY = 60  # seconds by which the clocks of Entra and of this app may differ
-_ALGORITHMS = ["RS256"]
-# PyJWT reads the machine's clock, and judgement here takes `now`: PyJWT demands these claims and verifies signature,
-# algorithm, issuer and audience; the times are compared in `_in_time`.
-_OPTIONS: Any = {
-    "require": ["exp", "nbf", "iss", "aud"],
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-}
-
-
-def bearer_token(headers: Mapping[str, str]) -> str | None:
-    """The request's bearer token, None without an Authorization header. Raises SignInRequired for any other."""
-    header = headers.get("authorization", "").strip()
-    if not header:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.casefold() != "bearer" or not token.strip():
-        raise SignInRequired("The Authorization header must be 'Bearer <token>'.")
-    return token.strip()
-
-
-def key_id_of(token: str) -> str:
-    """The id of the key that the token names as its own, not verified. Raises SignInRequired."""
-    import jwt
-
-    try:
-        header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError:
-        raise _refused("it is not a JSON Web Token") from None
-    if header.get("alg") not in _ALGORITHMS or "kid" not in header:
-        raise _refused("it is not signed with RS256 and a key of Microsoft Entra")
-    return str(header["kid"])
-
-
-def verified_caller(token: str, key: PyJWK | None, sign_in: SignIn, now: datetime) -> Caller:
-    """Who sent the token; `key` is Entra's key of the id that the token names, None if Entra has none.
-
-    Raises SignInRequired for a token that is not good, AccessDenied for an application that may not call.
-    """
-    if key is None:
-        raise _refused("its signing key is not one of Microsoft Entra's for this tenant")
-    claims = _claims(token, key, sign_in)
-    _in_time(claims, now.timestamp())
-    if _text(claims, "tid").lower() != sign_in.tenant:
-        raise _refused("it is from another tenant")
-    # An ID token names no application, so that it is refused here even where its audience is the app's own.
-    client_id = _text(claims, "azp") or _text(claims, "appid")
-    if client_id.lower() not in sign_in.applications:
-        raise AccessDenied(
-            "call",
-            "*",
-            f"The application '{client_id}' may not call. Ask the operator of this app to add its client id to SIGN_IN_APPLICATIONS.",
-        )
-    roles = claims.get("roles")
-    return Caller(
-        object_id=_text(claims, "oid"),
-        client_id=client_id,
-        app_roles=frozenset(
-            role for role in (roles if isinstance(roles, list) else [roles]) if isinstance(role, str)
-        ),
-    )
-
-
-def _claims(token: str, key: PyJWK, sign_in: SignIn) -> dict[str, Any]:
-    import jwt
-
-    try:
-        return jwt.decode(
-            token,
-            key,
-            algorithms=_ALGORITHMS,
-            audience=sign_in.audiences,
-            issuer=sign_in.issuers,
-            options=_OPTIONS,
-        )
-    except jwt.InvalidAudienceError:
-        raise _refused(f"its audience is not {' or '.join(sign_in.audiences)}") from None
-    except jwt.InvalidIssuerError:
-        raise _refused("its issuer is not Microsoft Entra for this tenant") from None
-    except jwt.MissingRequiredClaimError as error:
-        raise _refused(f"the claim '{error.claim}' is missing") from None
-    except jwt.PyJWTError:
-        raise _refused("its signature is not valid") from None
-
-
-def _in_time(claims: Mapping[str, Any], now: float) -> None:
-    expires, begins = claims["exp"], claims["nbf"]
-    if not (isinstance(expires, (int, float)) and isinstance(begins, (int, float))):
-        raise _refused("its times are not numbers")
-    if not now < expires + LEEWAY:
-        raise _refused("it has expired")
-    if not begins - LEEWAY <= now:
-        raise _refused("it is not valid yet")
-
-
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _refused(reason: str) -> SignInRequired:
-    return SignInRequired(f"The bearer token is refused: {reason}. Ask Microsoft Entra for another one.")

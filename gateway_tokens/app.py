@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .estate.sign_in import function_keys_allowed
+from .sign_in import function_keys_allowed
 
 if TYPE_CHECKING:
     from .azure.clients import AzureAccess

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from .access import Caller, Scope
+from .access import Permission, Scope
 from .errors import AccessDenied, AzureNotFound, KeyNotActive, NotFound, TokenUnusable
-from .estate.access_rules import Permission
 from .estate.schema import Estate, GatewayRule, ManagedGateway
 from .logs import log_line
 from .parsing import duration_text
 from .parts import Gateways
+from .sign_in import Caller
 from .stored import MANAGED_BY, Ownership, owner_of
 from .tokens import (
     MAX_LIFETIME,

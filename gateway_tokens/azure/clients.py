@@ -24,7 +24,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from gateway_tokens.errors import TooManyRequests
-from gateway_tokens.estate.sign_in import AzureSettings, CredentialKind
+from gateway_tokens.sign_in import AzureSettings, CredentialKind
 
 from .errors import BUSY_STATUSES, CONNECT_SECONDS, READ_SECONDS, Retry, keep_answer, object_in, operation
 from .identity import IDENTITY_RETRY, SharedCredential, SigningKeys

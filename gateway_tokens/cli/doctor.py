@@ -13,13 +13,13 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
+from gateway_tokens.access import matches
 from gateway_tokens.azure.clients import AzureAccess, trust_in
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.destinations.kubernetes.api import Address, address_of
 from gateway_tokens.destinations.kubernetes.service_account import WARN_AHEAD, expiry_of
 from gateway_tokens.errors import ROLES, GatewayTokensError
 from gateway_tokens.estate.addresses import filled_in
-from gateway_tokens.estate.patterns import matches
 from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parsing import read_json
 from gateway_tokens.parts import App

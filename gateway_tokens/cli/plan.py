@@ -18,11 +18,11 @@ from rich.table import Column, Table
 from gateway_tokens.app import put_together
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import Estate, GatewayRule, Service
-from gateway_tokens.estate.sign_in import CredentialKind
 from gateway_tokens.http.renewals import planned, shown
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.rows import Action, Demand, Reason
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, options_of
+from gateway_tokens.sign_in import CredentialKind
 
 from .documents import EstateFile
 

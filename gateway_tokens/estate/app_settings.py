@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gateway_tokens.access import AccessRule
 from gateway_tokens.errors import Fault, SettingsInvalid
+from gateway_tokens.sign_in import AzureSettings, CredentialKind, SignIn, function_keys_allowed
 from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME
 
-from .access_rules import AccessRule
 from .faults import read_estate
-from .schedule import CHANGES_AT_ONCE, FEW_RUNS, longest_pause
+from .schedule import CHANGES_AT_ONCE, FEW_RUNS, longest_for, longest_gap, longest_pause
 from .schema import Estate, GatewayRule, Service
-from .sign_in import NEEDED, AzureSettings, CredentialKind, SignIn, function_keys_allowed, read_sign_in
-from .windows import longest_for, longest_gap
 
 # Every setting the code and its triggers read, with its default; None means that it must be set.
 SETTINGS: dict[str, str | None] = {
@@ -38,6 +37,13 @@ SETTINGS: dict[str, str | None] = {
     "ARM_SCOPE": "",
     "CA_FILE": "",
 }
+# Set together: without one of them no bearer token can be verified.
+NEEDED = ("SIGN_IN_TENANT", "SIGN_IN_AUDIENCES", "SIGN_IN_APPLICATIONS")
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_INSTEAD_OF_SIGN_IN = (
+    "is not a setting any more. For 'entra' remove it; for 'functionKey' or 'entraAndFunctionKey' write "
+    "ALLOW_FUNCTION_KEYS=true in its place"
+)
 # A log alert looks back two days at most:
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
 # How many gateways a pattern counts as.
@@ -105,6 +111,45 @@ def _sign_in(environ: Mapping[str, str], estate: Estate | None) -> tuple[SignIn 
         keys = function_keys_allowed(environ)
         faults = list(rules_that_match_nobody(estate.access, sign_in, function_keys=keys))
     return sign_in, faults
+
+
+def read_sign_in(values: Mapping[str, str]) -> tuple[SignIn | None, list[Fault]]:
+    """Who may sign in, None where function keys alone are in use, and the faults of these settings.
+
+    `values` are the app settings, with their defaults where they are not set.
+    """
+    faults = list(_sign_in_faults(values))
+    if faults or not values["SIGN_IN_TENANT"]:
+        return None, faults
+    sign_in = SignIn(
+        endpoint=values["SIGN_IN_ENDPOINT"].rstrip("/"),
+        tenant=values["SIGN_IN_TENANT"].lower(),
+        audiences=tuple(_listed(values["SIGN_IN_AUDIENCES"])),
+        applications=frozenset(_listed(values["SIGN_IN_APPLICATIONS"].lower())),
+    )
+    return sign_in, []
+
+
+def _sign_in_faults(values: Mapping[str, str]) -> Iterator[Fault]:
+    if values["SIGN_IN"]:
+        yield Fault("SIGN_IN", _INSTEAD_OF_SIGN_IN)
+    if values["ALLOW_FUNCTION_KEYS"].casefold() not in {"true", "false"}:
+        yield Fault("ALLOW_FUNCTION_KEYS", "must be true or false")
+    listed = {name: list(_listed(values[name])) for name in NEEDED}
+    if any(listed.values()) or not function_keys_allowed(values):
+        yield from (
+            Fault(name, "must be set: it is needed to verify bearer tokens")
+            for name in NEEDED
+            if not listed[name]
+        )
+    if values["SIGN_IN_TENANT"] and not _GUID.fullmatch(values["SIGN_IN_TENANT"].lower()):
+        yield Fault("SIGN_IN_TENANT", "must be the tenant's id, a GUID")
+    if not all(_GUID.fullmatch(client_id.lower()) for client_id in listed["SIGN_IN_APPLICATIONS"]):
+        yield Fault("SIGN_IN_APPLICATIONS", "must be client ids (GUIDs), separated by commas")
+
+
+def _listed(value: str) -> Iterator[str]:
+    return filter(None, (part.strip() for part in value.split(",")))
 
 
 def _faults(environ: Mapping[str, str]) -> list[Fault]:

@@ -18,15 +18,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from gateway_tokens.access import AccessRule, matches, specificity
 from gateway_tokens.errors import Fault, NotFound
 from gateway_tokens.parsing import Duration, StrictModel, read_model, within
 from gateway_tokens.stored import owner_of
 from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
 
-from .access_rules import AccessRule
 from .addresses import Cluster, filled_in, resource_id
-from .patterns import matches, specificity
-from .windows import Freeze, Pause, Window
+from .schedule import Freeze, Pause, Window
 
 MIN_MANAGED_LIFETIME = timedelta(days=1)
 # A switch, and the 31 days after it in which every token of the key that is left ends.

@@ -12,10 +12,9 @@ from typing import Any
 
 import azure.functions as func
 
-from gateway_tokens.access import Scope
+from gateway_tokens.access import Permission, Scope
 from gateway_tokens.azure.reports import Entry
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
-from gateway_tokens.estate.access_rules import Permission
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import Problem, problems_of, summaries_of

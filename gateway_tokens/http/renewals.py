@@ -11,12 +11,11 @@ from typing import Any
 
 import azure.functions as func
 
-from gateway_tokens.access import Scope
+from gateway_tokens.access import Permission, Scope
 from gateway_tokens.azure.clients import Cost
 from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
-from gateway_tokens.estate.access_rules import Permission
+from gateway_tokens.estate.schedule import Freeze
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
-from gateway_tokens.estate.windows import Freeze
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import summaries_of

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.estate.windows import Calendar
+from gateway_tokens.estate.schedule import FEW_RUNS, Calendar
 from gateway_tokens.stored import Running, kind_of
 from gateway_tokens.tokens import MAX_LIFETIME, renewal_expiry
 

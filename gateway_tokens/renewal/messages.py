@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
+from gateway_tokens.access import matches, overlap
 from gateway_tokens.errors import Fault, MessageInvalid
-from gateway_tokens.estate.patterns import matches, overlap
 from gateway_tokens.estate.schema import Estate
 from gateway_tokens.parsing import StrictModel, read_json, read_model
 from gateway_tokens.tokens import GatewayRef

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import AzureNotFound, GatewayTokensError
+from gateway_tokens.estate.schedule import Calendar
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
-from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.issuing import gateway_missing, issue_checked
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import Gateways

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from random import Random
 
+from gateway_tokens.estate.schedule import Calendar
 from gateway_tokens.estate.schema import Estate, ManagedGateway, Service
-from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import read_json, read_model
 from gateway_tokens.parts import App

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
-from gateway_tokens.estate.patterns import matches
+from gateway_tokens.access import matches
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway, Service
 from gateway_tokens.logs import log_line
 from gateway_tokens.tokens import GatewayRef, is_gateway_id

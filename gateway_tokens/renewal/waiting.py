@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime
 
-from gateway_tokens.estate.schedule import FEW_RUNS
+from gateway_tokens.estate.schedule import FEW_RUNS, Calendar
 from gateway_tokens.estate.schema import GatewayRule
-from gateway_tokens.estate.windows import Calendar
 
 from .rows import Action, Decision, Demand, Observed, Reason, RowId
 

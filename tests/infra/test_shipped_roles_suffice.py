@@ -10,7 +10,6 @@ from itertools import count
 
 import pytest
 
-from gateway_tokens.access import Caller
 from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Reports
@@ -25,6 +24,7 @@ from gateway_tokens.renewal.revoke import Revocation, revoke
 from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, load_report, reconcile_gateway
 from gateway_tokens.renewal.service import managed
+from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
 from tests.adapters.destination_places import Surroundings as Places

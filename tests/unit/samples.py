@@ -2,12 +2,14 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.faults import read_estate
+from gateway_tokens.estate.schedule import within
 from gateway_tokens.estate.schema import Estate
 from gateway_tokens.tokens import GatewayToken
 
@@ -84,3 +86,14 @@ def faults_of(value: object) -> list[tuple[str, str]]:
     except SettingsInvalid as error:
         return [(fault.path, fault.message) for fault in error.faults]
     return []
+
+
+def occurrences(schedule: str, after: datetime) -> Iterator[datetime]:
+    """The moments later than this one at which the schedule runs, one after the other."""
+    span = timedelta(days=1)
+    while True:
+        if run := within(schedule, after + timedelta(microseconds=1), after + span):
+            yield run.first
+            after, span = run.first, timedelta(days=1)
+        else:
+            span *= 2

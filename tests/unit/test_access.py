@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.access import Caller, Scope
+from gateway_tokens.access import AccessRule, CallerMatch, Permission, Scope
 from gateway_tokens.errors import AccessDenied
-from gateway_tokens.estate.access_rules import AccessRule, CallerMatch, Permission
+from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 

@@ -11,7 +11,7 @@ import pytest
 from emulator.tls import throw_away_tls
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.app_settings import SETTINGS, AppSettings, read_settings
-from gateway_tokens.estate.sign_in import CredentialKind, SignIn, function_keys_allowed
+from gateway_tokens.sign_in import CredentialKind, SignIn, function_keys_allowed
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 
 CONTAINER = "https://contoso.blob.core.windows.net/gateway-tokens"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
+from gateway_tokens.estate.schedule import Calendar
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
-from gateway_tokens.estate.windows import Calendar
 from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, decide
 from gateway_tokens.renewal.rows import Action, Demand, Observed, Proof, Reason, RowId
 from gateway_tokens.renewal.waiting import at_risk_from, due_at

@@ -9,15 +9,15 @@ from urllib.parse import parse_qsl
 import pytest
 
 from gateway_tokens import errors
+from gateway_tokens.access import AccessRule, CallerMatch
 from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
-from gateway_tokens.estate import access_rules, schema, windows
+from gateway_tokens.estate import schedule, schema
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.estate.sign_in import SignIn
 from gateway_tokens.http import renewals
 from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
@@ -28,6 +28,7 @@ from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, Serv
 from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
 from gateway_tokens.renewal.service import AT_ONCE
+from gateway_tokens.sign_in import SignIn
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayRef, KeyType
 from tests.unit import documentation_recipes as recipes
@@ -59,13 +60,13 @@ PARTS: dict[str, type[StrictModel]] = {
     "The whole document": schema.Estate,
     "A service": schema.Service,
     "A gateway rule": schema.GatewayRule,
-    "A maintenance window": windows.Window,
-    "A pause": windows.Pause,
-    "A freeze": windows.Freeze,
+    "A maintenance window": schedule.Window,
+    "A pause": schedule.Pause,
+    "A freeze": schedule.Freeze,
     "A named cluster": Cluster,
     "`keyVault`": KeyVaultSecret,
     "`kubernetes`": KubernetesSecret,
-    "An access rule": access_rules.AccessRule,
+    "An access rule": AccessRule,
 }
 NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}
 OF_HEALTH = {"settings_invalid", "wrong_python", "identity_unavailable", "reports_unreadable", CHECK_STOPPED}
@@ -140,7 +141,7 @@ TABLES: dict[str, tuple[object, object]] = {
         {(name, said) for name, said in pairs(SETTINGS_DOC, "Setting", "Default") if name != "ARM_SCOPE"},
         {(name, default_of(name)) for name in SETTINGS if name != "ARM_SCOPE"},
     ),
-    "traits": (set(names(SETTINGS_DOC, "Trait")), fields(access_rules.CallerMatch)),
+    "traits": (set(names(SETTINGS_DOC, "Trait")), fields(CallerMatch)),
     "layouts": (
         {(layout, codes(key)[0]) for layout, key in pairs(SETTINGS_DOC, "Layout", "Key in the Secret")},
         {(str(layout), layout.key) for layout in Layout},

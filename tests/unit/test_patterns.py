@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.estate.patterns import matches, overlap, specificity
+from gateway_tokens.access import matches, overlap, specificity
 
 ALPHABET = "ab"
 # Names long enough that two patterns of at most four characters that meet at all meet in one of them.

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway_tokens.estate.schedule import longest_pause, occurrences
+from gateway_tokens.estate.schedule import longest_pause
+from tests.unit.samples import occurrences
 
 HOST = json.loads((Path(__file__).parents[1] / "official/functions-host/ncrontab.json").read_text())
 VERDICTS: list[dict[str, Any]] = HOST["schedules"]

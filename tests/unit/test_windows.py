@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.app_settings import AppSettings, read_settings
-from gateway_tokens.estate.schedule import FEW_RUNS, longest_pause, occurrences
+from gateway_tokens.estate.schedule import (
+    FEW_RUNS,
+    Calendar,
+    Window,
+    is_open,
+    longest_for,
+    longest_gap,
+    longest_pause,
+    next_run,
+)
 from gateway_tokens.estate.schema import ManagedGateway
-from gateway_tokens.estate.windows import Calendar, Window, is_open, longest_for, longest_gap, next_run
 from gateway_tokens.renewal.checks import decide
 from gateway_tokens.renewal.events import EventKind, GatewayEvent
 from gateway_tokens.renewal.queues import react
@@ -25,6 +33,7 @@ from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import KeyType, renewal_expiry
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, OUTAGE, Estate, a_token, contoso, kept
+from tests.unit.samples import occurrences
 
 HOURLY = "0 0 * * * *"
 HOME = "contoso-edge-01"
