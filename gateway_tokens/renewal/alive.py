@@ -20,7 +20,7 @@ from gateway_tokens.tokens import Clock, GatewayRef
 
 from .gateway import GatewayRun
 from .reader import ASK_AGAIN_AFTER
-from .report import CHECK_STOPPED, Asked, Failure, Outcome, Row
+from .report import CHECK_STOPPED, Failure, Outcome, Row
 from .rows import Observed, Proof, Reason
 from .service import ServiceRun, log_row
 
@@ -50,7 +50,7 @@ class Question:
         """When Azure last answered with this very token: when it was asked about it, or when it issued it to this app."""
         ownership = self.observed.ownership
         issued_at = ownership.issued_at if ownership and not ownership.taken_over else _NEVER
-        return max(self.row.asked.at if self.row.asked else _NEVER, issued_at)
+        return max((self.row.asked and self.row.asked.at) or _NEVER, issued_at)
 
     @property
     def ref(self) -> GatewayRef:
@@ -134,16 +134,15 @@ async def _ask(question: Question, free: asyncio.Semaphore) -> str:
 async def _end(question: Question, failure: Failure | None) -> Row:
     """The row of a dead token. While it is not replaced it is not noted as asked, so that the next run asks again."""
     if failure:
-        return replace(question.row, outcome=Outcome.UNVERIFIED, failure=failure, asked=None)
-    row = await question.run.reconcile(replace(question.observed, proof=Proof(None)))
-    return row if row.renewed else replace(row, asked=None)
+        return replace(question.row, outcome=Outcome.UNVERIFIED, failure=failure)
+    return await question.run.reconcile(replace(question.observed, proof=Proof(None)))
 
 
 def _alive(question: Question, now: datetime) -> Row:
-    row, value = question.row, question.observed.stored.value if question.observed.stored else None
-    if row.failure and row.failure.code == CHECK_STOPPED:
+    row, value = question.row, question.observed.value
+    if row.code == CHECK_STOPPED:
         row = replace(row, outcome=Outcome.FRESH, failure=None, failing_since=None)
-    return replace(row, asked=Asked(now, value.fingerprint if value else "", question.observed.key_type))
+    return replace(row, asked=Proof(question.observed.key_type, now, value.fingerprint if value else ""))
 
 
 def _keep(changed: dict[ServiceRun, list[Row]], service: ServiceRun, row: Row) -> None:

@@ -44,9 +44,8 @@ def _paused(asked: _Asked) -> Decision | None:
 
 
 def _not_stored(asked: _Asked) -> Decision | None:
-    stored = asked.row.stored
-    empty = stored is None or stored.value is None
-    return _renew(Reason.NOT_STORED, "nothing is stored at this location yet") if empty else None
+    there = asked.row.value is not None
+    return None if there else _renew(Reason.NOT_STORED, "nothing is stored at this location yet")
 
 
 def _owned_by_another(asked: _Asked) -> Decision | None:
@@ -57,7 +56,7 @@ def _owned_by_another(asked: _Asked) -> Decision | None:
 
 
 def _not_a_token(asked: _Asked) -> Decision | None:
-    token, value = asked.row.token, asked.row.stored.value if asked.row.stored else None
+    token, value = asked.row.token, asked.row.value
     if value is None or (token and token.expiry <= asked.now + MAX_LIFETIME + _CLOCKS_DIFFER):
         return None
     kind = (

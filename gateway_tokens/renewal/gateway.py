@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 from gateway_tokens.errors import (
     AzureNotFound,
@@ -27,8 +28,11 @@ from gateway_tokens.tokens import GatewayToken, KeyType, renewal_expiry
 
 from .places import Places
 from .reader import GatewayReader, RunOptions
-from .report import Failure, Outcome, Row, ServiceReport, not_picked_up, why
+from .report import Failure, Outcome, Row, ServiceReport, why
 from .rows import Action, Observed, Proof, Reason
+
+# How long after the old token's expiry it is told that a gateway runs it.
+_TELL_FOR = timedelta(days=1)
 
 
 class GatewayRun(GatewayReader):
@@ -56,14 +60,15 @@ class GatewayRun(GatewayReader):
 
     async def proved(self, observed: Observed) -> Observed:
         """The row with Azure's proof of its token: the key that signs it, or none. Raises AzureError, TokenUnusable."""
-        token = observed.token
-        if token is None:
+        token, value = observed.token, observed.value
+        if token is None or value is None:
             return observed
-        first = observed.wanted_key
+        signing, first = None, observed.wanted_key
         for key_type in (first, *(key for key in KeyType if key is not first)):
             if await self.issue(token.expiry, key_type) == token:
-                return replace(observed, proof=Proof(key_type))
-        return replace(observed, proof=Proof(None))
+                signing = key_type
+                break
+        return replace(observed, proof=Proof(signing, self.options.clock(), value.fingerprint))
 
     async def regenerate_key(self, key_type: KeyType) -> None:
         """Regenerate one of the gateway's keys: every token of it ends. Raises NotFound, AzureError."""
@@ -123,8 +128,8 @@ class GatewayRun(GatewayReader):
                 row.id.location, f"{decision.message.rstrip('.')}. The Secret holds the new token."
             )
         if decision.reason is Reason.NOT_PICKED_UP:
-            until = self.options.demand.expires_before
-            failure = not_picked_up(decision.message, NotPickedUp.code, until)
+            expiry = self.options.demand.expires_before
+            failure = Failure(NotPickedUp.code, decision.message, expiry and expiry + _TELL_FOR)
             return replace(row, outcome=Outcome.FAILED, failure=failure)
         waits = Outcome.WAITING if decision.action is Action.WAIT else Outcome.FRESH
         return replace(row, outcome=_OUTCOMES.get(decision.reason, waits))

@@ -22,7 +22,7 @@ from .causes import Causes
 from .checks import decide
 from .keys import KeyState, KeyUse, Phase, key_state
 from .places import Places
-from .report import Asked, Outcome, Row, Seen, ServiceReport, failure_of
+from .report import Outcome, Row, Seen, ServiceReport, failure_of
 from .rows import Action, Decision, Demand, Observed, Proof, Reason, RowId
 from .waiting import at_risk_from, due_at
 
@@ -117,14 +117,8 @@ class GatewayReader:
         now, stored = self.options.clock(), observed.stored
         decision = decide(observed, self.options.demand, self.options.calendar, now)
         seen = self.seen(observed.id, stored) if stored else None
-        asked = self._asked(observed)
-        if (
-            observed.proof
-            and stored
-            and stored.value
-            and not (asked and asked.key_type == observed.proof.key_type)
-        ):
-            asked = Asked(now, stored.value.fingerprint, observed.proof.key_type)
+        proof = observed.proof
+        asked = proof if proof and proof.at else self._remembered(observed)
         also = f"; the keys {', '.join(stored.also)} hold it too" if stored and stored.also else ""
         return Row(observed.id, replace(decision, message=decision.message + also), seen, at=now, asked=asked)
 
@@ -167,10 +161,10 @@ class GatewayReader:
         async with self.options.causes.used(settings.depends_on(self.gateway.ref), str(self.gateway.ref)):
             observed = Observed(self.gateway, settings, await destination.read())
         self.places.seen(observed)
-        asked = self._asked(observed)
         # Asked for once a day and value. A value of this app's is asked about by the daily check alone.
-        known = asked and asked.at > self.options.clock() - ASK_AGAIN_AFTER and not observed.ownership
-        return replace(observed, proof=Proof(asked.key_type)) if asked and known else observed
+        proof = None if observed.ownership else self._remembered(observed)
+        known = proof and proof.at and proof.at > self.options.clock() - ASK_AGAIN_AFTER
+        return replace(observed, proof=proof) if known else observed
 
     def _came(self, row: RowId, observed: Observed | None) -> None:
         self._rows[row] = observed
@@ -183,8 +177,8 @@ class GatewayReader:
             async with asyncio.timeout(OTHER_ROWS_SECONDS):
                 await self._all_read.wait()
 
-    def _asked(self, observed: Observed) -> Asked | None:
+    def _remembered(self, observed: Observed) -> Proof | None:
         """What Azure last said of the very value that is stored now, as the report remembers it."""
-        before, value = self._report.rows.get(str(observed.id)), observed.stored and observed.stored.value
-        asked = before.asked if before else None
-        return asked if asked and value and asked.fingerprint == value.fingerprint else None
+        before, value = self._report.rows.get(str(observed.id)), observed.value
+        proof = before.asked if before else None
+        return proof if proof and value and proof.fingerprint == value.fingerprint else None

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
+
+from pydantic.alias_generators import to_camel
 
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.tokens import GatewayRef, KeyType, read, written
 
-from .rows import Action, Decision, Reason, RowId
+from .rows import Action, Decision, Proof, Reason, RowId
 
 _T = TypeVar("_T", bound=StrEnum)
 _LONGEST_TEXT = 500
-# How long after the old token's expiry it is told that a gateway runs it.
-_TELL_FOR = timedelta(days=1)
 
 
 class Outcome(StrEnum):
@@ -68,15 +68,6 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """When Azure was last asked about the value with that fingerprint, and the key that signs it (None: neither)."""
-
-    at: datetime
-    fingerprint: str
-    key_type: KeyType | None
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One gateway's token at one location, after it was read or reconciled."""
 
@@ -90,7 +81,12 @@ class Row:
     failure: Failure | None = None
     failing_since: datetime | None = None
     at: datetime | None = None
-    asked: Asked | None = None
+    asked: Proof | None = None  # what Azure last said of the stored value
+
+    @property
+    def code(self) -> str:
+        """The code of its failure, or the empty string."""
+        return self.failure.code if self.failure else ""
 
     def keeps_its_key(self, now: datetime) -> bool:
         """Whether the key is in use for longer than its rotation may take."""
@@ -99,8 +95,6 @@ class Row:
 
     def at_risk(self, now: datetime) -> bool:
         """Whether the gateway may soon be without a token, judged by the expiry that is known."""
-        if self.outcome is Outcome.GONE and self.seen is None:
-            return False
         if self.seen is None:
             return self.readable and self.outcome in BAD
         return self.seen.at_risk_from <= now
@@ -117,6 +111,11 @@ def why(error: Exception) -> dict[str, str]:
     """An error as fields of a log line."""
     failure = failure_of(error)
     return {"code": failure.code, "error": failure.text}
+
+
+def count(rows: Iterable[Row]) -> Counter[str]:
+    """How many rows ended how; of rows that were only read, what is to be done with them."""
+    return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)
 
 
 @dataclass(slots=True)
@@ -172,28 +171,23 @@ class ServiceReport:
 
     def summary(self, now: datetime) -> dict[str, str]:
         """What health needs, as names and values for a blob's metadata."""
-        upcoming = [
-            row.seen.at_risk_from for row in self.rows.values() if row.seen and row.seen.at_risk_from > now
-        ]
+        rows = self.rows.values()
+        upcoming = [row.seen.at_risk_from for row in rows if row.seen and row.seen.at_risk_from > now]
         return {
             "run": self.run,
             "completed": written(self.completed_at) if self.completed_at else "",
-            "rows": str(len(self.rows)),
-            "failed": str(sum(row.outcome in BAD for row in self.rows.values())),
-            "atrisk": str(sum(row.at_risk(now) for row in self.rows.values())),
+            "rows": str(len(rows)),
+            "failed": str(sum(row.outcome in BAD for row in rows)),
+            "atrisk": str(sum(row.at_risk(now) for row in rows)),
             "riskfrom": written(min(upcoming)) if upcoming else "",
-            "keyslate": str(sum(row.keeps_its_key(now) for row in self.rows.values())),
-            "stopped": str(sum(_code(row) == CHECK_STOPPED for row in self.rows.values())),
+            "keyslate": str(sum(row.keeps_its_key(now) for row in rows)),
+            "stopped": str(sum(row.code == CHECK_STOPPED for row in rows)),
         }
 
     def as_text(self) -> str:
         """As JSON with times in UTC."""
-        rows = [
-            {name: value for name, value in _plain(row).items() if value is not None}
-            for row in self.rows.values()
-        ]
-        completed = written(self.completed_at) if self.completed_at else None
-        return json.dumps({"run": self.run, "completedAt": completed, "rows": rows})
+        rows = [_plain(row) for row in self.rows.values()]
+        return json.dumps({"run": self.run, "completedAt": self.completed_at, "rows": rows}, default=written)
 
 
 def read_report(text: str | None, now: datetime) -> ServiceReport:
@@ -201,115 +195,94 @@ def read_report(text: str | None, now: datetime) -> ServiceReport:
     try:
         document = json.loads(text or "{}")
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
         return ServiceReport()
-    rows = [_row(entry, now) for entry in _listed(document.get("rows"))]
-    completed_at = _past(document.get("completedAt"), now)
+    whole = _Entry(document, now)
+    rows = [_row(_Entry(entry, now)) for entry in whole.entries("rows")]
     return ServiceReport(
-        str(document.get("run") or ""), completed_at, {str(row.id): row for row in rows if row}
+        whole.text("run"), whole.past("completedAt"), {str(row.id): row for row in rows if row}
     )
 
 
-def count(rows: Iterable[Row]) -> Counter[str]:
-    """How many rows ended how; of rows that were only read, what is to be done with them."""
-    return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)
-
-
-def _code(row: Row) -> str:
-    return row.failure.code if row.failure else ""
-
-
 def _plain(row: Row) -> dict[str, Any]:
-    seen, failure = row.seen, row.failure
-    return {
+    """The row as one flat object; what is None is left out."""
+    asked = row.asked
+    document = {
         "service": row.id.ref.service,
         "gateway": row.id.ref.gateway,
         "location": row.id.location,
         "reason": row.decision.reason,
         "outcome": row.outcome,
-        "at": row.at and written(row.at),
-        "expiry": seen and written(seen.expiry),
-        "due": seen and written(seen.due),
-        "atRiskFrom": seen and written(seen.at_risk_from),
-        "keyType": seen and seen.key_type,
-        "issuedAt": seen and seen.issued_at and written(seen.issued_at),
-        "keySince": seen and seen.key_since and written(seen.key_since),
-        "keyDue": seen and seen.key_due and written(seen.key_due),
-        "keyLate": seen and seen.key_late and written(seen.key_late),
-        "code": failure and failure.code,
-        "text": failure and failure.text,
-        "until": failure and failure.until and written(failure.until),
-        "failingSince": row.failing_since and written(row.failing_since),
-        "askedAt": row.asked and written(row.asked.at),
-        "askedFor": row.asked and row.asked.fingerprint,
-        "askedKey": row.asked and row.asked.key_type,
+        "at": row.at,
+        **_fields(row.seen),
+        **_fields(row.failure),
+        "failingSince": row.failing_since,
+        **({"askedAt": asked.at, "askedFor": asked.fingerprint, "askedKey": asked.key_type} if asked else {}),
     }
+    return {name: value for name, value in document.items() if value is not None}
 
 
-def _row(entry: Mapping[str, Any], now: datetime) -> Row | None:
+def _fields(part: Seen | Failure | None) -> dict[str, Any]:
+    return {to_camel(one.name): getattr(part, one.name) for one in fields(part)} if part else {}
+
+
+class _Entry:
+    """An object that may be damaged, or of another version: what cannot be understood is not there."""
+
+    def __init__(self, entry: object, now: datetime) -> None:
+        self._entry, self._now = entry if isinstance(entry, dict) else {}, now
+
+    def entries(self, name: str) -> list[object]:
+        value = self._entry.get(name)
+        return value if isinstance(value, list) else []
+
+    def text(self, name: str) -> str:
+        value = self._entry.get(name)
+        return value if isinstance(value, str) else ""
+
+    def one_of(self, kind: type[_T], name: str) -> _T | None:
+        return next((member for member in kind if member == self._entry.get(name)), None)
+
+    def moment(self, name: str) -> datetime | None:
+        try:
+            return read(self.text(name))
+        except ValueError:
+            return None
+
+    def past(self, name: str) -> datetime | None:
+        moment = self.moment(name)
+        return min(moment, self._now) if moment else None
+
+
+def _row(entry: _Entry) -> Row | None:
     """A row of a report, None for one that does not say which it is."""
-    service, gateway, location = (entry.get(name) for name in ("service", "gateway", "location"))
-    if not (isinstance(service, str) and isinstance(gateway, str) and isinstance(location, str)):
+    service, gateway, location = map(entry.text, ("service", "gateway", "location"))
+    if not (service and gateway and location):
         return None
-    code = entry.get("code")
+    code, asked_at = entry.text("code"), entry.past("askedAt")
+    asked = Proof(entry.one_of(KeyType, "askedKey"), asked_at, entry.text("askedFor"))
     return Row(
         RowId(GatewayRef(service, gateway), location),
-        Decision(Action.KEEP, _of(Reason, entry.get("reason")) or Reason.NOT_READ, ""),
-        seen=_seen(entry, now),
-        outcome=_of(Outcome, entry.get("outcome")),
-        failure=Failure(str(code), str(entry.get("text") or ""), _moment(entry.get("until")))
-        if code
-        else None,
-        failing_since=_past(entry.get("failingSince"), now),
-        at=_past(entry.get("at"), now),
-        asked=_asked(entry, now),
+        Decision(Action.KEEP, entry.one_of(Reason, "reason") or Reason.NOT_READ, ""),
+        seen=_seen(entry),
+        outcome=entry.one_of(Outcome, "outcome"),
+        failure=Failure(code, entry.text("text"), entry.moment("until")) if code else None,
+        failing_since=entry.past("failingSince"),
+        at=entry.past("at"),
+        asked=asked if asked_at else None,
     )
 
 
-def _seen(entry: Mapping[str, Any], now: datetime) -> Seen | None:
-    expiry, due, risk = (_moment(entry.get(name)) for name in ("expiry", "due", "atRiskFrom"))
+def _seen(entry: _Entry) -> Seen | None:
+    expiry, due, risk = map(entry.moment, ("expiry", "due", "atRiskFrom"))
     if expiry is None or due is None or risk is None:
         return None
     return Seen(
         expiry,
         due,
         risk,
-        _of(KeyType, entry.get("keyType")),
-        _past(entry.get("issuedAt"), now),
-        _past(entry.get("keySince"), now),
-        _moment(entry.get("keyDue")),
-        _moment(entry.get("keyLate")),
+        entry.one_of(KeyType, "keyType"),
+        entry.past("issuedAt"),
+        entry.past("keySince"),
+        entry.moment("keyDue"),
+        entry.moment("keyLate"),
     )
-
-
-def _asked(entry: Mapping[str, Any], now: datetime) -> Asked | None:
-    at, fingerprint = _past(entry.get("askedAt"), now), entry.get("askedFor")
-    if at is None or not isinstance(fingerprint, str):
-        return None
-    return Asked(at, fingerprint, _of(KeyType, entry.get("askedKey")))
-
-
-def _of(kind: type[_T], value: object) -> _T | None:
-    return next((member for member in kind if member == value), None)
-
-
-def _listed(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        return read(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-
-
-def _past(text: object, now: datetime) -> datetime | None:
-    moment = _moment(text)
-    return min(moment, now) if moment else None
-
-
-def not_picked_up(text: str, code: str, expiry: datetime | None) -> Failure:
-    """The failure of a token that an instance does not run; told until a day after the old token's expiry."""
-    return Failure(code, text, (expiry or datetime.max.replace(tzinfo=UTC) - _TELL_FOR) + _TELL_FOR)

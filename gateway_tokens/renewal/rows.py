@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
 from gateway_tokens.stored import Ownership, StoredToken
-from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret
 
 
 class Action(StrEnum):
@@ -83,9 +83,14 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Azure's answer on a stored token: the key that signs it, or None when it is no key's of this gateway."""
+    """Azure's answer on a stored token: the key that signs it, or None when it is no key's of this gateway.
+
+    `at` is when it was given, and `fingerprint` that of the stored value; without them it is not remembered.
+    """
 
     key_type: KeyType | None
+    at: datetime | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,11 @@ class Observed:
     def id(self) -> RowId:
         """Which row it is."""
         return RowId(self.gateway.ref, self.settings.location(self.gateway.ref))
+
+    @property
+    def value(self) -> Secret | None:
+        """The whole value that is stored."""
+        return self.stored.value if self.stored else None
 
     @property
     def token(self) -> GatewayToken | None:

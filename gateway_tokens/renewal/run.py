@@ -24,10 +24,9 @@ from .alive import AliveCheck
 from .causes import Causes
 from .messages import SCHEDULE, RunRequest, as_message
 from .reader import RunOptions
-from .report import Row, ServiceReport, read_report, why
+from .report import BAD, Outcome, Row, ServiceReport, count, read_report, why
 from .rows import Demand
-from .service import ServiceRun
-from .sums import log_run, log_service
+from .service import ServiceRun, log_service
 
 SERVICES_AT_ONCE = 16
 SERVICE_SECONDS = 240.0
@@ -134,7 +133,23 @@ async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> N
     runs = await asyncio.gather(*(one(name) for name in names))
     if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
         await _check_alive(app, request, check, until)
-    log_run(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+    _log(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+
+
+def _log(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:
+    counts, at_risk = count(rows), sum(row.at_risk(now) for row in rows)
+    failed = sum(row.outcome in BAD for row in rows)
+    log_line(
+        "run.completed",
+        logging.ERROR if failed or at_risk else logging.INFO,
+        subscription=request.subscription,
+        askedBy=request.asked_by,
+        whole=request.whole,
+        rows=len(rows),
+        **{str(outcome): counts[outcome] for outcome in Outcome},
+        atRisk=at_risk,
+        seconds=round((now - started_at).total_seconds(), 1),
+    )
 
 
 async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import UTC, datetime
 
 from gateway_tokens.access import matches
@@ -18,7 +19,7 @@ from .gateway import GatewayRun, not_reached
 from .keys import KeyState
 from .places import Places
 from .reader import RunOptions
-from .report import BAD, Outcome, Row, ServiceReport, failure_of
+from .report import BAD, Outcome, Row, ServiceReport, count, failure_of
 from .rotation import rotate
 from .rows import Action, Decision, Observed, Reason, RowId
 
@@ -194,10 +195,12 @@ class _Turn:
 
 def log_row(row: Row, now: datetime) -> None:
     """One line for a finished row; `hoursLeft` until the token that is there now expires, if that is known."""
-    expiry, failure = row.seen.expiry if row.seen else None, row.failure
+    level, expiry = logging.INFO, row.seen.expiry if row.seen else None
+    if row.outcome in {Outcome.GONE, Outcome.UNVERIFIED}:
+        level = logging.WARNING
     log_line(
         "run.row",
-        _level(row),
+        logging.ERROR if row.outcome in BAD else level,
         service=row.id.ref.service,
         gateway=row.id.ref.gateway,
         destination=row.id.location,
@@ -209,15 +212,25 @@ def log_row(row: Row, now: datetime) -> None:
         atRisk=row.at_risk(now),
         hoursLeft=round((expiry - now).total_seconds() / 3600, 1) if expiry else "",
         failingSince=row.failing_since or "",
-        code=failure.code if failure else "",
-        error=failure.text if failure else "",
+        code=row.code,
+        error=row.failure.text if row.failure else "",
     )
 
 
-def _level(row: Row) -> int:
-    if row.outcome in BAD:
-        return logging.ERROR
-    return logging.WARNING if row.outcome in {Outcome.GONE, Outcome.UNVERIFIED} else logging.INFO
+def log_service(name: str, rows: Collection[Row], *, whole: bool) -> None:
+    """One line for a service in a run: how many rows, and on which days (UTC) their tokens are due and expire."""
+    due, expiry = (sorted(getattr(r.seen, what) for r in rows if r.seen) for what in ("due", "expiry"))
+    log_line(
+        "service.completed",
+        service=name,
+        whole=whole,
+        rows=len(rows),
+        fresh=count(rows)[Outcome.FRESH],
+        earliestDue=min(due, default=""),
+        earliestExpiry=min(expiry, default=""),
+        dueByDay=Counter(f"{moment:%Y-%m-%d}" for moment in due),
+        expiryByDay=Counter(f"{moment:%Y-%m-%d}" for moment in expiry),
+    )
 
 
 def _tell(name: str, service: Service, listed: set[str], report: ServiceReport) -> None:

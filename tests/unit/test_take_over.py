@@ -82,7 +82,8 @@ class TestALiveToken:
         for _ in range(19):
             assert await outcome(estate) == ("failed", "not_proved")
         assert len(estate.gateways.issued) == 2
-        await outcome(estate)
+        for _ in range(20):
+            await outcome(estate)
         assert (len(estate.gateways.issued), location.value) == (4, before)
 
     async def test_that_azure_does_not_prove_is_replaced_under_adopt(self) -> None:
