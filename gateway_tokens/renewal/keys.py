@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from gateway_tokens.estate.schema import GatewayRule
-from gateway_tokens.stored import Ownership, Running
+from gateway_tokens.stored import Running
 from gateway_tokens.tokens import KeyType
 
 from .rows import Observed
@@ -49,74 +49,55 @@ class KeyState:
         return OTHER[self.active]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
-    """That a location holds a token which this app issued with a key, since when."""
+def key_in_use(rule: GatewayRule, uses: Iterable[tuple[datetime, KeyType]]) -> KeyType:
+    """The key that the rule names, else the one of the newest use, else the primary one.
 
-    key_type: KeyType
-    since: datetime
-
-
-def use_of(ownership: Ownership | None) -> KeyUse | None:
-    """The use of a key that a stored token tells of; a token that somebody else wrote tells nothing."""
-    if ownership is None or ownership.taken_over:
-        return None
-    return KeyUse(ownership.key_type, ownership.signs_since)
-
-
-def key_in_use(rule: GatewayRule | None, uses: Iterable[KeyUse]) -> KeyType:
-    """The key that the rule names, else the one of the newest use, else the primary one."""
-    if rule and rule.key_type:
-        return rule.key_type
-    newest = max(uses, key=lambda use: use.since, default=None)
-    return newest.key_type if newest else KeyType.PRIMARY
+    A use is a token that this app issued for one of the gateway's locations: since when its key signs there, and the key.
+    """
+    _, newest = max(uses, key=lambda use: use[0], default=(None, KeyType.PRIMARY))
+    return rule.key_type or newest
 
 
 def key_state(
-    rule: GatewayRule, rows: Sequence[Observed | None], remembered: Sequence[KeyUse], now: datetime
+    rule: GatewayRule,
+    rows: Sequence[Observed | None],
+    remembered: Iterable[tuple[datetime, KeyType]],
+    now: datetime,
 ) -> KeyState:
     """Where the rotation of a gateway is, of which these are all rows; None for one that could not be read.
 
-    `remembered` is what was last seen in those that could not be read.
+    `remembered` are the uses that were last seen in those that could not be read.
     """
     own = [row for row in rows if row and row.ownership and row.ownership.owner == row.gateway.owner]
     owned = [row.ownership for row in own if row.ownership]
-    active = key_in_use(rule, [*remembered, *(use for use in map(use_of, owned) if use)])
-    since = [ownership.signs_since for ownership in owned if not ownership.taken_over]
-    oldest = min(since, default=None)
-    hindrances = [text for row in rows if (text := _hindrance(row, active, now))]
-    if oldest is None or hindrances:
-        moves = any(row and row.key_type not in {active, None} for row in rows)
-        return KeyState(active, oldest, Phase.SWITCH if moves else Phase.STEADY, None, "; ".join(hindrances))
+    uses = [(ours.signs_since, ours.key_type) for ours in owned if not ours.taken_over]
+    active = key_in_use(rule, [*remembered, *uses])
+    since = sorted(since for since, _ in uses)
+    told = (_hindrance(row, active, now) if row else "a location that cannot be read" for row in rows)
+    hindrances = "; ".join(filter(None, told))
+    if not since or hindrances:
+        phase = Phase.SWITCH if any(row and row.key_type is OTHER[active] for row in rows) else Phase.STEADY
+        return KeyState(active, since[0] if since else None, phase, None, hindrances)
+    oldest, newest = since[0], since[-1]
     if rule.rotate_keys is None:
         return KeyState(active, oldest, Phase.STEADY)
-    regenerated = [ownership.regenerated_at for ownership in owned if ownership.regenerated_at]
+    regenerated = [ours.regenerated_at for ours in owned if ours.regenerated_at]
     done_at, switch_at = max(regenerated, default=oldest - GRACE), oldest + rule.rotate_keys.every
-    if rule.other_consumers:
-        if switch_at <= now:
-            return KeyState(active, oldest, Phase.SWITCH, switch_at)
-        person = "a person, who regenerates the idle key" if done_at < max(since) else ""
-        return KeyState(active, oldest, Phase.STEADY, switch_at, person)
-    phase, next_at = _phase(max(switch_at, done_at + _LONGEST_CALL), max(since), done_at, now)
-    return KeyState(active, oldest, phase, next_at)
+    left = done_at < newest
+    if left and not rule.other_consumers:
+        # A key that was left is regenerated before it signs again, however late that is.
+        phase, next_at = Phase.REGENERATE, newest + GRACE
+        return KeyState(active, oldest, Phase.GRACE if next_at > now else phase, next_at)
+    if not rule.other_consumers:
+        switch_at = max(switch_at, done_at + _LONGEST_CALL)
+    if switch_at <= now:
+        return KeyState(active, oldest, Phase.SWITCH, switch_at)
+    person = "a person, who regenerates the idle key" if left else ""
+    return KeyState(active, oldest, Phase.STEADY, switch_at, person)
 
 
-def _phase(switch_at: datetime, newest: datetime, done_at: datetime, now: datetime) -> tuple[Phase, datetime]:
-    """The phase of a gateway whose rows are all well, and when its next step is due.
-
-    A key that was left is regenerated before it signs again, however late that is.
-    """
-    if done_at < newest:
-        return (Phase.GRACE if newest + GRACE > now else Phase.REGENERATE), newest + GRACE
-    return (Phase.SWITCH if switch_at <= now else Phase.STEADY), switch_at
-
-
-def _hindrance(row: Observed | None, active: KeyType, now: datetime) -> str:
+def _hindrance(row: Observed, active: KeyType, now: datetime) -> str:
     """What in a row keeps its gateway from the next step, or the empty string."""
-    return _unsettled(row, active, now) if row else "a location that cannot be read"
-
-
-def _unsettled(row: Observed, active: KeyType, now: datetime) -> str:
     where, restart = row.id.location, row.stored.restart if row.stored else None
     if row.token is None or row.ownership is None or row.token.expiry <= now:
         return f"{where}, which holds no live token of this app's"

@@ -20,7 +20,7 @@ from gateway_tokens.tokens import Clock, GatewayRef, GatewayToken, KeyType
 
 from .causes import Causes
 from .checks import decide
-from .keys import KeyState, KeyUse, Phase, key_state
+from .keys import KeyState, Phase, key_state
 from .places import Places
 from .report import Outcome, Row, Seen, ServiceReport, failure_of
 from .rows import Action, Decision, Demand, Observed, Proof, Reason, RowId
@@ -83,14 +83,11 @@ class GatewayReader:
 
     def key_state(self) -> KeyState:
         """Which key signs the gateway's tokens, and where its rotation is, by the rows that were read last."""
-        ids = [self.unread(settings).id for settings in self.gateway.rule.destinations]
-        seen = [
-            self._report.rows[str(row)].seen
-            for row in ids
-            if self._rows.get(row) is None and str(row) in self._report.rows
-        ]
-        remembered = [KeyUse(s.key_type, s.key_since) for s in seen if s and s.key_type and s.key_since]
+        ids = [RowId(self.gateway.ref, s.location(self.gateway.ref)) for s in self.gateway.rule.destinations]
         rows = [self._rows.get(row) for row in ids]
+        before = (self._report.rows.get(str(row)) for row in ids if self._rows.get(row) is None)
+        seen = [row.seen for row in before if row and row.seen]
+        remembered = [(s.key_since, s.key_type) for s in seen if s.key_since and s.key_type]
         return key_state(self.gateway.rule, rows, remembered, self.options.clock())
 
     async def issue(self, expiry: datetime, key_type: KeyType) -> GatewayToken:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.errors import AzureFacts, AzureForbidden
-from gateway_tokens.renewal.keys import GRACE, KeyUse, key_in_use
+from gateway_tokens.renewal.keys import GRACE, key_in_use
 from gateway_tokens.renewal.reader import OTHER_ROWS_SECONDS
 from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
 from gateway_tokens.stored import Ownership
@@ -42,10 +42,10 @@ class TestTheKeyInUse:
     def test_is_the_one_that_the_rule_names_else_the_newest_that_this_app_uses_else_the_primary(self) -> None:
         named = contoso(keyType="secondary").gateway().rule
         free = contoso().gateway().rule
-        older, newer = KeyUse(PRIMARY, NOW - DAY), KeyUse(SECONDARY, NOW)
-        assert key_in_use(None, []) is PRIMARY
+        older, newer = (NOW - DAY, PRIMARY), (NOW, SECONDARY)
+        assert key_in_use(free, []) is PRIMARY
         assert key_in_use(free, [newer, older]) is SECONDARY
-        assert key_in_use(free, [older, replace(newer, since=NOW - 2 * DAY)]) is PRIMARY
+        assert key_in_use(free, [older, (NOW - 2 * DAY, SECONDARY)]) is PRIMARY
         assert key_in_use(named, [older]) is SECONDARY
 
     async def test_stays_in_use_without_a_key_in_the_settings(self) -> None:
