@@ -1,5 +1,7 @@
 """The part of Microsoft.ApiManagement that concerns self-hosted gateways, as routes of ARM."""
 
+import json
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -7,11 +9,11 @@ from aiohttp import web
 from emulator.arm import GROUP, check_group, resource_not_found
 from emulator.azure import Azure
 from emulator.endpoint import RefusedError, Route, Work
-from emulator.gateways import Gateway, Service
-from emulator.token_requests import body_of, count, expiry_of, invalid, key_type_of
+from emulator.gateways import KEY_TYPES, Gateway, Service
 
 PROVIDER = "Microsoft.ApiManagement/service"
 VERSIONS = ("2022-08-01", "2024-05-01")
+LONGEST = timedelta(days=30)
 
 
 def routes() -> list[Route]:
@@ -25,7 +27,6 @@ def routes() -> list[Route]:
         _route("HEAD", one, _head, f"{actions}/read"),
         _route("POST", f"{one}/generateToken", _generate_token, f"{actions}/generateToken/action"),
         _route("POST", f"{one}/regenerateKey", _regenerate_key, f"{actions}/regenerateKey/action"),
-        _route("POST", f"{one}/listKeys", _list_keys, f"{actions}/listKeys/action"),
     ]
 
 
@@ -36,9 +37,9 @@ def _route(method: str, path: str, work: Work, action: str) -> Route:
 async def _list(azure: Azure, request: web.Request) -> web.Response:
     service = _service(azure, request)
     if "$filter" in request.query:
-        raise invalid([("$filter", "Filters are not emulated.")])
-    skip = count(request, "$skip", 0)
-    size = min(count(request, "$top", azure.page_size), azure.page_size)
+        raise _invalid([("$filter", "Filters are not emulated.")])
+    skip = _count(request, "$skip", 0)
+    size = min(_count(request, "$top", azure.page_size), azure.page_size)
     gateways = list(service.gateways.values())
     after = skip + size
     body = {
@@ -65,30 +66,25 @@ async def _head(azure: Azure, request: web.Request) -> web.Response:
 
 
 async def _generate_token(azure: Azure, request: web.Request) -> web.Response:
-    body = await body_of(request)
-    key_type, faults = key_type_of(body)
-    expiry, late = expiry_of(body, azure.clock())
+    body = await _body_of(request)
+    key_type, faults = _key_type_of(body)
+    expiry, late = _expiry_of(body, azure.clock())
     faults += late
     if request.match_info["gateway"].lower() == "managed":
         faults.append(("gatewayId", "The gateway identifier must not be 'managed'."))
     if faults:
-        raise invalid(faults)
+        raise _invalid(faults)
     _, gateway = _gateway(azure, request)
     return web.json_response({"value": gateway.token(key_type, expiry)})
 
 
 async def _regenerate_key(azure: Azure, request: web.Request) -> web.Response:
-    key_type, faults = key_type_of(await body_of(request))
+    key_type, faults = _key_type_of(await _body_of(request))
     if faults:
-        raise invalid(faults)
+        raise _invalid(faults)
     _, gateway = _gateway(azure, request)
     gateway.regenerate(key_type)
     return web.Response(status=204)
-
-
-async def _list_keys(azure: Azure, request: web.Request) -> web.Response:
-    _, gateway = _gateway(azure, request)
-    return web.json_response(gateway.keys)
 
 
 def _service(azure: Azure, request: web.Request) -> Service:
@@ -119,3 +115,56 @@ def _contract(service: Service, gateway: Gateway) -> dict[str, object]:
 
 def _etag(gateway: Gateway) -> str:
     return f'"{abs(hash((gateway.name, gateway.location, gateway.description))):016X}"'
+
+
+def _count(request: web.Request, name: str, default: int) -> int:
+    """Return a query parameter that counts, or refuse it."""
+    text = request.query.get(name, str(default))
+    if not text.isdecimal() or (name == "$top" and int(text) == 0):
+        raise _invalid([(name, f"The value '{text}' is not a valid count.")])
+    return int(text)
+
+
+async def _body_of(request: web.Request) -> dict[str, object]:
+    """Return the body's JSON object, or refuse it."""
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise _invalid([("representation", "Parsing error(s): the body is not JSON.")]) from None
+    if not isinstance(body, dict):
+        raise _invalid([("representation", "Parsing error(s): the body is not an object.")])
+    return body
+
+
+def _key_type_of(body: dict[str, object]) -> tuple[str, list[tuple[str, str]]]:
+    """Return the key type, and what is wrong with it as (target, message)."""
+    key_type = body.get("keyType")
+    if isinstance(key_type, str) and key_type in KEY_TYPES:
+        return key_type, []
+    return "", [("keyType", "The key type must be 'primary' or 'secondary'.")]
+
+
+def _expiry_of(body: dict[str, object], now: datetime) -> tuple[datetime, list[tuple[str, str]]]:
+    """Return the expiry, and what is wrong with it as (target, message)."""
+    text = body.get("expiry")
+    try:
+        expiry = datetime.fromisoformat(text) if isinstance(text, str) and "T" in text else None
+    except ValueError:
+        expiry = None
+    if expiry is None:
+        return now, [("expiry", "The expiry must be a date and time of the form yyyy-MM-ddTHH:mm:ssZ.")]
+    expiry = expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
+    if expiry <= now:
+        return expiry, [("expiry", "The expiry must be in the future.")]
+    if expiry > now + LONGEST:
+        return expiry, [("expiry", "The expiry must be at most 30 days from now.")]
+    return expiry, []
+
+
+def _invalid(faults: list[tuple[str, str]]) -> RefusedError:
+    """Return the refusal that lists every fault."""
+    details = [
+        {"code": "ValidationError", "target": target, "message": message} for target, message in faults
+    ]
+    message = "One or more fields contain incorrect values:"
+    return RefusedError(400, "ValidationError", message, details=details)

@@ -1,13 +1,13 @@
 """The state of the emulated Azure, and the switches by which tests make it slow, strict or broken."""
 
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from typing import Protocol
 
-from emulator.blobs import BlobAccount
-from emulator.calls import Call, Counters
 from emulator.directory import TENANT_ID, Directory
 from emulator.faults import Faults
 from emulator.gateways import Service
@@ -17,6 +17,87 @@ from emulator.vaults import Vault
 def utc_now() -> datetime:
     """Return the time of this machine, aware, in UTC."""
     return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. `status` is 0 until it is answered; `action` is the RBAC action that it needs, if any."""
+
+    host: str
+    instance: str
+    method: str
+    path: str
+    query: str
+    action: str
+    at: datetime
+    status: int = 0
+
+
+@dataclass
+class Counters:
+    """Totals by host, by `host action`, and by `host status`; calls in flight now and at most, over all hosts."""
+
+    hosts: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    peak: int = 0
+
+    def begin(self, call: Call) -> None:
+        """Count a call that arrived."""
+        self.hosts[call.host] += 1
+        self.actions[f"{call.host} {call.action or call.method}"] += 1
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+
+    def end(self, call: Call) -> None:
+        """Count a call that was answered."""
+        self.statuses[f"{call.host} {call.status}"] += 1
+        self.in_flight -= 1
+
+    def reset(self) -> None:
+        """Forget everything but the calls in flight."""
+        for counter in (self.hosts, self.actions, self.statuses):
+            counter.clear()
+        self.peak = self.in_flight
+
+
+@dataclass
+class Blob:
+    """A block blob."""
+
+    content: bytes = field(repr=False)
+    etag: str
+    modified: datetime
+    created: datetime
+    content_type: str = "application/octet-stream"
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class BlobAccount:
+    """A storage account; every write gives a blob a new ETag."""
+
+    name: str = "devaccount"
+    containers: dict[str, dict[str, Blob]] = field(default_factory=lambda: {"gateway-tokens": {}})
+    _writes: Iterator[int] = field(default_factory=lambda: count(0x8DC000000000001))
+
+    def put(
+        self,
+        container: str,
+        name: str,
+        content: bytes,
+        now: datetime,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: dict[str, str] | None = None,
+    ) -> Blob:
+        """Write a blob; `KeyError` if the container does not exist."""
+        before = self.containers[container].get(name)
+        etag, created = f'"0x{next(self._writes):X}"', before.created if before else now
+        blob = Blob(content, etag, now, created, content_type, metadata or {})
+        self.containers[container][name] = blob
+        return blob
 
 
 class Throttle(Protocol):

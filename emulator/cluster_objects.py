@@ -9,7 +9,10 @@ from typing import Any
 
 from emulator.azure import utc_now
 from emulator.cluster_workloads import Manifest, Workload, is_asked_to_roll, time_text
-from emulator.managed_fields import with_managed_fields
+
+_Path = tuple[str, ...]
+# Of the metadata, what only the server writes, so that nobody owns it.
+_SERVERS = ("namespace", "creationTimestamp", "resourceVersion", "generation", "managedFields")
 
 
 def merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
@@ -71,7 +74,7 @@ class Objects:
             return deepcopy(before)
         metadata = stored["metadata"]
         metadata["resourceVersion"] = str(next(self._versions))
-        metadata["managedFields"] = with_managed_fields(before, stored, manager, now)
+        metadata["managedFields"] = _with_managed_fields(before, stored, manager, now)
         if stored.get("spec") != before.get("spec"):
             metadata["generation"] = metadata.get("generation", 0) + 1
         if key in self._workloads and is_asked_to_roll(before, stored):
@@ -132,5 +135,59 @@ class Objects:
         return deepcopy(self._manifests[resource, namespace, name])
 
 
-# Of the metadata, what only the server writes.
-_SERVERS = ("namespace", "creationTimestamp", "resourceVersion", "generation", "managedFields")
+def _with_managed_fields(before: Manifest, after: Manifest, manager: str, now: str) -> list[Manifest]:
+    """Return the entries after `manager` changed the object: it owns what it changed, and nobody what it removed."""
+    old, new = _fields(before), _fields(after)
+    changed = {path for path, value in new.items() if path not in old or old[path] != value}
+    removed = old.keys() - new.keys()
+    entries = {
+        entry["manager"]: (entry["time"], set(_paths(entry["fieldsV1"])))
+        for entry in before.get("metadata", {}).get("managedFields", [])
+    }
+    kept = {other: (time, owned - changed - removed) for other, (time, owned) in entries.items()}
+    time, owned = kept.get(manager, (now, set()))
+    kept[manager] = now if changed else time, owned | changed
+    return [
+        {
+            "manager": name,
+            "operation": "Update",
+            "apiVersion": after.get("apiVersion", "v1"),
+            "time": time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": _tree(owned),
+        }
+        for name, (time, owned) in kept.items()
+        if owned
+    ]
+
+
+def _fields(manifest: Manifest) -> dict[_Path, object]:
+    """The leaves by their paths. A list is one leaf: nobody here shares one."""
+    owned = {name: value for name, value in manifest.items() if name not in {"status", "kind", "apiVersion"}}
+    metadata = {
+        name: value for name, value in manifest.get("metadata", {}).items() if name not in {"name", *_SERVERS}
+    }
+    return dict(_leaves({**owned, "metadata": metadata}, ()))
+
+
+def _leaves(value: object, path: _Path) -> list[tuple[_Path, object]]:
+    if not isinstance(value, dict) or not value:
+        return [(path, value)] if value != {} else []
+    return [leaf for name, member in value.items() for leaf in _leaves(member, (*path, name))]
+
+
+def _tree(paths: set[_Path]) -> Manifest:
+    tree: Manifest = {}
+    for path in sorted(paths):
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(f"f:{name}", {})
+    return tree
+
+
+def _paths(tree: Manifest, path: _Path = ()) -> list[_Path]:
+    if not tree:
+        return [path]
+    return [
+        leaf for name, branch in tree.items() for leaf in _paths(branch, (*path, name.removeprefix("f:")))
+    ]

@@ -14,9 +14,8 @@ from pathlib import Path
 from emulator import sample
 from emulator.demonstration import KEY, access_token, issue_one, renew_all, renew_what_is_due
 from emulator.host import Host
-from emulator.loopback import without_proxy_for_loopback
 from emulator.own_estate import OwnEstate
-from emulator.server import Emulator
+from emulator.server import Emulator, without_proxy_for_loopback
 from gateway_tokens import app as gateway_app
 from gateway_tokens.errors import SettingsInvalid
 

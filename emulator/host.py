@@ -10,9 +10,8 @@ from typing import Self
 from aiohttp import web
 
 from emulator.host_app import TIMER, HostedFunction, load_functions, read_host_settings
-from emulator.host_invocation import invoke, timer_request
-from emulator.host_queues import Pause, Queues
-from emulator.host_server import HostServer
+from emulator.host_http import HostServer
+from emulator.host_invocation import Pause, Queues, invoke, timer_request
 
 
 class Host:
@@ -74,9 +73,9 @@ class Host:
         finally:
             sys.path.remove(str(self._app_root))
 
-    async def fire(self, name: str, *, past_due: bool = False) -> None:
+    async def fire(self, name: str) -> None:
         """Runs this timer function to its end. Raises what it raises, and LookupError for any other name."""
         function = self.functions.get(name)
         if function is None or function.kind != TIMER:
             raise LookupError(f"The app has no {TIMER} '{name}'.")
-        await invoke(function, timer_request(past_due=past_due), self.queues.send)
+        await invoke(function, timer_request(), self.queues.send)

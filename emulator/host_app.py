@@ -1,12 +1,11 @@
 """Reads an app directory the way the Functions host does: host.json, function_app.py, the settings triggers name."""
 
 import importlib.util
-import inspect
 import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,23 +36,17 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class HostedFunction:
-    """One function of the app: its trigger with every `%SETTING%` resolved, and the Python callable."""
+    """One function of the app: its trigger with every `%SETTING%` resolved, and the coroutine function."""
 
     name: str
     trigger: Mapping[str, Any]
     outputs: Mapping[str, str]  # parameter by queue
-    call: Callable[..., Any]
-    directory: Path
+    call: Callable[..., Awaitable[Any]]
 
     @property
     def kind(self) -> str:
         """The trigger's type, such as `timerTrigger`."""
         return str(self.trigger["type"])
-
-    @property
-    def takes_context(self) -> bool:
-        """Whether the callable asks for the invocation's context."""
-        return "context" in inspect.signature(self.call).parameters
 
 
 def read_host_settings(app_root: Path) -> HostSettings:
@@ -79,7 +72,7 @@ def load_functions(app_root: Path, environ: Mapping[str, str]) -> dict[str, Host
     """The app's functions by name. The app's directory must already be on `sys.path`. Raises AppError."""
     # An app object gives its functions only once, so every host runs function_app.py afresh.
     app = _the_app(_import_afresh(app_root / "function_app.py"))
-    hosted = [_hosted(function, app_root, environ) for function in app.get_functions()]
+    hosted = [_hosted(function, environ) for function in app.get_functions()]
     return {function.name: function for function in hosted}
 
 
@@ -104,7 +97,7 @@ def _the_app(module: ModuleType) -> func.FunctionApp:
     return apps[0]
 
 
-def _hosted(fn: Function, app_root: Path, environ: Mapping[str, str]) -> HostedFunction:
+def _hosted(fn: Function, environ: Mapping[str, str]) -> HostedFunction:
     name, trigger = str(fn.get_function_name()), fn.get_trigger()
     if trigger is None:
         raise AppError(f"Function '{name}' has no trigger.")
@@ -117,7 +110,7 @@ def _hosted(fn: Function, app_root: Path, environ: Mapping[str, str]) -> HostedF
         for binding in fn.get_bindings()
         if str(binding.type) == "queue"
     }
-    return HostedFunction(name, resolved, outputs, fn.get_user_function(), app_root)
+    return HostedFunction(name, resolved, outputs, fn.get_user_function())
 
 
 def _resolved(name: str, value: object, environ: Mapping[str, str]) -> object:

@@ -1,5 +1,6 @@
 """The emulator: all of Azure's addresses on 127.0.0.1, started together and stopped together."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -8,14 +9,21 @@ from typing import Self
 from emulator import api_management
 from emulator.arm import Arm
 from emulator.azure import Azure
-from emulator.blob import Blob
+from emulator.blob import BlobStorage
 from emulator.directory import API_ID, TENANT_ID
-from emulator.endpoint import Endpoint, Route
-from emulator.identity import Identity
+from emulator.endpoint import Endpoint, Route, listen
 from emulator.key_vault import KeyVault
-from emulator.login import Login
+from emulator.sign_in import Identity, Login
 from emulator.tls import throw_away_tls
-from emulator.wire import listen
+
+LOOPBACK = "127.0.0.1,localhost"
+
+
+def without_proxy_for_loopback() -> None:
+    """Keep a proxy that the environment names from calls to this machine."""
+    before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    # urllib reads both names; the one in small letters counts first.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{before},{LOOPBACK}" if before else LOOPBACK
 
 
 class Emulator:
@@ -39,7 +47,7 @@ class Emulator:
         self.ca_file = throw_away_tls().ca_file
         self._ports = ports or {}
         self._arm = Arm([*api_management.routes(), *arm_routes])
-        self._identity, self._login, self._blob = Identity(), Login(), Blob()
+        self._identity, self._login, self._blob = Identity(), Login(), BlobStorage()
         self._vaults = {vault: KeyVault(vault) for vault in vaults}
         self._endpoints: list[Endpoint] = [
             self._identity,

@@ -1,7 +1,8 @@
-"""Key Vault as the emulator remembers it: secrets, their versions, and what was deleted but can be recovered."""
+"""Key Vault as the emulator remembers it: secrets, their versions, and what was deleted but not yet purged."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 
@@ -26,7 +27,6 @@ class Secret:
 
     name: str
     versions: list[SecretVersion] = field(default_factory=list)
-    deleted: int | None = None
 
     @property
     def latest(self) -> SecretVersion:
@@ -46,36 +46,13 @@ class Vault:
         """Return the live secret of that name, if there is one."""
         return self.secrets.get(name.lower())
 
-    def set(
-        self,
-        name: str,
-        value: str,
-        now: datetime,
-        *,
-        enabled: bool = True,
-        nbf: int | None = None,
-        exp: int | None = None,
-        content_type: str | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> SecretVersion:
-        """Add a version, and the secret if it is new."""
+    def set(self, name: str, value: str, now: datetime, **more: Any) -> SecretVersion:  # noqa: ANN401 - fields of a version
+        """Add a version, and the secret if it is new; `more` are further fields of the version."""
         at = int(now.timestamp())
-        version = SecretVersion(
-            value, at, at, enabled=enabled, nbf=nbf, exp=exp, content_type=content_type, tags=tags
-        )
+        version = SecretVersion(value, at, at, **more)
         self.secrets.setdefault(name.lower(), Secret(name)).versions.append(version)
         return version
 
-    def delete(self, name: str, now: datetime) -> Secret:
+    def delete(self, name: str) -> None:
         """Move a secret to the deleted ones; `KeyError` if there is none."""
-        secret = self.secrets.pop(name.lower())
-        secret.deleted = int(now.timestamp())
-        self.deleted[name.lower()] = secret
-        return secret
-
-    def recover(self, name: str) -> Secret:
-        """Bring a deleted secret back; `KeyError` if there is none."""
-        secret = self.deleted.pop(name.lower())
-        secret.deleted = None
-        self.secrets[name.lower()] = secret
-        return secret
+        self.deleted[name.lower()] = self.secrets.pop(name.lower())

@@ -6,8 +6,7 @@ import pytest
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ManagedIdentityCredential
 
-from emulator.loopback import without_proxy_for_loopback
-from emulator.server import Emulator
+from emulator.server import Emulator, without_proxy_for_loopback
 from gateway_tokens.azure import errors as azure_calls
 from gateway_tokens.azure import identity
 

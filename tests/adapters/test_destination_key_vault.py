@@ -106,7 +106,7 @@ async def test_the_previous_version_stays_in_the_vault(around: Surroundings) -> 
 async def test_a_soft_deleted_secret_blocks_the_write_and_says_what_to_do(around: Surroundings) -> None:
     vault = around.emulator.azure.vault("contoso")
     vault.set(NAME, "by hand", NOW)
-    vault.delete(NAME, NOW)
+    vault.delete(NAME)
     destination = opened(around)
     assert await destination.read() is None
     with pytest.raises(DestinationBlocked, match="Recover or purge it"):

@@ -47,15 +47,6 @@ async def test_every_set_makes_a_version_and_the_older_stay_readable(client: Sec
     latest = await client.get_secret("A")
     assert (latest.value, latest.properties.tags) == ("two", None)
     assert (await client.get_secret("a", first.properties.version)).value == "one"
-    versions = [found.version async for found in client.list_properties_of_secret_versions("a")]
-    assert versions == [first.properties.version, latest.properties.version]
-
-
-async def test_listing_walks_all_pages(client: SecretClient) -> None:
-    for number in range(5):
-        await client.set_secret(f"s{number}", "v")
-    names = [found.name async for found in client.list_properties_of_secrets(max_page_size=2)]
-    assert names == ["s0", "s1", "s2", "s3", "s4"]
 
 
 async def test_an_update_changes_what_it_names_and_nothing_else(client: SecretClient) -> None:

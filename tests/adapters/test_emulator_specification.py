@@ -65,7 +65,6 @@ async def ask(
         ("GET", "ApiManagementListGateways", "", "GatewayCollection"),
         ("GET", "ApiManagementGetGateway", "", "GatewayContract"),
         ("POST", "ApiManagementGatewayGenerateToken", "/generateToken", "GatewayTokenContract"),
-        ("POST", "ApiManagementGatewayListKeys", "/listKeys", "GatewayKeysContract"),
     ],
 )
 async def test_a_gateway_operation_answers_in_the_shape_of_its_example(
@@ -136,25 +135,16 @@ async def test_arm_accepts_two_api_versions_and_refuses_another_or_none(
 
 
 async def secret(vault: ClientSession, method: str, path: str, **sent: object) -> dict[str, object]:
-    parameters = {name: str(sent[name]) for name in ("maxresults",) if name in sent}
-    query = {"api-version": "7.4", **parameters}
-    answer = await vault.request(method, path, params=query, json=sent.get("parameters"))
+    answer = await vault.request(method, path, params={"api-version": "7.4"}, json=sent.get("parameters"))
     found: dict[str, object] = await answer.json()
     return found
 
 
 async def test_secret_operations_answer_with_everything_in_the_examples(vault: ClientSession) -> None:
-    for name in ("other", "crpsecret"):
-        await secret(vault, "PUT", f"/secrets/{name}", parameters={"value": "an older version"})
     for name, method, path, definition in (
         ("SetSecret", "PUT", "/secrets/crpsecret", "SecretBundle"),
         ("GetSecret", "GET", "/secrets/crpsecret", "SecretBundle"),
-        ("GetSecretVersions", "GET", "/secrets/crpsecret/versions", "SecretListResult"),
         ("UpdateSecret", "PATCH", "/secrets/crpsecret/", "SecretBundle"),
-        ("GetSecrets", "GET", "/secrets", "SecretListResult"),
-        ("DeleteSecret", "DELETE", "/secrets/crpsecret", "DeletedSecretBundle"),
-        ("GetDeletedSecret", "GET", "/deletedsecrets/crpsecret", "DeletedSecretBundle"),
-        ("RecoverDeletedSecret", "POST", "/deletedsecrets/crpsecret/recover", "SecretBundle"),
     ):
         parameters, official = example(VAULT, f"{name}-example")
         body = await secret(vault, method, path, **parameters)
@@ -163,13 +153,9 @@ async def test_secret_operations_answer_with_everything_in_the_examples(vault: C
 
 
 async def test_every_refusal_of_a_vault_is_a_key_vault_error(vault: ClientSession) -> None:
-    check(VAULT, "common", "KeyVaultError", await secret(vault, "GET", "/secrets/nobody"))
-    check(
-        VAULT,
-        "common",
-        "KeyVaultError",
-        await secret(vault, "PUT", "/secrets/a_b", parameters={"value": "v"}),
-    )
+    for method, path in (("GET", "/secrets/nobody"), ("PUT", "/secrets/a_b")):
+        refusal = await secret(vault, method, path, parameters={"value": "v"})
+        check(VAULT, "common", "KeyVaultError", refusal)
 
 
 async def test_an_access_token_opens_the_address_of_its_audience_and_no_other(

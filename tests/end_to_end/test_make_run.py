@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from emulator.command import write_local_settings
-from emulator.table import RunTable
+from emulator.demonstration import RunTable
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "local.settings.json"

@@ -18,8 +18,7 @@ from typing import Any
 from emulator import sample
 from emulator.command import serving
 from emulator.demonstration import renew_what_is_due
-from emulator.loopback import without_proxy_for_loopback
-from emulator.server import Emulator
+from emulator.server import Emulator, without_proxy_for_loopback
 from tests.real.kubernetes import NAMESPACE, ROOT, a_cluster, kubectl
 
 WORKLOADS = {"edge-01": "Deployment", "edge-02": "StatefulSet"}

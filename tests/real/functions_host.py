@@ -22,8 +22,7 @@ from pathlib import Path
 import aiohttp
 
 from emulator import sample
-from emulator.loopback import without_proxy_for_loopback
-from emulator.server import Emulator
+from emulator.server import Emulator, without_proxy_for_loopback
 from emulator.vaults import Vault
 from tests.real.azurite import peek, put
 from tests.real.parts import require, running, until
