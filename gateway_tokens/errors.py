@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree. Facts are attributes; `code` is stable and documented.
+"""Everything that can go wrong, as one tree. Facts are attributes; the codes are stable: docs/errors.md has them all.
 
 GatewayTokensError
 ├── SettingsInvalid             settings_invalid            the operator must repair the settings
@@ -38,7 +38,7 @@ No message, attribute or cause holds a token or a response body: exception text 
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -56,56 +56,70 @@ class Fault:
 
 
 class GatewayTokensError(Exception):
-    """The root. `str(error)` says what happened and what to do next."""
+    """The root. `str(error)` says what happened and what to do next: usually `text` with the facts filled in."""
 
-    code: ClassVar[str] = "gateway_tokens_error"
+    code: ClassVar[str]
+    text: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """The code is the class's name in small letters: `NotFound` has `not_found`."""
+        cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        """Set the text that is printed, once the facts are set."""
+        super().__init__(self.text.format(**vars(self)))
 
 
 class _FaultsError(GatewayTokensError):
-    subject: ClassVar[str]
-
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__(f"{self.subject}: " + "; ".join(str(fault) for fault in self.faults))
+        super().__init__(f"{self.text}: " + "; ".join(str(fault) for fault in self.faults))
 
 
 class SettingsInvalid(_FaultsError):
     """The app settings or the GATEWAY_TOKENS document have `faults`, all of them listed."""
 
-    code = "settings_invalid"
-    subject = "The settings are invalid"
-
-
-class WrongPython(GatewayTokensError):
-    """The packages were built for the Python `built_for`; the Python `running` cannot load what is compiled in them."""
-
-    code = "wrong_python"
-
-    def __init__(self, built_for: str, running: str) -> None:
-        self.built_for, self.running = built_for, running
-        super().__init__(
-            f"The app's packages were built for Python {built_for}, but Python {running} runs them. Publish the app "
-            f"again for Python {running}, or set the function app's Python version to {built_for}."
-        )
+    text = "The settings are invalid"
 
 
 class RequestInvalid(_FaultsError):
     """The request has `faults`, all of them listed."""
 
-    code = "request_invalid"
-    subject = "The request is invalid"
+    text = "The request is invalid"
+
+
+class MessageInvalid(_FaultsError):
+    """A queue message does not ask for a run; it has `faults`."""
+
+    text = "The queue message does not ask for a run"
+
+
+@dataclass(eq=False, repr=False)
+class EventInvalid(GatewayTokensError):
+    """A queue message is not an API Management event; `reason` says in which way."""
+
+    reason: str
+    text = "The queue message is not an API Management event: {reason}."
+
+
+@dataclass(eq=False, repr=False)
+class WrongPython(GatewayTokensError):
+    """The packages were built for the Python `built_for`; the Python `running` cannot load what is compiled in them."""
+
+    built_for: str
+    running: str
+    text = (
+        "The app's packages were built for Python {built_for}, but Python {running} runs them. Publish the app "
+        "again for Python {running}, or set the function app's Python version to {built_for}."
+    )
 
 
 class SignInRequired(GatewayTokensError):
     """The request has no bearer token where it needs one, or one that is not good."""
 
-    code = "sign_in_required"
-
 
 class AccessDenied(GatewayTokensError):
     """The caller lacks `permission` on `resource` (`service/gateway`)."""
-
-    code = "access_denied"
 
     def __init__(self, permission: str, resource: str, detail: str = "") -> None:
         self.permission, self.resource = permission, resource
@@ -116,76 +130,53 @@ class AccessDenied(GatewayTokensError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotFound(GatewayTokensError):
     """`resource` does not exist. Raised only for callers whose access rules cover its name."""
 
-    code = "not_found"
-
-    def __init__(self, resource: str) -> None:
-        self.resource = resource
-        super().__init__(
-            f"'{resource}' does not exist. Check the name against GET services/{{service}}/gateways."
-        )
+    resource: str
+    text = "'{resource}' does not exist. Check the name against GET services/{{service}}/gateways."
 
 
+@dataclass(eq=False, repr=False)
 class NotManaged(GatewayTokensError):
     """The settings name no destination for `resource`, so there is nothing to renew."""
 
-    code = "not_managed"
-
-    def __init__(self, resource: str) -> None:
-        self.resource = resource
-        super().__init__(
-            f"'{resource}' has no destination in the settings, or is paused there. Add a destination, or get a token from generateToken."
-        )
+    resource: str
+    text = "'{resource}' has no destination in the settings, or is paused there. Add a destination, or get a token from generateToken."
 
 
+@dataclass(eq=False, repr=False)
 class KeyNotActive(GatewayTokensError):
     """The keys of `resource` are rotated, and a token of another key than the `active` one was asked for."""
 
-    code = "key_not_active"
-
-    def __init__(self, resource: str, active: str) -> None:
-        self.resource, self.active = resource, active
-        super().__init__(
-            f"The keys of '{resource}' are rotated, and its {active} key is in use. Ask for `keyType` {active}, or leave it out."
-        )
+    resource: str
+    active: str
+    text = "The keys of '{resource}' are rotated, and its {active} key is in use. Ask for `keyType` {active}, or leave it out."
 
 
-class EventInvalid(GatewayTokensError):
-    """A queue message is not an API Management event; `reason` says in which way."""
+@dataclass(eq=False, repr=False)
+class TooManyRequests(GatewayTokensError):
+    """Callers ask for more than their share of Azure's budget; `retry_after` is in seconds."""
 
-    code = "event_invalid"
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"The queue message is not an API Management event: {reason}.")
+    retry_after: int
+    text = "Too many requests for gateways of this subscription are waiting. Try again after {retry_after} seconds."
 
 
-class MessageInvalid(_FaultsError):
-    """A queue message does not ask for a run; it has `faults`."""
-
-    code = "message_invalid"
-    subject = "The queue message does not ask for a run"
-
-
+@dataclass(eq=False, repr=False)
 class RenewalFailed(GatewayTokensError):
     """A gateway's token was to be renewed, and `failed` of its `total` rows failed."""
 
-    code = "renewal_failed"
-
-    def __init__(self, failed: int, total: int) -> None:
-        self.failed, self.total = failed, total
-        super().__init__(
-            f"{failed} of {total} rows failed; the others are done. Each failed row has a log line 'run.row' with its "
-            "error; the next run tries them again."
-        )
+    failed: int
+    total: int
+    text = (
+        "{failed} of {total} rows failed; the others are done. Each failed row has a log line 'run.row' with its "
+        "error; the next run tries them again."
+    )
 
 
 class RevokeStopped(GatewayTokensError):
     """A key was to be revoked, and `locations` do not hold a token of the other key yet: nothing was regenerated."""
-
-    code = "revoke_stopped"
 
     def __init__(self, key_type: str, locations: Sequence[str]) -> None:
         self.key_type, self.locations = key_type, tuple(locations)
@@ -195,27 +186,12 @@ class RevokeStopped(GatewayTokensError):
         )
 
 
-class TooManyRequests(GatewayTokensError):
-    """Callers ask for more than their share of Azure's budget; `retry_after` is in seconds."""
-
-    code = "too_many_requests"
-
-    def __init__(self, retry_after: float) -> None:
-        self.retry_after = retry_after
-        super().__init__(
-            "Too many requests for gateways of this subscription are waiting. "
-            f"Try again after {math.ceil(retry_after)} seconds."
-        )
-
-
+@dataclass(eq=False, repr=False)
 class TokenUnusable(GatewayTokensError):
     """Azure's answer is not the token asked for; `reason` says in which way."""
 
-    code = "token_unusable"
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"Azure's answer is not a usable gateway token: {reason}. Nothing was delivered.")
+    reason: str
+    text = "Azure's answer is not a usable gateway token: {reason}. Nothing was delivered."
 
 
 # The roles that the app needs in Azure, each with the actions that the code calls. `infra/` defines and assigns them.
@@ -242,11 +218,6 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
-def role_for(action: str) -> str:
-    """The role that grants the action; empty for one inside a cluster."""
-    return next((role for role, actions in ROLES.items() if action in actions), "")
-
-
 @dataclass(frozen=True, slots=True)
 class AzureFacts:
     """What Azure said when it refused: HTTP status (0 if none), its own code and message, ids for support."""
@@ -263,7 +234,6 @@ class AzureFacts:
 class AzureError(GatewayTokensError):
     """Azure refused or failed `operation`; `facts` are its own words."""
 
-    code = "azure_error"
     advice: ClassVar[str] = "Look up Azure's code, or give the request id to Azure's support."
 
     def __init__(self, operation: str, facts: AzureFacts, advice: str = "") -> None:
@@ -276,11 +246,9 @@ class AzureError(GatewayTokensError):
 class AzureForbidden(AzureError):
     """The app's identity lacks `action` at `scope`; `role` grants it, empty inside a cluster."""
 
-    code = "azure_forbidden"
-
     def __init__(self, operation: str, facts: AzureFacts, action: str, scope: str) -> None:
         self.action, self.scope = action, scope
-        self.role = role_for(action)
+        self.role = next((role for role, actions in ROLES.items() if action in actions), "")
         such = f", such as '{self.role}'" if self.role else ""
         super().__init__(
             operation,
@@ -293,7 +261,6 @@ class AzureForbidden(AzureError):
 class AzureRejected(AzureError):
     """Azure found the request invalid; `facts.details` lists the fields."""
 
-    code = "azure_rejected"
     advice = (
         "Azure found a name or value in the request invalid. Correct it in the request or in the settings."
     )
@@ -302,48 +269,39 @@ class AzureRejected(AzureError):
 class AzureBlocked(AzureError):
     """A lock, a policy, a tier, another tenant or a disabled subscription prevents it; the text says which."""
 
-    code = "azure_blocked"
-
 
 class AzureNotFound(AzureError):
     """Azure does not know the resource."""
 
-    code = "azure_not_found"
     advice = "Check that the resource exists and that the settings name it correctly."
 
 
 class AzureThrottled(AzureError):
     """Azure throttles for longer than one operation may take; `facts.retry_after` says for how long."""
 
-    code = "azure_throttled"
     advice = "Azure is throttling requests. Try again later; the next run does so by itself."
 
 
 class AzureUnavailable(AzureError):
     """No answer in time, a dropped connection, or a failing service."""
 
-    code = "azure_unavailable"
     advice = "Azure cannot be reached or is failing. Try again later; the next run does so by itself."
 
 
 class IdentityUnavailable(AzureError):
     """The app's identity yields no token, so nothing in Azure can be reached."""
 
-    code = "identity_unavailable"
     advice = "AZURE_CLIENT_ID must be the client id (not the object id) of an identity that the app has."
 
 
 class SigningKeysUnavailable(AzureError):
     """Microsoft Entra's signing keys cannot be fetched, so no bearer token can be verified."""
 
-    code = "signing_keys_unavailable"
     advice = "The bearer token could not be verified. Try again later; the app must reach SIGN_IN_ENDPOINT."
 
 
 class DestinationError(GatewayTokensError):
     """`location` does not hold what it should."""
-
-    code = "destination_error"
 
     def __init__(self, location: str, detail: str) -> None:
         self.location = location
@@ -353,40 +311,26 @@ class DestinationError(GatewayTokensError):
 class NotOwned(DestinationError):
     """What is at the location was not put there by this app for this gateway."""
 
-    code = "not_owned"
-
 
 class DestinationBlocked(DestinationError):
     """The location exists but cannot be used: soft-deleted, disabled, of another kind, badly named."""
-
-    code = "destination_blocked"
 
 
 class SignInRefused(DestinationBlocked):
     """The cluster does not accept the app's sign-in."""
 
-    code = "sign_in_refused"
-
 
 class WriteConflict(DestinationError):
     """Another writer changed the value between this app's read and write; nothing was overwritten."""
-
-    code = "write_conflict"
 
 
 class NotVerified(DestinationError):
     """The value read back differs from the value written."""
 
-    code = "not_verified"
-
 
 class NotRestarted(DestinationError):
     """The token was delivered and verified, but the gateway's workload did not restart."""
 
-    code = "not_restarted"
-
 
 class NotPickedUp(DestinationError):
     """The token was delivered, but an instance of the gateway still runs an older one."""
-
-    code = "not_picked_up"

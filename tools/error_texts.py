@@ -58,12 +58,21 @@ def _texts() -> str:
 
 
 def _texts_in(tree: ast.Module) -> Iterator[str]:
-    skipped = set(_no_texts(tree))
+    skipped, templates = set(_no_texts(tree)), set(_templates(tree))
     for node in ast.walk(tree):
         text = _text(node) if id(node) not in skipped else ""
+        if id(node) in templates:
+            text = re.sub(r"(?<!\{)\{(\w+)\}", r"<\1>", text).format()
         letters = re.sub(r"<\w*>|[^A-Za-z]", "", text)
         if " " in text.strip() and len(letters) > len("is empty") and not _NOT_TEXTS.search(text):
             yield text.strip()
+
+
+def _templates(tree: ast.Module) -> Iterator[int]:
+    """The texts of classes of errors, with the names of facts in braces."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from (id(part.value) for part in node.body if isinstance(part, ast.Assign))
 
 
 def _no_texts(tree: ast.Module) -> Iterator[int]:

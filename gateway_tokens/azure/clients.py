@@ -7,6 +7,7 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/request-limi
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections import Counter
@@ -94,7 +95,7 @@ class CallersBudget(ArmBudget):
         if not bucket.has_capacity(units):
             wait = (self._waiting[bucket] + units) * bucket.time_period / bucket.max_rate
         if wait > _SECONDS_A_CALLER_WAITS:
-            raise TooManyRequests(wait)
+            raise TooManyRequests(math.ceil(wait))
         self._waiting[bucket] += units
         try:
             await bucket.acquire(units)
