@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from .tokens import GatewayToken, KeyType, Secret, ServiceId, read, written
 
 MANAGED_BY = "gateway-tokens"
-# Of the names that an ownership has, those that it may lack: an earlier one's must go with it.
 
-OPTIONAL_TAGS = ("taken-over", "restart-asked", "key-since", "regenerated-at", "replaced-expiry", "urgent")
+
+def _is_true(text: str) -> bool:
+    return text == "true"
+
+
+# The names under which an ownership is kept, each with its field and with how its text is read: those of every ownership,
+_TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "gateway": ("owner", str),
+    "key-type": ("key_type", KeyType),
+    "issued-at": ("issued_at", read),
+    "expiry": ("expiry", read),
+    "fingerprint": ("fingerprint", str),
+}
+# those that it may lack, where an earlier one's must go with it,
+OPTIONAL_TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "taken-over": ("taken_over", _is_true),
+    "restart-asked": ("restart_asked", str),
+    "key-since": ("key_since", read),
+    "regenerated-at": ("regenerated_at", read),
+    "replaced-expiry": ("replaced_expiry", read),
+    "urgent": ("urgent", _is_true),
+}
+# and of these, those that are no tags but annotations only.
+_OF_RESTARTS = frozenset({"replaced-expiry", "urgent"})
 
 
 def owner_of(service: ServiceId, gateway: str) -> str:
@@ -54,36 +77,23 @@ class Ownership:
         return replace(self, fingerprint=value.fingerprint)
 
     def tags(self) -> dict[str, str]:
-        """As names and values for tags or annotations; the value appears by its fingerprint only."""
-        return {
-            "managed-by": MANAGED_BY,
-            "gateway": self.owner,
-            "key-type": self.key_type,
-            "issued-at": written(self.issued_at),
-            "expiry": written(self.expiry),
-            "fingerprint": self.fingerprint,
-            **({"taken-over": "true"} if self.taken_over else {}),
-            **({"restart-asked": self.restart_asked} if self.restart_asked else {}),
-            **({"key-since": written(self.key_since)} if self.key_since else {}),
-            **({"regenerated-at": written(self.regenerated_at)} if self.regenerated_at else {}),
-        }
+        """As names and values for tags; the value appears by its fingerprint only."""
+        return {name: text for name, text in self._texts().items() if name not in _OF_RESTARTS}
 
     def annotations(self) -> dict[str, str]:
-        """The tags under the names that a Kubernetes object's annotations take."""
-        more = {
-            **({"replaced-expiry": written(self.replaced_expiry)} if self.replaced_expiry else {}),
-            **({"urgent": "true"} if self.urgent else {}),
-        }
-        return {f"{MANAGED_BY}/{name}": value for name, value in (self.tags() | more).items()}
+        """As names and values for a Kubernetes object's annotations."""
+        return {f"{MANAGED_BY}/{name}": text for name, text in self._texts().items()}
+
+    def _texts(self) -> dict[str, str]:
+        facts = {name: getattr(self, field) for name, (field, _) in (_TAGS | OPTIONAL_TAGS).items()}
+        texts = {name: _text(fact) for name, fact in facts.items() if fact or name in _TAGS}
+        return {"managed-by": MANAGED_BY, **texts}
 
     @classmethod
     def from_annotations(cls, annotations: Mapping[str, str]) -> Ownership | None:
         """The ownership in a Kubernetes object's annotations, or None."""
-        ours = {
-            n.removeprefix(f"{MANAGED_BY}/"): v
-            for n, v in annotations.items()
-            if n.startswith(f"{MANAGED_BY}/")
-        }
+        prefix = f"{MANAGED_BY}/"
+        ours = {n.removeprefix(prefix): text for n, text in annotations.items() if n.startswith(prefix)}
         return cls.from_tags(ours)
 
     @classmethod
@@ -91,26 +101,18 @@ class Ownership:
         """The ownership, or None when the tags are not this app's or cannot be read."""
         if not tags or tags.get("managed-by") != MANAGED_BY:
             return None
+        present = _TAGS | {name: tag for name, tag in OPTIONAL_TAGS.items() if tags.get(name)}
         try:
-            return cls(
-                tags["gateway"],
-                KeyType(tags["key-type"]),
-                read(tags["issued-at"]),
-                read(tags["expiry"]),
-                tags["fingerprint"],
-                tags.get("taken-over") == "true",
-                tags.get("restart-asked", ""),
-                _optional(tags.get("key-since")),
-                _optional(tags.get("regenerated-at")),
-                _optional(tags.get("replaced-expiry")),
-                tags.get("urgent") == "true",
-            )
+            facts: dict[str, Any] = {field: form(tags[name]) for name, (field, form) in present.items()}
+            return cls(**facts)
         except (KeyError, ValueError):
             return None
 
 
-def _optional(text: str | None) -> datetime | None:
-    return read(text) if text else None
+def _text(fact: object) -> str:
+    if isinstance(fact, datetime):
+        return written(fact)
+    return "true" if fact is True else str(fact)
 
 
 class Running(StrEnum):

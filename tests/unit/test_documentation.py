@@ -79,7 +79,7 @@ NEVER_ANSWERED = (errors.DestinationError, errors.EventInvalid, errors.MessageIn
 ERRORS = {
     kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, errors.GatewayTokensError) and "code" in vars(kind)
+    if isinstance(kind, type) and issubclass(kind, errors.GatewayTokensError) and kind.__name__[0] != "_"
 } - {errors.GatewayTokensError}
 A_ROW = Row(RowId(GatewayRef("contoso", "edge-01"), ""), Decision(Action.KEEP, Reason.FRESH, ""))
 
