@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.request import getproxies
 
 import aiohttp
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from azure.core.rest import AsyncHttpResponse
     from azure.keyvault.secrets.aio import SecretClient
     from azure.mgmt.apimanagement.aio import ApiManagementClient
-    from azure.storage.blob.aio import BlobClient, ContainerClient
-
+    from azure.storage.blob.aio import ContainerClient
 
 _SECONDS_A_CALLER_WAITS = 5.0
-CALLERS_SHARE = 0.2
 _T = TypeVar("_T")
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
@@ -81,7 +79,7 @@ class ArmBudget:
 class CallersBudget(ArmBudget):
     """The budget of all HTTP callers together: a fifth, so that no caller can drain what renewals need."""
 
-    share = CALLERS_SHARE
+    share = 0.2
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,12 +104,7 @@ class CallersBudget(ArmBudget):
 class AzureAccess:
     """Everything is made on first use, inside a coroutine, and kept; nothing that failed is kept."""
 
-    def __init__(
-        self,
-        settings: AzureSettings,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: AzureSettings, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.monotonic = monotonic
         self.budget = ArmBudget()
         self._settings = settings
@@ -123,13 +116,12 @@ class AzureAccess:
         if key not in self._made:
             self._made[key] = make()
             self._open.push_async_callback(self._made[key].close)
-        client: _T = self._made[key]
-        return client
+        return cast("_T", self._made[key])
 
     @property
     def credential(self) -> AsyncTokenCredential:
         """The app's identity."""
-        return self.shared(("credential", ""), self._credential)
+        return self.shared(("credential",), self._credential)
 
     def api_management(self, subscription_id: str) -> ApiManagementClient:
         """The official client of a subscription."""
@@ -142,7 +134,7 @@ class AzureAccess:
                 subscription_id,
                 base_url=self._settings.arm_endpoint,
                 credential_scopes=[self._settings.arm_scope],
-                **self._options(retry_policy=Retry(*BUSY_STATUSES)),
+                **self._options(*BUSY_STATUSES),
             ),
         )
 
@@ -153,22 +145,12 @@ class AzureAccess:
         vault = vault.rstrip("/").lower()
         return self.shared(("vault", vault), lambda: SecretClient(vault, self.credential, **self._options()))
 
-    def blob(self, address: str) -> BlobClient:
-        """The official client of a blob, by its address."""
-        from azure.storage.blob.aio import BlobClient
-
-        def make() -> BlobClient:
-            # Storage's pipeline works with its own retry policy only.
-            options = self._transport() | _STORAGE_RETRY
-            return BlobClient.from_blob_url(address, credential=self.credential, **options)
-
-        return self.shared(("blob", address), make)
-
     def container(self, address: str) -> ContainerClient:
         """The official client of a container of blobs, by its address."""
         from azure.storage.blob.aio import ContainerClient
 
         def make() -> ContainerClient:
+            # Storage's pipeline works with its own retry policy only.
             options = self._transport() | _STORAGE_RETRY
             return ContainerClient.from_container_url(address, credential=self.credential, **options)
 
@@ -198,7 +180,7 @@ class AzureAccess:
 
         `path` begins with /subscriptions. The call must be one that may be repeated.
         """
-        client = self.shared(("arm", ""), self._arm)
+        client = self.shared(("arm",), self._arm)
         request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
         await self.budget.spend("".join(path.split("/")[2:3]), Cost.READ if method == "GET" else Cost.WRITE)
         async with operation(f"{method} {path}", action=action, scope=scope):
@@ -213,7 +195,7 @@ class AzureAccess:
 
     def signing_keys(self, address: str) -> SigningKeys:
         """The keys by which Microsoft Entra signs tokens, as published at the address."""
-        session = self.shared(("session", ""), lambda: _session(None, self._settings.ca_file))
+        session = self.shared(("session",), lambda: _session(None, self._settings.ca_file))
         return self.shared(("keys", address), lambda: SigningKeys(session, address, self.monotonic))
 
     async def close(self) -> None:
@@ -236,9 +218,13 @@ class AzureAccess:
         options = {**_TIMEOUTS, **IDENTITY_RETRY}
         return SharedCredential(lambda: aio.ManagedIdentityCredential(client_id=client_id, **options))
 
-    def _options(self, **more: Any) -> dict[str, Any]:
-        """What a client of the SDK takes."""
-        return {"retry_policy": Retry(), "raw_response_hook": keep_answer, **self._transport(), **more}
+    def _options(self, *retried_statuses: int) -> dict[str, Any]:
+        """What a client of the SDK takes; these statuses are repeated too."""
+        return {
+            "retry_policy": Retry(*retried_statuses),
+            "raw_response_hook": keep_answer,
+            **self._transport(),
+        }
 
     def _transport(self, ca: str | None = None) -> dict[str, Any]:
         if ca or self._settings.ca_file:

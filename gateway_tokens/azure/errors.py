@@ -7,7 +7,7 @@ policy repeats requests. What its options cannot say is in `Retry`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -28,7 +28,6 @@ from gateway_tokens.errors import (
     AzureThrottled,
     AzureUnavailable,
     Fault,
-    GatewayTokensError,
     IdentityUnavailable,
 )
 
@@ -77,46 +76,6 @@ class NoAccessToken(azure.ClientAuthenticationError):
     """The identity endpoint gave no access token; the text says for which audience."""
 
 
-@asynccontextmanager
-async def translated(operation: str, *, action: str, scope: str) -> AsyncIterator[None]:
-    """Within, Azure's exceptions are raised as AzureError of `operation`, which needs `action` at `scope`.
-
-    No cause is chained: its text may hold the body of an answer, and exception text reaches telemetry.
-    """
-    try:
-        yield
-    except GatewayTokensError:
-        raise
-    except azure.IncompleteReadError:
-        # To the SDK an answer with bad content; it is a connection that broke within the answer.
-        raise AzureUnavailable(operation, AzureFacts()) from None
-    except azure.HttpResponseError as error:
-        raise _from_response(operation, error, action, scope) from None
-    except azure.AzureError as error:
-        raise AzureUnavailable(
-            operation, AzureFacts(), _NOT_TRUSTED if certificate_refused(error) else ""
-        ) from None
-
-
-def cut_off(operation: str, answers: Sequence[AsyncHttpResponse], *, action: str, scope: str) -> AzureError:
-    """The error of an operation whose time was over: what Azure answered last, if it answered at all."""
-    refusals = [answer for answer in answers if answer.status_code >= HTTPStatus.BAD_REQUEST]
-    if not refusals:
-        return AzureUnavailable(operation, AzureFacts(timed_out=True))
-    return _from_response(operation, azure.HttpResponseError(response=refusals[-1]), action, scope)
-
-
-def certificate_refused(error: Exception | None) -> bool:
-    """Whether a connection failed because the server's certificate is not trusted: no repeat changes that."""
-    inner = getattr(error, "inner_exception", None)
-    return isinstance(inner, aiohttp.ClientConnectorCertificateError)
-
-
-def code_in(response: AsyncHttpResponse) -> str:
-    """Azure's own code in an error's answer; empty when there is none, or when the answer was not read."""
-    return facts_of(azure.HttpResponseError(response=response)).code
-
-
 def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
     """The JSON object that was answered. Raises the SDK's DecodeError for anything else, a proxy's page perhaps."""
     try:
@@ -128,11 +87,12 @@ def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
     return answer
 
 
-def facts_of(error: azure.HttpResponseError) -> AzureFacts:
+def _facts_of(error: azure.HttpResponseError) -> AzureFacts:
     """What Azure answered, in the parts that may be passed on; texts are cut to a sensible length."""
     answer: Any = error.error if error.error is not None else None
     response: Any = error.response
     headers = response.headers if response is not None else {}
+    retry_after = headers.get("retry-after", "")
     details = [
         Fault(str(detail.target or "request"), f"{detail.code}: {detail.message}"[:_LONGEST_TEXT])
         for detail in (getattr(answer, "details", None) or [])
@@ -143,7 +103,7 @@ def facts_of(error: azure.HttpResponseError) -> AzureFacts:
         message=str(getattr(answer, "message", None) or "")[:_LONGEST_TEXT],
         details=tuple(details),
         request_id=headers.get("x-ms-correlation-request-id") or headers.get("x-ms-request-id") or "",
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
     )
 
 
@@ -158,8 +118,9 @@ def _innermost_code(answer: Any) -> str:
 def _from_response(  # noqa: PLR0911 - a rule a line, in their order
     operation: str, error: azure.HttpResponseError, action: str, scope: str
 ) -> AzureError:
-    facts = facts_of(error)
-    plain = _without_words(facts)
+    facts = _facts_of(error)
+    # Without Azure's texts, which may quote anything: only those about a rejected request are useful.
+    plain = replace(facts, message="", details=())
     if isinstance(error, NoAccessToken):
         return IdentityUnavailable(operation, plain, str(error))
     if facts.code in _BLOCKED:
@@ -175,15 +136,6 @@ def _from_response(  # noqa: PLR0911 - a rule a line, in their order
     if facts.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} and facts.code in _INVALID:
         return AzureRejected(operation, facts)
     return _BY_STATUS.get(facts.status, AzureError)(operation, plain)
-
-
-def _without_words(facts: AzureFacts) -> AzureFacts:
-    """The facts without Azure's texts, which may quote anything; only those about a rejected request are useful."""
-    return replace(facts, message="", details=())
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after and retry_after.isdecimal() else None
 
 
 # Seconds that one operation may take, its repeats included; waiting for a turn in ARM's budget comes before it.
@@ -211,7 +163,7 @@ class Retry(AsyncRetryPolicy[Any, Any]):
         return (
             bool(super().is_retry(settings, response))
             and (self.get_retry_after(response) or 0) < OPERATION_SECONDS
-            and code_in(response.http_response) not in _FINAL_CODES
+            and _facts_of(azure.HttpResponseError(response=response.http_response)).code not in _FINAL_CODES
         )
 
     def increment(
@@ -221,7 +173,7 @@ class Retry(AsyncRetryPolicy[Any, Any]):
         error: Exception | None = None,
     ) -> bool:
         """Count a try; whether another one may follow."""
-        return not certificate_refused(error) and super().increment(settings, response, error)
+        return not _not_trusted(error) and super().increment(settings, response, error)
 
     def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:
         """Seconds that the answer asks for; None also for a text that azure-core would raise over."""
@@ -236,16 +188,32 @@ async def operation(name: str, *, action: str, scope: str) -> AsyncIterator[None
     """Around one operation: at most 25 seconds, and Azure's exceptions are raised as AzureError of `name`.
 
     `action` at `scope` is the right that it needs. When the time is over, the error has what Azure answered last.
+    No cause is chained: its text may hold the body of an answer, and exception text reaches telemetry.
     """
     answers: list[AsyncHttpResponse] = []
     token = _answers.set(answers)
     try:
-        async with asyncio.timeout(OPERATION_SECONDS), translated(name, action=action, scope=scope):
+        async with asyncio.timeout(OPERATION_SECONDS):
             yield
     except TimeoutError:
-        raise cut_off(name, answers, action=action, scope=scope) from None
+        if not answers or answers[-1].status_code < HTTPStatus.BAD_REQUEST:
+            raise AzureUnavailable(name, AzureFacts(timed_out=True)) from None
+        raise _from_response(name, azure.HttpResponseError(response=answers[-1]), action, scope) from None
+    except azure.IncompleteReadError:
+        # To the SDK an answer with bad content; it is a connection that broke within the answer.
+        raise AzureUnavailable(name, AzureFacts()) from None
+    except azure.HttpResponseError as error:
+        raise _from_response(name, error, action, scope) from None
+    except azure.AzureError as error:
+        raise AzureUnavailable(name, AzureFacts(), _NOT_TRUSTED if _not_trusted(error) else "") from None
     finally:
         _answers.reset(token)
+
+
+def _not_trusted(error: Exception | None) -> bool:
+    """Whether a connection failed because the server's certificate is not trusted: no repeat changes that."""
+    inner = getattr(error, "inner_exception", None)
+    return isinstance(inner, aiohttp.ClientConnectorCertificateError)
 
 
 def keep_answer(response: PipelineResponse[Any, Any]) -> None:

@@ -43,7 +43,7 @@ class Reports:
             return None, ""
         async with operation(f"Reading {name}", action=_READ, scope=self._container):
             try:
-                blob = await self._azure.blob(f"{self._container}/{name}").download_blob()
+                blob = await self._azure.container(self._container).download_blob(name)
                 return (await blob.readall()).decode(errors="replace"), blob.properties.etag
             except ResourceNotFoundError as error:
                 if getattr(error, "error_code", "") != "BlobNotFound":
@@ -57,8 +57,8 @@ class Reports:
             guard |= {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         async with operation(f"Writing {name}", action=_WRITE, scope=self._container):
             try:
-                blob = self._azure.blob(f"{self._container}/{name}")
-                await blob.upload_blob(text, metadata=dict(metadata), **guard)
+                container = self._azure.container(self._container)
+                await container.upload_blob(name, text, metadata=dict(metadata), **guard)
             except (ResourceExistsError, ResourceModifiedError):
                 return False
         return True
@@ -66,8 +66,9 @@ class Reports:
     async def update(self, name: str, change: Callable[[str | None], tuple[str, Mapping[str, str]]]) -> None:
         """Replace the text by what `change` makes of it; started over, three times at most, when somebody wrote in between."""
         for tried in range(_TRIES):
-            text, etag = await self.read(name)
-            if await self.write(name, *_arguments(change(text), etag)):
+            before, etag = await self.read(name)
+            text, metadata = change(before)
+            if await self.write(name, text, etag, metadata):
                 return
             await asyncio.sleep(0.05 * tried)
         raise AzureUnavailable(f"Writing {name}", AzureFacts(code="WrittenByOthersAllTheTime"))
@@ -77,16 +78,6 @@ class Reports:
         container = self._azure.container(self._container)
         async with operation("Listing the reports", action=_READ, scope=self._container):
             return [
-                Entry(
-                    blob.name,
-                    blob.creation_time,
-                    blob.last_modified,
-                    blob.metadata or {},
-                )
+                Entry(blob.name, blob.creation_time, blob.last_modified, blob.metadata or {})
                 async for blob in container.list_blobs(include=["metadata"])
             ]
-
-
-def _arguments(changed: tuple[str, Mapping[str, str]], etag: str) -> tuple[str, str, Mapping[str, str]]:
-    text, metadata = changed
-    return text, etag, metadata

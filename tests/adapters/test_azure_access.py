@@ -122,8 +122,8 @@ async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, opens: Op
     access, vault = opens(), emulator.vault_url("contoso")
     assert access.secret_client(vault) is access.secret_client(vault)
     assert access.secret_client(vault) is not access.secret_client(emulator.vault_url("fabrikam"))
-    blob = f"{emulator.container_url}/run"
-    assert access.blob(blob) is access.blob(blob)
+    container = emulator.container_url
+    assert access.container(container) is access.container(container)
 
 
 async def test_a_closed_way_opens_afresh(opens: Opens) -> None:
@@ -186,6 +186,6 @@ async def test_requests_read_the_environment_only_where_it_names_a_proxy(
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     azure = AzureAccess(read_settings(estate.environment(emulator)))
     azure.signing_keys("https://127.0.0.1:1")
-    session = azure.shared(("session", ""), aiohttp.ClientSession)
+    session = azure.shared(("session",), aiohttp.ClientSession)
     assert session.trust_env is named
     await azure.close()
