@@ -45,7 +45,7 @@ async def renew_gateway(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("services/{service}/gateways/{gatewayId}/revoke", methods=["POST"])
 async def revoke_key(req: func.HttpRequest) -> func.HttpResponse:
     """End every token of one of a gateway's keys, after the gateway has tokens of the other."""
-    return await gateway_tokens.keys().revoke(req)
+    return await gateway_tokens.renewals().revoke(req)
 
 
 @app.route("renewals", methods=["GET"])

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .sign_in import function_keys_allowed
 
 if TYPE_CHECKING:
     from .azure.clients import AzureAccess
     from .estate.app_settings import AppSettings
+    from .http.answers import WrongPythonApi
     from .http.health import HealthApi
-    from .http.keys import KeyApi
     from .http.renewals import RenewalApi
     from .http.tokens import TokenApi
-    from .http.wrong_python import WrongPythonApi
     from .parts import App
     from .renewal.queues import Queues
 
 _apps: dict[str, tuple[App, AzureAccess]] = {}
+_Api = TypeVar("_Api")
 
 
 def key_needed() -> bool:
@@ -33,44 +34,43 @@ def key_needed() -> bool:
     return function_keys_allowed(os.environ)
 
 
-@cache
-def tokens() -> TokenApi | WrongPythonApi:
+def _routes(load: Callable[[], _Api]) -> Callable[[], _Api | WrongPythonApi]:
+    """What it loads, once; or routes that say that the packages were built for another Python."""
+
+    @cache
+    def loaded() -> _Api | WrongPythonApi:
+        try:
+            return load()
+        except ImportError as error:
+            from .http.answers import WrongPythonApi, wrong_python
+
+            return WrongPythonApi(wrong_python(error))
+
+    return loaded
+
+
+@_routes
+def tokens() -> TokenApi:
     """The routes that issue tokens."""
-    try:
-        from .http.tokens import TokenApi
-    except ImportError as error:
-        return _unloadable(error)
+    from .http.tokens import TokenApi
+
     return TokenApi(current)
 
 
-@cache
-def health() -> HealthApi | WrongPythonApi:
-    """The route that says whether the app can do its job."""
-    try:
-        from .http.health import HealthApi
-    except ImportError as error:
-        return _unloadable(error)
-    return HealthApi(current)
+@_routes
+def renewals() -> RenewalApi:
+    """The routes on renewal and revocation."""
+    from .http.renewals import RenewalApi
 
-
-@cache
-def renewals() -> RenewalApi | WrongPythonApi:
-    """The routes on renewal."""
-    try:
-        from .http.renewals import RenewalApi
-    except ImportError as error:
-        return _unloadable(error)
     return RenewalApi(current)
 
 
-@cache
-def keys() -> KeyApi | WrongPythonApi:
-    """The route that revokes a key."""
-    try:
-        from .http.keys import KeyApi
-    except ImportError as error:
-        return _unloadable(error)
-    return KeyApi(current)
+@_routes
+def health() -> HealthApi:
+    """The route that says whether the app can do its job."""
+    from .http.health import HealthApi
+
+    return HealthApi(current)
 
 
 @cache
@@ -79,22 +79,18 @@ def queues() -> Queues:
     try:
         from .renewal.queues import Queues
     except ImportError as error:
-        from .http.wrong_python import wrong_python
+        from .http.answers import wrong_python
 
         raise wrong_python(error) from error
     return Queues(current)
 
 
-def _unloadable(error: ImportError) -> WrongPythonApi:
-    from .http.wrong_python import WrongPythonApi, wrong_python
-
-    return WrongPythonApi(wrong_python(error))
-
-
 def current() -> App:
     """The app of this worker. Raises SettingsInvalid."""
     if "app" not in _apps:
-        _apps["app"] = _put_together()
+        from .estate.app_settings import read_settings
+
+        _apps["app"] = put_together(read_settings(os.environ))
     return _apps["app"][0]
 
 
@@ -108,12 +104,6 @@ async def forget() -> None:
 def _clock() -> datetime:
     """The one clock of the app: aware UTC."""
     return datetime.now(UTC)
-
-
-def _put_together() -> tuple[App, AzureAccess]:
-    from .estate.app_settings import read_settings
-
-    return put_together(read_settings(os.environ))
 
 
 def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:

@@ -17,13 +17,12 @@ from typing import Any
 
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.app_settings import AppSettings
-from gateway_tokens.http.keys import active_key
 from gateway_tokens.renewal.gateway import GatewayRun
 from gateway_tokens.renewal.keys import OTHER, KeyState
 from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.places import Places
 from gateway_tokens.renewal.report import ServiceReport
-from gateway_tokens.renewal.revoke import Revocation, revoke
+from gateway_tokens.renewal.revoke import Revocation, active_key, revoke
 from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, options_of
 from gateway_tokens.stored import Ownership, StoredToken

@@ -18,7 +18,8 @@ from rich.table import Column, Table
 from gateway_tokens.app import put_together
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import Estate, GatewayRule, Service
-from gateway_tokens.http.renewals import planned, shown
+from gateway_tokens.http.answers import row_shown
+from gateway_tokens.http.renewals import planned
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.rows import Action, Demand, Reason
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, options_of
@@ -60,7 +61,9 @@ async def read_plan(app: App) -> Rows:
         bar.advance(task)
         listed = {gateway.casefold(): gateway for gateway in run.listed or ()}
         alone = listed.keys() - {row.id.ref.gateway.casefold() for row in run.rows.values()}
-        rows = [(r.id.ref.gateway, _described(shown(r, run.report, app.clock()))) for r in run.rows.values()]
+        rows = [
+            (r.id.ref.gateway, _described(row_shown(r, run.report, app.clock()))) for r in run.rows.values()
+        ]
         rows += [(listed[gateway], _left_alone(service.rule_for(gateway))) for gateway in sorted(alone)]
         known = {gateway: run.listed is None or gateway.casefold() in listed for gateway, _ in rows}
         return ({"service": name, "gatewayId": g, "listed": known[g], **row} for g, row in rows)

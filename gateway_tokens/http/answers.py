@@ -1,4 +1,8 @@
-"""The form of answers: JSON, RFC 9457 problem documents, `no-store`, a correlation id. Errors get their status here."""
+"""The form of answers: JSON, RFC 9457 problem documents, `no-store`, a correlation id. Errors get their status here.
+
+When another Python runs the packages than the one that they were built for, compiled modules cannot be imported, and
+this module alone answers. So nothing here imports one.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,25 @@ import json
 import logging
 import math
 import re
+import sys
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import azure.functions as func
 
 from gateway_tokens import errors
 from gateway_tokens.logs import correlation, log_line, log_unexpected
-from gateway_tokens.tokens import Secret
+from gateway_tokens.tokens import Secret, written
+
+if TYPE_CHECKING:
+    from gateway_tokens.renewal.health import Summary
+    from gateway_tokens.renewal.report import Row, ServiceReport
 
 STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.SettingsInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -41,21 +53,24 @@ STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
 # Seconds within which every caller has an answer.
 LONGEST_ANSWER = 55.0
 _CORRELATION_HEADER = "x-correlation-id"
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+# Every part of the app imports it, and it has one compiled module, whose name has the Python that can load it.
+_COMPILED = "pydantic_core"
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_Route = Callable[Concatenate[_T, func.HttpRequest, _P], Coroutine[Any, Any, func.HttpResponse]]
 
 
-def answered(
-    method: Callable[Concatenate[_T, func.HttpRequest, _P], Awaitable[func.HttpResponse]],
-) -> Callable[Concatenate[_T, func.HttpRequest, _P], Coroutine[Any, Any, func.HttpResponse]]:
+def answered(method: _Route[_T, _P]) -> _Route[_T, _P]:
     """Wraps a route's method: whatever it raises becomes a problem document; every answer is stamped."""
 
     @wraps(method)
     async def answer(
         self: _T, request: func.HttpRequest, *more: _P.args, **named: _P.kwargs
     ) -> func.HttpResponse:
-        before = correlation.set(_correlation_id(request.headers))
+        given = request.headers.get(_CORRELATION_HEADER, "")
+        # The caller's own id if it is harmless to log.
+        harmless = re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given)
+        before = correlation.set(given if harmless else str(uuid.uuid4()))
         try:
             response = await _answer(method(self, request, *more, **named))
             response.headers[_CORRELATION_HEADER] = correlation.get()
@@ -80,21 +95,17 @@ async def _answer(
         return problem(error)
     except Exception as error:  # noqa: BLE001 - a caller gets an answer whatever happens, and no stack trace
         log_unexpected(error, "request")
-        return _problem_document(
-            "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something unexpected failed."
-        )
+        return problem(error)
 
 
 def json_answer(document: object, status: HTTPStatus = HTTPStatus.OK) -> func.HttpResponse:
     """The document as JSON."""
-    return func.HttpResponse(
-        json.dumps(document), status_code=status, mimetype="application/json", headers=dict(_HEADERS)
-    )
+    return _response(json.dumps(document), "application/json", status)
 
 
 def secret_answer(secret: Secret, mimetype: str) -> func.HttpResponse:
     """The secret itself: the one kind of answer that holds one."""
-    return func.HttpResponse(secret.reveal(), mimetype=mimetype, headers=dict(_HEADERS))
+    return _response(secret.reveal(), mimetype)
 
 
 def status_of(error: errors.GatewayTokensError) -> HTTPStatus:
@@ -102,46 +113,17 @@ def status_of(error: errors.GatewayTokensError) -> HTTPStatus:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem(error: errors.GatewayTokensError, **members: object) -> func.HttpResponse:
+def problem(error: Exception, **members: object) -> func.HttpResponse:
     """The error as a problem document with further members.
 
-    What is wrong with the settings is in the log only.
+    What is wrong with the settings, and the text of an error that nobody expected, is never told.
     """
+    code, status, detail = "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something unexpected failed."
+    if isinstance(error, errors.GatewayTokensError):
+        code, status, detail = error.code, status_of(error), str(error)
     if isinstance(error, errors.SettingsInvalid):
         detail = "The app's settings are invalid. The app's log lists the faults."
-        return _problem_document(error.code, status_of(error), detail)
-    more: dict[str, Any] = dict(members)
-    headers: dict[str, str] = {}
-    if isinstance(error, errors.RequestInvalid):
-        more["faults"] = [{"path": fault.path, "message": fault.message} for fault in error.faults]
-    if isinstance(error, errors.TooManyRequests):
-        headers["Retry-After"] = str(math.ceil(error.retry_after))
-    if isinstance(error, errors.AzureError):
-        more["azure"] = _azure(error)
-        if error.facts.retry_after:
-            headers["Retry-After"] = str(math.ceil(error.facts.retry_after))
-    if isinstance(error, errors.SignInRequired):
-        headers["WWW-Authenticate"] = "Bearer"
-    return _problem_document(error.code, status_of(error), str(error), more, headers)
-
-
-def _azure(error: errors.AzureError) -> dict[str, Any]:
-    """Azure's own words: message and details only where the request was found invalid and they help to mend it."""
-    facts = error.facts
-    shown: dict[str, Any] = {"status": facts.status, "code": facts.code, "requestId": facts.request_id}
-    if isinstance(error, errors.AzureRejected):
-        shown["message"] = facts.message
-        shown["details"] = [{"path": detail.path, "message": detail.message} for detail in facts.details]
-    return shown
-
-
-def _problem_document(
-    code: str,
-    status: HTTPStatus,
-    detail: str,
-    more: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> func.HttpResponse:
+    more, headers = _told_of(error)
     document = {
         "type": f"urn:gateway-tokens:problem:{code}",
         "title": status.phrase,
@@ -149,17 +131,120 @@ def _problem_document(
         "detail": detail,
         "code": code,
         "correlationId": correlation.get(),
-        **(more or {}),
+        **members,
+        **more,
     }
-    return func.HttpResponse(
-        json.dumps(document),
-        status_code=status,
-        mimetype="application/problem+json",
-        headers={**_HEADERS, **(headers or {})},
-    )
+    return _response(json.dumps(document), "application/problem+json", status, headers)
 
 
-def _correlation_id(headers: Mapping[str, str]) -> str:
-    """The caller's own id if it is harmless to log, else a new one."""
-    given = headers.get(_CORRELATION_HEADER, "")
-    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else str(uuid.uuid4())
+def _told_of(error: Exception) -> tuple[dict[str, object], dict[str, str]]:
+    """The members and the headers that only this kind of error has."""
+    match error:
+        case errors.RequestInvalid():
+            return {"faults": _listed(error.faults)}, {}
+        case errors.SignInRequired():
+            return {}, {"WWW-Authenticate": "Bearer"}
+        case errors.TooManyRequests():
+            return {}, _retry_after(error.retry_after)
+        case errors.AzureError():
+            return {"azure": _azure(error)}, _retry_after(error.facts.retry_after)
+    return {}, {}
+
+
+def _azure(error: errors.AzureError) -> dict[str, object]:
+    """Azure's own words: message and details only where the request was found invalid and they help to mend it."""
+    facts = error.facts
+    shown = {"status": facts.status, "code": facts.code, "requestId": facts.request_id}
+    if not isinstance(error, errors.AzureRejected):
+        return shown
+    return {**shown, "message": facts.message, "details": _listed(facts.details)}
+
+
+def _listed(faults: Iterable[errors.Fault]) -> list[dict[str, str]]:
+    return [{"path": fault.path, "message": fault.message} for fault in faults]
+
+
+def _retry_after(seconds: float | None) -> dict[str, str]:
+    return {"Retry-After": str(math.ceil(seconds))} if seconds else {}
+
+
+def _response(
+    text: str, mimetype: str, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> func.HttpResponse:
+    stamped = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
+    return func.HttpResponse(text, status_code=status, mimetype=mimetype, headers=stamped)
+
+
+def row_shown(row: Row, report: ServiceReport, now: datetime) -> dict[str, Any]:
+    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
+    seen, before = row.seen, report.rows.get(str(row.id))
+    failure = row.failure or (before.failure if before else None)
+    return {
+        "destination": row.id.location,
+        "action": row.decision.action if row.readable else None,
+        "reason": row.decision.reason,
+        "message": row.decision.message,
+        "outcome": row.outcome,
+        "lastOutcome": row.outcome or (before.outcome if before else None),
+        "issuedAt": text_of(seen.issued_at if seen else None),
+        "expiry": text_of(seen.expiry if seen else None),
+        "oldExpiry": text_of(row.old_expiry),
+        "secondsLeft": int((seen.expiry - now).total_seconds()) if seen else None,
+        "nextRenewal": text_of(seen.due if seen else None),
+        "keyType": seen and seen.key_type,
+        "failingSince": text_of(row.failing_since or (before.failing_since if before else None)),
+        "code": failure and failure.code,
+        "error": failure and failure.text,
+    }
+
+
+def summary_shown(summary: Summary) -> dict[str, Any]:
+    """A service's last complete run, for callers."""
+    return {
+        "service": summary.service,
+        "run": summary.run,
+        "completedAt": text_of(summary.completed_at),
+        "rows": summary.rows,
+        "failed": summary.failed,
+        "atRisk": summary.at_risk,
+    }
+
+
+def text_of(moment: datetime | None) -> str | None:
+    """The moment as every answer writes it."""
+    return written(moment) if moment else None
+
+
+def wrong_python(error: ImportError) -> errors.WrongPython:
+    """Why an import failed. Raises the error itself when the packages were built for this Python."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    spec = find_spec(_COMPILED)
+    folders = (spec and spec.submodule_search_locations) or ()
+    names = sorted(file.name for folder in folders for file in Path(folder).iterdir())
+    # The Pythons in the compiled module's file names: `cpython-311-x86_64-linux-gnu` is for 3.11.
+    built_for = [f"3.{match[1]}" for name in names if (match := re.search(r"\.cpython-3(\d+)", name))]
+    if not built_for or running in built_for:
+        raise error
+    return errors.WrongPython(built_for[0], running)
+
+
+class WrongPythonApi:
+    """Every route: answers that the app cannot be loaded, and why."""
+
+    def __init__(self, error: errors.WrongPython) -> None:
+        self._error = error
+
+    @answered
+    async def health(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+        """The code in health's own form. The log has the two versions."""
+        code = self._error.code
+        log_line("request.failed", logging.ERROR, code=code, error=str(self._error))
+        document = {"status": "unhealthy", "problems": [{"code": code}], "warnings": []}
+        return json_answer(document, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @answered
+    async def refuse(self, request: func.HttpRequest, *_: object) -> func.HttpResponse:  # noqa: ARG002 - every route takes one
+        """The reason as a problem document."""
+        raise self._error.with_traceback(None)
+
+    generate_token = list_gateways = renew = revoke = plan = show_run = run = refuse

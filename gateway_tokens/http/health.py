@@ -5,32 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
 import azure.functions as func
 
-from gateway_tokens.access import Permission, Scope
-from gateway_tokens.azure.reports import Entry
+from gateway_tokens.access import Permission
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import Problem, problems_of, summaries_of
-from gateway_tokens.tokens import written
 
-from .answers import answered, json_answer
-from .requests import caller_of, query_of, require_no_query
+from .answers import answered, json_answer, summary_shown
+from .requests import Routes, read_path
 
 KEEP_SECONDS = 10.0  # anybody may ask, and asking lists every report
 
 
-class HealthApi:
-    """The route `health` over an app that is built on first use; `open_app` raises SettingsInvalid."""
+class HealthApi(Routes):
+    """The route `health`."""
 
     def __init__(self, open_app: Callable[[], App], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._open_app, self._monotonic = open_app, monotonic
+        super().__init__(open_app)
+        self._monotonic = monotonic
         self._kept: tuple[float, App, dict[str, Any]] | None = None
         self._turn = asyncio.Lock()
 
@@ -40,84 +39,66 @@ class HealthApi:
 
         Anybody gets the status and the codes; the details are for callers with `read`.
         """
-        require_no_query(query_of(request))
+        read_path(request)
         try:
-            app = self._open_app()
+            document = await self._kept_or_probed(self.open_app())
         except SettingsInvalid as error:
             # Without settings nobody can be recognised, so the log alone has the faults.
-            return _answer(_codes_of(_failed(error)))
-        document = await self._kept_or_probed(app)
-        return _answer(document if await _may_read(app, request) else _codes_of(document))
+            document = _failed(error)
+        healthy = document["status"] == "healthy"
+        shown = document if await self._may_read(request) else _codes_of(document)
+        return json_answer(shown, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _kept_or_probed(self, app: App) -> dict[str, Any]:
         async with self._turn:
-            if (
-                self._kept is None
-                or self._kept[1] is not app
-                or self._monotonic() >= self._kept[0] + KEEP_SECONDS
-            ):
-                try:
-                    document = await _probed(app)
-                except GatewayTokensError as error:
-                    document = _failed(error)
-                self._kept = self._monotonic(), app, document
-            return self._kept[2]
+            kept_until, of, document = self._kept or (0.0, None, {})
+            if of is app and self._monotonic() < kept_until:
+                return document
+            try:
+                document = await _probed(app)
+            except GatewayTokensError as error:
+                document = _failed(error)
+            self._kept = self._monotonic() + KEEP_SECONDS, app, document
+            return document
 
-
-async def _may_read(app: App, request: func.HttpRequest) -> bool:
-    """Whether the caller has `read` on something. A caller who cannot be recognised is told the status all the same."""
-    try:
-        caller = await caller_of(app, request)
-    except GatewayTokensError:
-        return False
-    # The host checks no key for this route, so a key says nothing about who calls.
-    return (
-        not caller.function_key and Scope(app.settings.estate.access, caller, Permission.READ).covers_some()
-    )
+    async def _may_read(self, request: func.HttpRequest) -> bool:
+        """Whether the caller has `read` on something. Who cannot be recognised is told the status all the same."""
+        try:
+            _, scope = await self.let_in(request, Permission.READ)
+        except GatewayTokensError:
+            return False
+        # The host checks no key for this route, so a key says nothing about who calls.
+        return not scope.caller.function_key and scope.covers_some()
 
 
 async def _probed(app: App) -> dict[str, Any]:
     """Identity and reports at the same time, since a monitor waits. Reports that cannot be read are a warning."""
     estate = app.settings.estate
-    listing = app.reports.entries() if estate.manages_something else _nothing()
-    identity, entries = await asyncio.gather(app.identity_works(), listing, return_exceptions=True)
+    if not estate.manages_something:
+        await app.identity_works()
+        return _document()
+    probes = app.identity_works(), app.reports.entries()
+    identity, entries = await asyncio.gather(*probes, return_exceptions=True)
     if isinstance(identity, BaseException):
         raise identity
     if isinstance(entries, GatewayTokensError):
-        return _document([], warnings=[Problem("reports_unreadable", str(entries))])
+        return _document(warnings=[Problem("reports_unreadable", str(entries))])
     if isinstance(entries, BaseException):
         raise entries
-    problems = problems_of(estate, entries, app.pause, app.clock()) if estate.manages_something else []
-    services = [
-        {
-            "service": s.service,
-            "run": s.run,
-            "completedAt": s.completed_at and written(s.completed_at),
-            "rows": s.rows,
-            "failed": s.failed,
-            "atRisk": s.at_risk,
-        }
-        for s in summaries_of(estate, entries)
-    ]
-    return _document(problems, services=services)
-
-
-async def _nothing() -> list[Entry]:
-    """The reports of an estate that delivers no token anywhere."""
-    return []
+    services = [summary_shown(summary) for summary in summaries_of(estate, entries)]
+    return _document(problems_of(estate, entries, app.pause, app.clock()), services=services)
 
 
 def _document(
-    problems: list[Problem],
-    *,
-    warnings: list[Problem] | None = None,
-    services: list[dict[str, Any]] | None = None,
+    problems: Sequence[Problem] = (),
+    warnings: Sequence[Problem] = (),
+    services: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     return {
         "status": "unhealthy" if problems else "healthy",
         "problems": [asdict(problem) for problem in problems],
-        "warnings": [asdict(warning) for warning in warnings or []],
-        "services": services or [],
+        "warnings": [asdict(warning) for warning in warnings],
+        "services": list(services),
     }
 
 
@@ -133,8 +114,3 @@ def _codes_of(document: dict[str, Any]) -> dict[str, Any]:
         for name in ("problems", "warnings")
     }
     return {"status": document["status"], **codes}
-
-
-def _answer(document: dict[str, Any]) -> func.HttpResponse:
-    healthy = document["status"] == "healthy"
-    return json_answer(document, HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)

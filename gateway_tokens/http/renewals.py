@@ -1,10 +1,10 @@
-"""The routes on renewal: what is stored, what is due, ask for a run, renew one gateway now; and the form of rows."""
+"""The routes on renewal: what is stored, what is due, ask for a run, renew one gateway now, revoke a key; and the form of rows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -23,146 +23,137 @@ from gateway_tokens.renewal.keys import KeyState
 from gateway_tokens.renewal.messages import as_message, run_requests
 from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
+from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
 from gateway_tokens.renewal.rows import Action, Demand
 from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
 from gateway_tokens.renewal.service import Selects, ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
 
-from .answers import answered, json_answer, problem
-from .requests import (
-    caller_of,
-    query_of,
-    read_gateway,
-    read_run,
-    read_run_wish,
-    read_service,
-    require_no_query,
-)
+from .answers import answered, json_answer, problem, row_shown, summary_shown, text_of
+from .requests import RevocationBody, Routes, RunWish, read_body, read_path
 
 # Rows in one answer. The log has every row.
 MOST_ROWS_SHOWN = 500
 # Seconds within which one gateway is renewed: less than any caller waits for an answer.
-_RENEW_WITHIN = 45.0
+RENEW_SECONDS = 45.0
+_GATEWAY = ("service", "gatewayId")
 # So long before a freeze it is told what to renew ahead of it: a token renewed then outlives most freezes.
 _FREEZE_AHEAD = timedelta(days=7)
+_PULLED = "No destination holds a token of this gateway: its hosts take up a new token when they ask next."
 _PASSES_OVER = (
     "What `force` and `expiresBefore` ask for does not wait for maintenance windows or the end of a freeze."
 )
 
 
-class RenewalApi:
-    """Routes over an app that is built on first use; `open_app` raises SettingsInvalid."""
-
-    def __init__(self, open_app: Callable[[], App], renew_within: float = _RENEW_WITHIN) -> None:
-        self._open_app, self._renew_within = open_app, renew_within
+class RenewalApi(Routes):
+    """The routes on renewal and revocation."""
 
     @answered
     async def list_gateways(self, request: func.HttpRequest) -> func.HttpResponse:
         """A service's self-hosted gateways that the caller may read, live, with what their destinations hold."""
-        app = self._open_app()
-        caller = await caller_of(app, request)
-        wanted = read_service(request.route_params, query_of(request))
-        scope = Scope(app.settings.estate.access, caller, Permission.READ)
+        app, scope = await self.let_in(request, Permission.READ)
+        [wanted] = read_path(request, "service")
         scope.require_some(wanted)
         name, service = app.settings.estate.find(wanted)
         names = [gateway async for gateway in app.callers_gateways.names(service.resource_id)]
         refs = [ref for ref in (GatewayRef(name, gateway) for gateway in names) if scope.covers(ref)]
         gateways = [gateway for ref in refs if (gateway := managed(name, service, ref.gateway, paused=True))]
-        run = ServiceRun(
-            name, options_of(app, Demand(app.clock()), str(caller)), await load_report(app, name)
-        )
+        options = options_of(app, Demand(app.clock()), str(scope.caller))
+        run = ServiceRun(name, options, await load_report(app, name))
         await run.plan(gateways)
         destinations: dict[GatewayRef, list[dict[str, Any]]] = {ref: [] for ref in refs}
         for row in run.rows.values():
-            destinations[row.id.ref].append(shown(row, run.report, app.clock()))
+            destinations[row.id.ref].append(row_shown(row, run.report, app.clock()))
         listed = [{"gatewayId": ref.gateway, "destinations": rows} for ref, rows in destinations.items()]
         return json_answer({"service": name, "gateways": listed})
 
     @answered
     async def plan(self, request: func.HttpRequest) -> func.HttpResponse:
         """What a run would do now and why, for the gateways the caller may read; nothing is executed."""
-        app = self._open_app()
-        caller = await caller_of(app, request)
-        require_no_query(query_of(request))
-        scope = Scope(app.settings.estate.access, caller, Permission.READ)
+        app, scope = await self.let_in(request, Permission.READ)
+        read_path(request)
         scope.require_some()
         await _spend(app, scope)
-        runs = await _planned(app, scope)
+        runs, now = await _planned(app, scope), app.clock()
         rows = [(row, run.report) for run in runs for row in run.rows.values()]
         services = [
-            {"service": r.name, "run": r.report.run, "completedAt": _text(r.report.completed_at)}
+            {"service": r.name, "run": r.report.run, "completedAt": text_of(r.report.completed_at)}
             for r in runs
         ]
         keys = [key_shown(ref, state) for run in runs for ref, state in run.key_states().items()]
-        freeze = _freeze_shown(app.settings.estate.freeze, [row for row, _ in rows], app.clock())
-        return json_answer(
-            {**_summary(rows, app.clock()), "services": services, "keys": keys, "freeze": freeze}
-        )
+        freeze = _freeze_shown(app.settings.estate.freeze, [row for row, _ in rows], now)
+        return json_answer({**_summary(rows, now), "services": services, "keys": keys, "freeze": freeze})
 
     @answered
     async def show_run(self, request: func.HttpRequest) -> func.HttpResponse:
         """Where the run of that id is, or the one that took its place, for the services the caller may read."""
-        app = self._open_app()
-        caller = await caller_of(app, request)
-        run = read_run(request.route_params, query_of(request))
-        scope = Scope(app.settings.estate.access, caller, Permission.READ)
+        app, scope = await self.let_in(request, Permission.READ)
+        [run] = read_path(request, "run")
         scope.require_some()
         return json_answer(await _state_of(app, run, scope))
 
     @answered
     async def run(self, request: func.HttpRequest, messages: func.Out[list[str]]) -> func.HttpResponse:
         """Ask for a run of the gateways that the caller may renew: 202 with the run's id. The log and GET renewals tell its end."""
-        app = self._open_app()
-        caller = await caller_of(app, request)
-        require_no_query(query_of(request))
-        wish = read_run_wish(request.get_body())
-        patterns = Scope(app.settings.estate.access, caller, Permission.RENEW).narrowed(wish.gateways)
+        app, scope = await self.let_in(request, Permission.RENEW)
+        wish, _ = read_body(request, RunWish)
+        run = correlation.get()
         requests = run_requests(
             app.settings.estate,
             app.clock(),
-            correlation.get(),
-            asked_by=str(caller),
-            gateways=patterns,
+            run,
+            asked_by=str(scope.caller),
+            gateways=scope.narrowed(wish.gateways),
             force=wish.force,
             expires_before=wish.expires_before,
         )
         messages.set([as_message(each) for each in requests])
-        log_line("run.asked", caller=caller, run=correlation.get(), subscriptions=len(requests))
-        answer = {"run": correlation.get(), "subscriptions": [r.subscription for r in requests]}
+        log_line("run.asked", caller=scope.caller, run=run, subscriptions=len(requests))
         message = _PASSES_OVER if wish.force or wish.expires_before else None
-        return json_answer({**answer, "message": message}, HTTPStatus.ACCEPTED)
+        subscriptions = [each.subscription for each in requests]
+        answer = {"run": run, "subscriptions": subscriptions, "message": message}
+        return json_answer(answer, HTTPStatus.ACCEPTED)
 
     @answered
     async def renew(self, request: func.HttpRequest) -> func.HttpResponse:
         """Renew one gateway's token at all its destinations, now, due or not. Does not wait for a restart."""
-        app = self._open_app()
-        caller = await caller_of(app, request)
-        ref = read_gateway(request.route_params, query_of(request))
-        Scope(app.settings.estate.access, caller, Permission.RENEW).require(ref)
-        gateway = await _managed(app, ref)
+        app, scope = await self.let_in(request, Permission.RENEW)
+        ref = GatewayRef(*read_path(request, *_GATEWAY))
+        gateway = await _found(app, scope, ref)
+        if gateway.rule.paused(app.clock()) or not gateway.rule.destinations:
+            raise NotManaged(str(ref))
         await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
         now = app.clock()
         demand = Demand(now, issued_before=now)
-        rows = await reconcile_gateway(app, gateway, demand, str(caller), self._renew_within)
-        failed, document = sum(row.outcome in BAD for row in rows), _summary(rows, app.clock())
+        rows = await reconcile_gateway(app, gateway, demand, str(scope.caller), RENEW_SECONDS)
+        failed = sum(row.outcome in BAD for row in rows)
+        document = _summary([(row, ServiceReport()) for row in rows], app.clock())
         return problem(RenewalFailed(failed, len(rows)), report=document) if failed else json_answer(document)
 
+    @answered
+    async def revoke(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Deliver tokens of the other key everywhere, then regenerate the one that is named."""
+        app, scope = await self.let_in(request, Permission.REVOKE)
+        body, names = read_body(request, RevocationBody, *_GATEWAY)
+        gateway = await _found(app, scope, GatewayRef(*names))
+        await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
+        wanted = Revocation(body.key_type, body.reason, body.immediately, body.dry_run)
+        revoked = await revoke(app, gateway, wanted, str(scope.caller))
+        document = _revoked(app, gateway.rule, wanted, revoked)
+        return problem(revoked.stopped, report=document) if revoked.stopped else json_answer(document)
 
-async def _managed(app: App, ref: GatewayRef) -> ManagedGateway:
-    gateway = await found(app, ref)
-    if gateway.rule.paused(app.clock()) or not gateway.rule.destinations:
-        raise NotManaged(str(ref))
-    return gateway
 
+async def _found(app: App, scope: Scope, ref: GatewayRef) -> ManagedGateway:
+    """The gateway under the name that Azure gives it, since locations are named after it and may heed case.
 
-async def found(app: App, ref: GatewayRef) -> ManagedGateway:
-    """The gateway under the name that Azure gives it, since locations are named after it and may heed case. Raises NotFound."""
+    Raises AccessDenied before anything is looked up, then NotFound.
+    """
+    scope.require(ref)
     name, service = app.settings.estate.find(ref.service, ref.gateway)
     async for gateway in app.callers_gateways.names(service.resource_id):
         if GatewayRef(name, gateway) == ref:
-            return ManagedGateway(
-                GatewayRef(name, gateway), service.resource_id, service.rule_for(gateway) or GatewayRule()
-            )
+            rule = service.rule_for(gateway) or GatewayRule()
+            return ManagedGateway(GatewayRef(name, gateway), service.resource_id, rule)
     raise NotFound(str(ref))
 
 
@@ -184,10 +175,8 @@ async def planned(app: App, name: str, options: RunOptions, selects: Selects) ->
 
 
 async def _planned(app: App, scope: Scope) -> list[ServiceRun]:
-    free, options = (
-        asyncio.Semaphore(SERVICES_AT_ONCE),
-        options_of(app, Demand(app.clock()), str(scope.caller)),
-    )
+    free = asyncio.Semaphore(SERVICES_AT_ONCE)
+    options = options_of(app, Demand(app.clock()), str(scope.caller))
 
     async def one(name: str) -> ServiceRun:
         async with free:
@@ -203,10 +192,26 @@ def key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
         "service": ref.service,
         "gatewayId": ref.gateway,
         "activeKey": state.active,
-        "since": _text(state.since),
+        "since": text_of(state.since),
         "phase": state.phase,
-        "nextAt": _text(state.next_at),
+        "nextAt": text_of(state.next_at),
         "waitsFor": state.waits_for or None,
+    }
+
+
+def _revoked(app: App, rule: GatewayRule, wanted: Revocation, revoked: Revoked) -> dict[str, Any]:
+    rows = [row_shown(row, ServiceReport(), app.clock()) for row in revoked.rows]
+    message = "" if rule.destinations else _PULLED
+    if rule.key_type is wanted.key_type:
+        message = f"The rule names the {rule.key_type} key, so the next run moves back to it. Change `keyType` to keep away from it."
+    late = any(row.outcome is Outcome.NOT_REACHED for row in revoked.rows)
+    return {
+        "keyType": wanted.key_type,
+        "regenerated": not (wanted.dry_run or revoked.stopped),
+        "dryRun": wanted.dry_run,
+        "timeWasOver": late,
+        "destinations": rows,
+        "message": message or None,
     }
 
 
@@ -215,52 +220,34 @@ async def _state_of(app: App, run: str, scope: Scope) -> dict[str, Any]:
     subscriptions = sorted({r.subscription for r in run_requests(app.settings.estate, app.clock())})
     found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
     places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
-    ids = {run, *places.values()}
-    summaries = [
-        s
-        for s in summaries_of(app.settings.estate, await app.reports.entries())
-        if scope.covers_some(s.service)
-    ]
-    done = [
-        {
-            "service": s.service,
-            "run": s.run,
-            "completedAt": _text(s.completed_at),
-            "rows": s.rows,
-            "failed": s.failed,
-            "atRisk": s.at_risk,
-        }
-        for s in summaries
-        if s.run in ids
-    ]
+    ids, entries = {run, *places.values()}, await app.reports.entries()
     return {
         "run": run,
-        "subscriptions": [{"subscription": n, "run": p} for n, p in places.items()],
-        "services": done,
+        "subscriptions": [{"subscription": name, "run": place} for name, place in places.items()],
+        "services": [
+            summary_shown(summary)
+            for summary in summaries_of(app.settings.estate, entries)
+            if summary.run in ids and scope.covers_some(summary.service)
+        ],
     }
 
 
-def _summary(rows: Iterable[tuple[Row, ServiceReport] | Row], now: datetime) -> dict[str, Any]:
+def _summary(rows: Sequence[tuple[Row, ServiceReport]], now: datetime) -> dict[str, Any]:
     """Rows for callers: those that have something to say; `notListed` counts those that found no room."""
-    pairs = [row if isinstance(row, tuple) else (row, ServiceReport()) for row in rows]
     telling = [
-        (row, report)
-        for row, report in pairs
+        {"service": row.id.ref.service, "gatewayId": row.id.ref.gateway, **row_shown(row, report, now)}
+        for row, report in rows
         if row.outcome not in {None, Outcome.FRESH}
         or row.decision.action is not Action.KEEP
         or not row.readable
         or row.at_risk(now)
     ]
-    listed = telling[:MOST_ROWS_SHOWN]
     return {
-        "rows": len(pairs),
-        "counts": dict(count(row for row, _ in pairs)),
-        "atRisk": sum(row.at_risk(now) for row, _ in pairs),
-        "listed": [
-            {"service": row.id.ref.service, "gatewayId": row.id.ref.gateway, **shown(row, report, now)}
-            for row, report in listed
-        ],
-        "notListed": len(telling) - len(listed),
+        "rows": len(rows),
+        "counts": dict(count(row for row, _ in rows)),
+        "atRisk": sum(row.at_risk(now) for row, _ in rows),
+        "listed": telling[:MOST_ROWS_SHOWN],
+        "notListed": len(telling[MOST_ROWS_SHOWN:]),
     }
 
 
@@ -283,30 +270,3 @@ def _freeze_shown(freezes: Iterable[Freeze], rows: Iterable[Row], now: datetime)
         "reason": freeze.reason,
         "message": message,
     }
-
-
-def shown(row: Row, report: ServiceReport, now: datetime) -> dict[str, Any]:
-    """A row for callers: times in UTC, `secondsLeft` until the token now there expires."""
-    seen, before = row.seen, report.rows.get(str(row.id))
-    failure = row.failure or (before.failure if before else None)
-    return {
-        "destination": row.id.location,
-        "action": row.decision.action if row.readable else None,
-        "reason": row.decision.reason,
-        "message": row.decision.message,
-        "outcome": row.outcome,
-        "lastOutcome": row.outcome or (before.outcome if before else None),
-        "issuedAt": _text(seen.issued_at if seen else None),
-        "expiry": _text(seen.expiry if seen else None),
-        "oldExpiry": _text(row.old_expiry),
-        "secondsLeft": int((seen.expiry - now).total_seconds()) if seen else None,
-        "nextRenewal": _text(seen.due if seen else None),
-        "keyType": seen and seen.key_type,
-        "failingSince": _text(row.failing_since or (before.failing_since if before else None)),
-        "code": failure and failure.code,
-        "error": failure and failure.text,
-    }
-
-
-def _text(moment: datetime | None) -> str | None:
-    return written(moment) if moment else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -29,36 +28,28 @@ from gateway_tokens.issuing import (
 )
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
+from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import KeyType, written
 
 from .answers import answered, json_answer, secret_answer
-from .requests import caller_of, query_of, read_token_request
+from .requests import Routes, caller_of, read_token_request
 
 _CALLERS_FAULT = (AccessDenied, NotFound, RequestInvalid, SignInRequired, TooManyRequests)
 
 
-class TokenApi:
-    """Routes over an app that is built on first use; `open_app` raises SettingsInvalid."""
-
-    def __init__(self, open_app: Callable[[], App]) -> None:
-        self._open_app = open_app
+class TokenApi(Routes):
+    """The routes that issue tokens."""
 
     @answered
     async def generate_token(self, request: func.HttpRequest) -> func.HttpResponse:
         """Issue a token. Every token issued and every one refused is written to the log."""
-        app, caller, token_request = self._open_app(), "nobody", None
+        app, caller, token_request = self.open_app(), Caller(), None
         try:
-            known = await caller_of(app, request)
-            caller = str(known)
-            query, body = query_of(request), request.get_body()
-            token_request = read_token_request(request.route_params, query, body, app.clock())
+            caller = await caller_of(app, request)
+            token_request = read_token_request(request, app.clock())
+            estate, active_key = app.settings.estate, partial(_active_key, app)
             issued = await issue_for(
-                known,
-                token_request,
-                app.settings.estate,
-                app.callers_gateways,
-                app.clock(),
-                active_key=partial(_active_key, app),
+                caller, token_request, estate, app.callers_gateways, app.clock(), active_key=active_key
             )
         except GatewayTokensError as error:
             level = logging.WARNING if isinstance(error, _CALLERS_FAULT) else logging.ERROR
@@ -69,7 +60,8 @@ class TokenApi:
 
 
 async def _active_key(app: App, gateway: ManagedGateway) -> KeyType:
-    from .keys import active_key  # noqa: PLC0415 - loads the modules of renewal, which few tokens need
+    # This loads the modules of renewal, which few tokens need.
+    from gateway_tokens.renewal.revoke import active_key  # noqa: PLC0415
 
     return await active_key(app, gateway)
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from gateway_tokens.errors import RevokeStopped
+from gateway_tokens.errors import AzureFacts, AzureUnavailable, RevokeStopped
 from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
@@ -78,6 +78,16 @@ async def revoke(
     repaired = await regenerate(single, wanted.key_type, reason=wanted.reason)
     _log(single, wanted, caller)
     return Revoked([*{row.id: row for row in (*rows, *repaired)}.values()])
+
+
+async def active_key(app: App, gateway: ManagedGateway) -> KeyType:
+    """The key in use of a gateway, as its destinations tell. Raises AzureUnavailable when none of them can be read."""
+    options = options_of(app, Demand(app.clock()), "caller")
+    report = await load_report(app, gateway.ref.service)
+    run = GatewayRun(gateway, options, report, Places(app.clock()))
+    if not any(await run.read_all()):
+        raise AzureUnavailable(f"Reading which key '{gateway.ref}' uses", AzureFacts())
+    return run.key_state().active
 
 
 async def _left(run: GatewayRun, key_type: KeyType) -> list[str]:

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from emulator.faults import Fault
 from gateway_tokens import parsing as documents
 from gateway_tokens import tokens as model
-from gateway_tokens.http.requests import RUN_ID, SECRET_NAMES
+from gateway_tokens.http.requests import FORMS
 from gateway_tokens.issuing import TokenFormat
 from gateway_tokens.renewal import keys
 from gateway_tokens.renewal.report import Outcome
@@ -197,12 +197,8 @@ def test_names_and_patterns_are_those_of_the_code() -> None:
         "Phase": keys.Phase,
     }.items():
         assert schemas[name]["enum"] == list(kinds)
-    patterns = {
-        "Service": model.SERVICE_NAME,
-        "GatewayId": model.GATEWAY_ID,
-        "Run": RUN_ID,
-        **{name[0].upper() + name[1:]: pattern for name, pattern in SECRET_NAMES.items()},
-    }
+    patterns = {name[0].upper() + name[1:]: pattern for name, (pattern, _) in FORMS.items()}
+    patterns["Service"] = model.SERVICE_NAME  # without its length, which stands beside it
     assert {name: parameters[name]["schema"]["pattern"] for name in patterns} == patterns
     assert schemas["TokenRequest"]["properties"]["lifetime"]["pattern"] == documents.DURATION
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from emulator.gateways import Service
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
+from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.parts import App
 from gateway_tokens.renewal import run
 from gateway_tokens.renewal.messages import RunRequest, run_requests
@@ -49,7 +51,7 @@ async def apps(
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    (one, its), (other, others) = gateway_app._put_together(), gateway_app._put_together()
+    (one, its), (other, others) = (gateway_app.put_together(read_settings(os.environ)) for _ in range(2))
     yield one, other
     await its.close()
     await others.close()

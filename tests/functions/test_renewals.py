@@ -13,13 +13,12 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.azure.clients import Cost
-from gateway_tokens.http.renewals import RenewalApi
+from gateway_tokens.http import renewals
 from gateway_tokens.tokens import written
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import (
     RenewalApp,
     ask,
-    asked,
     carry_out,
     document,
     list_gateways,
@@ -343,11 +342,11 @@ class TestRenew:
         assert (answer.status_code, document(answer)["code"], app.writes()) == (status, code, [])
 
     async def test_that_takes_too_long_says_so_and_nothing_runs_after_the_answer(
-        self, app: RenewalApp
+        self, app: RenewalApp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         app.emulator.azure.latency = 0.3
-        api = RenewalApi(gateway_app.current, renew_within=0.05)
-        answer = await api.renew(asked("POST", "renew", service="contoso", gatewayId="edge-01"))
+        monkeypatch.setattr(renewals, "RENEW_SECONDS", 0.05)
+        answer = await renew("edge-01")
         assert listed(answer)["contoso/edge-01"]["outcome"] == "not_reached"
         assert app.stored("edge-01") == ""
 

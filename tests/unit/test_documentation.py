@@ -18,7 +18,7 @@ from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
-from gateway_tokens.http import renewals
+from gateway_tokens.http import answers, renewals
 from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
 from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
@@ -154,7 +154,7 @@ TABLES: dict[str, tuple[object, object]] = {
     "formats": (set(names(API, "Format")), set(TokenFormat)),
     "rows": (
         set(names(sections(API)["Rows"], "Field")),
-        set(renewals.shown(A_ROW, ServiceReport(), NOW)),
+        set(answers.row_shown(A_ROW, ServiceReport(), NOW)),
     ),
     "summary": (
         set(names(sections(API)["`GET /api/renewals`"], "Field")),
@@ -288,7 +288,7 @@ def test_numbers_are_those_of_the_code() -> None:
         SETTINGS_DOC: [f"asked for {margin} less than 30 days"],
         API: [
             f"{renewals.MOST_ROWS_SHOWN} at most",
-            f"what {renewals._RENEW_WITHIN:.0f} seconds",
+            f"what {renewals.RENEW_SECONDS:.0f} seconds",
             f"{MAX_BODY_BYTES // 1024} KiB at most",
             f"else 30 days less {margin}",
         ],

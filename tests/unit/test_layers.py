@@ -54,8 +54,7 @@ def test_importing_the_entry_point_loads_no_sdk() -> None:
 
 
 def test_what_explains_that_compiled_modules_cannot_be_loaded_loads_none() -> None:
-    names = loaded_by("gateway_tokens.http.wrong_python")
-    assert "gateway_tokens.http.answers" in names
+    names = loaded_by("gateway_tokens.http.answers")
     assert [name for name in names if name.startswith(HEAVY)] == []
 
 

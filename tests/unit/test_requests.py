@@ -1,11 +1,12 @@
 """What callers may ask: every fault of path, query and body at once, checked before Azure is called."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import azure.functions as func
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +15,12 @@ from gateway_tokens.errors import RequestInvalid
 from gateway_tokens.http.requests import (
     MAX_BODY_BYTES,
     SECRET_NAMES,
-    read_gateway,
-    read_service,
+    read_path,
     read_token_request,
-    require_no_query,
 )
 from gateway_tokens.issuing import SecretName, TokenFormat, TokenRequest
 from gateway_tokens.tokens import GatewayRef, KeyType
+from tests.http_calls import request
 from tests.unit.samples import NO_DURATION, NOW
 
 ROUTE = {"service": "contoso", "gatewayId": "edge-01"}
@@ -42,7 +42,13 @@ def read(
     body: object = b"", query: dict[str, str] | None = None, route: dict[str, str] | None = None
 ) -> TokenRequest:
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_token_request(ROUTE if route is None else route, query or {}, sent, NOW)
+    return read_token_request(asked(ROUTE if route is None else route, query, sent), NOW)
+
+
+def asked(
+    route: Mapping[str, str], query: Mapping[str, str] | None = None, body: bytes = b""
+) -> func.HttpRequest:
+    return request("POST", "", route, body, query=query)
 
 
 def refusal(call: Callable[[], object]) -> list[tuple[str, str]]:
@@ -51,12 +57,12 @@ def refusal(call: Callable[[], object]) -> list[tuple[str, str]]:
     return [(fault.path, fault.message) for fault in refused.value.faults]
 
 
-def faults_of(*asked: Any, **more: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - passed on as they are
-    return refusal(partial(read, *asked, **more))
+def faults_of(*wanted: Any, **more: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - passed on as they are
+    return refusal(partial(read, *wanted, **more))
 
 
-def paths_of(**asked: Any) -> list[str]:  # noqa: ANN401 - the same
-    return [path for path, _ in faults_of(**asked)]
+def paths_of(**wanted: Any) -> list[str]:  # noqa: ANN401 - the same
+    return [path for path, _ in faults_of(**wanted)]
 
 
 def stamp(ahead: timedelta) -> str:
@@ -70,13 +76,14 @@ def test_a_body_that_asks_for_nothing_leaves_everything_to_the_gateways_rule() -
         b"{}",
         b'{"keyType": null, "expiry": null, "lifetime": null, "stable": null}',
     ):
-        asked = read(body)
-        assert asked == TokenRequest(GatewayRef("contoso", "edge-01"), None, None, None, None, SecretName())
+        assert read(body) == TokenRequest(
+            GatewayRef("contoso", "edge-01"), None, None, None, None, SecretName()
+        )
 
 
 def test_key_and_expiry_are_read() -> None:
-    asked = read({"keyType": "secondary", "expiry": "2026-03-02T12:00:00Z"})
-    assert (asked.key_type, asked.expiry) == (KeyType.SECONDARY, NOW + timedelta(days=1))
+    wanted = read({"keyType": "secondary", "expiry": "2026-03-02T12:00:00Z"})
+    assert (wanted.key_type, wanted.expiry) == (KeyType.SECONDARY, NOW + timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -99,18 +106,12 @@ def test_key_and_expiry_are_read() -> None:
 )
 def test_a_name_in_the_path_follows_azures_pattern(name: str, sound: list[str], faulty: list[str]) -> None:
     for value in sound:
-        ref = read_gateway({**ROUTE, name: value}, {})
-        assert value in {ref.service, ref.gateway}
+        assert value in read_path(asked({**ROUTE, name: value}), *ROUTE)
     for value in faulty:
         assert paths_of(route={**ROUTE, name: value}) == [name]
-        assert [path for path, _ in refusal(partial(read_gateway, {**ROUTE, name: value}, {}))] == [name]
-
-
-def test_a_route_to_a_service_checks_its_name() -> None:
-    assert read_service({"service": "contoso"}, {}) == "contoso"
-    [(path, said)] = refusal(partial(read_service, {"service": "a" * 51}, {}))
-    assert path == "service"
-    assert "at most 50 characters" in said
+        [(path, said)] = refusal(partial(read_path, asked({**ROUTE, name: value}), *ROUTE))
+        assert path == name
+        assert ("at most 50 characters" if name == "service" else "1 to 80 letters") in said
 
 
 def test_a_path_without_its_names_is_refused() -> None:
@@ -158,17 +159,16 @@ def test_any_other_query_parameter_is_refused_by_name(name: str) -> None:
     calls: list[Callable[[], object]] = [
         partial(read, query={name: ""}),
         *(partial(read, query={name: "x"}, route=in_form(form)) for form in TokenFormat),
-        partial(read_gateway, ROUTE, {name: "x"}),
-        partial(read_service, ROUTE, {name: "x"}),
-        partial(require_no_query, {name: "x"}),
+        partial(read_path, asked(ROUTE, {name: "x"}), *ROUTE),
+        partial(read_path, asked({}, {name: "x"})),
     ]
     for call in calls:
         assert refusal(call) == [(name or "query", "unknown query parameter")]
 
 
 def test_a_secrets_names_are_read() -> None:
-    asked = read(query={"secretName": "mine", "secretKey": "value", "namespace": "apim"}, route=MANIFEST)
-    assert asked.secret == SecretName("mine", "value", "apim")
+    names = {"secretName": "mine", "secretKey": "value", "namespace": "apim"}
+    assert read(query=names, route=MANIFEST).secret == SecretName("mine", "value", "apim")
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_a_secrets_names_are_read() -> None:
 )
 def test_a_name_of_a_secret_follows_kubernetes(name: str, sound: list[str], faulty: list[str]) -> None:
     for value in sound:
-        asked = read(query={name: value}, route=MANIFEST).secret
-        assert value in {asked.name, asked.key, asked.namespace}
+        secret = read(query={name: value}, route=MANIFEST).secret
+        assert value in {secret.name, secret.key, secret.namespace}
     for value in faulty:
         assert paths_of(query={name: value}, route=MANIFEST) == [name]
 
@@ -250,9 +250,9 @@ def test_an_expiry_is_read_in_utc_from_any_zone_and_fraction() -> None:
 def test_the_example_of_the_reference_is_read_on_a_day_when_its_expiry_lay_ahead() -> None:
     """https://learn.microsoft.com/rest/api/apimanagement/gateway/generate-token (api-version 2022-08-01)."""
     body = b'{"keyType": "primary", "expiry": "2020-04-21T00:44:24.2845269Z"}'
-    asked = read_token_request(ROUTE, {}, body, datetime(2020, 4, 1, tzinfo=UTC))
-    assert asked.key_type is KeyType.PRIMARY
-    assert asked.expiry == datetime(2020, 4, 21, 0, 44, 24, 284_526, tzinfo=UTC)
+    wanted = read_token_request(asked(ROUTE, body=body), datetime(2020, 4, 1, tzinfo=UTC))
+    assert wanted.key_type is KeyType.PRIMARY
+    assert wanted.expiry == datetime(2020, 4, 21, 0, 44, 24, 284_526, tzinfo=UTC)
 
 
 def test_an_expiry_lies_between_the_next_minute_and_thirty_days() -> None:
