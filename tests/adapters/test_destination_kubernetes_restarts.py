@@ -10,9 +10,9 @@ import pytest
 from emulator.cluster_workloads import Manifest, Workload, time_text
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
+from gateway_tokens.destinations.kubernetes.delivery import Delivery, written_by_others, written_by_us
 from gateway_tokens.destinations.kubernetes.workload import Manifest as WorkloadManifest
 from gateway_tokens.destinations.kubernetes.workload import Workload as WorkloadSettings
-from gateway_tokens.destinations.kubernetes.written import Delivery, written_by_others, written_by_us
 from gateway_tokens.errors import AzureForbidden
 from gateway_tokens.stored import Restart, Running
 from gateway_tokens.tokens import GatewayToken

@@ -11,7 +11,7 @@ import pytest
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.destinations.kubernetes.pods import FINGERPRINT
+from gateway_tokens.destinations.kubernetes.delivery import FINGERPRINT
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.events import EventKind, GatewayEvent
 from gateway_tokens.renewal.messages import run_requests

@@ -104,8 +104,8 @@ def test_inside_a_cluster_the_app_may_do_what_the_code_calls_and_nothing_more() 
     secrets = named_in(
         "destinations/kubernetes/__init__.py", r'"((?:get|create|patch|list|delete|update) secrets)"', "{}"
     )
-    pods = named_in("destinations/kubernetes/restarting.py", r'"([a-z]+ pods)"', "{}")
-    workloads = named_in("destinations/kubernetes/restarting.py", r'f"([a-z]+) \{self._resource\}"', "{}")
+    pods = named_in("destinations/kubernetes/workload.py", r'"([a-z]+ pods)"', "{}")
+    workloads = named_in("destinations/kubernetes/workload.py", r'f"([a-z]+) \{self._resource\}"', "{}")
     kinds = get_args(Workload.model_fields["kind"].annotation)
 
     called = {tuple(said.split()) for said in secrets | pods}

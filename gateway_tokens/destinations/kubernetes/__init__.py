@@ -21,9 +21,8 @@ from gateway_tokens.stored import MANAGED_BY, OPTIONAL_TAGS, Ownership, Restart,
 from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 
 from .api import ClusterSettings, cluster_api
-from .restarting import KubernetesWorkload, worst
-from .workload import Workload
-from .written import OWNERSHIP_MANAGER, VALUE_MANAGER, Delivery, moment, written_by_others, written_by_us
+from .delivery import OWNERSHIP_MANAGER, VALUE_MANAGER, Delivery, moment, written_by_others, written_by_us
+from .workload import KubernetesWorkload, Workload, worst
 
 
 class Layout(StrEnum):
