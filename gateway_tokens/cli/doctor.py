@@ -16,8 +16,7 @@ from urllib.request import urlopen
 from gateway_tokens.access import matches
 from gateway_tokens.azure.clients import AzureAccess, trust_in
 from gateway_tokens.azure.errors import operation
-from gateway_tokens.destinations.kubernetes.api import Address, address_of
-from gateway_tokens.destinations.kubernetes.service_account import WARN_AHEAD, expiry_of
+from gateway_tokens.destinations.kubernetes.api import WARN_AHEAD, Address, address_of, expiry_of
 from gateway_tokens.errors import ROLES, GatewayTokensError
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.schema import DestinationSettings

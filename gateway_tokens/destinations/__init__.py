@@ -11,7 +11,8 @@ from gateway_tokens.tokens import GatewayRef
 
 from .base import Destination
 from .key_vault import KeyVaultDestination, KeyVaultSecret
-from .kubernetes import KubernetesDestination, KubernetesSecret
+from .kubernetes import KubernetesDestination
+from .kubernetes.settings import KubernetesSecret
 
 DESTINATIONS: dict[type[DestinationSettings], Any] = {
     KeyVaultSecret: KeyVaultDestination,

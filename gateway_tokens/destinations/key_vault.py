@@ -21,6 +21,7 @@ from .base import StoredForm
 
 if TYPE_CHECKING:
     from azure.keyvault.secrets import KeyVaultSecret as Secret
+    from azure.keyvault.secrets.aio import SecretClient
 
 
 class KeyVaultSecret(DestinationSettings):
@@ -43,17 +44,13 @@ class KeyVaultSecret(DestinationSettings):
         return f"{self.depends_on(ref)}/secrets/{filled_in(self.secret, ref).lower()}"
 
 
-CONTENT_TYPE = "application/vnd.gateway-token"
-_ACTIONS = "Microsoft.KeyVault/vaults/secrets"
 # Key Vault's own limit: https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#secret-tags
 _MOST_TAGS = 15
-_DELETED = "the secret is deleted but recoverable, so its name is still in use. Recover or purge it; this app does neither."
 _PASSING = "the secret is being deleted or recovered. The next run tries again."
 _FIREWALL = "the vault's firewall refuses this app. Allow the app's virtual network or outbound addresses."
-_OTHER_ADDRESS = "the vault answered under another address than the settings name. Use the vault's own address, such as https://contoso.vault.azure.net."
 _BLOCKED = {
     "SecretDisabled": "the secret's latest version is disabled. Enable it, or name another secret in the settings.",
-    "ObjectIsDeletedButRecoverable": _DELETED,
+    "ObjectIsDeletedButRecoverable": "the secret is deleted but recoverable, so its name is still in use. Recover or purge it; this app does neither.",
     "ObjectIsBeingDeleted": _PASSING,
     "ObjectIsBeingRecovered": _PASSING,
     "ForbiddenByFirewall": _FIREWALL,
@@ -67,7 +64,6 @@ class KeyVaultDestination:
     def __init__(self, spec: KeyVaultSecret, ref: GatewayRef, azure: AzureAccess) -> None:
         self.location = spec.location(ref)
         self._spec, self._azure = spec, azure
-        self._name = spec.secret
 
     async def read(self) -> StoredToken | None:
         """The latest version."""
@@ -81,11 +77,11 @@ class KeyVaultDestination:
         """Add a version. Key Vault cannot guard a write, so the latest version is read just before."""
         value = self._spec.form.of(token)
         tags = await self._tags(ownership.of(value), stored)
-        async with self._speaking("Writing", "setSecret"):
-            await self._azure.secret_client(self._spec.vault).set_secret(
-                self._name,
+        async with self._speaking("Writing", "setSecret") as vault:
+            await vault.set_secret(
+                self._spec.secret,
                 value.reveal(),
-                content_type=CONTENT_TYPE,
+                content_type="application/vnd.gateway-token",
                 tags=tags,
                 not_before=ownership.issued_at,
                 expires_on=token.expiry,
@@ -94,10 +90,8 @@ class KeyVaultDestination:
     async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
         """Change the tags of the version that was read, which stays the latest one."""
         tags = await self._tags(ownership.of(stored.value) if stored.value else ownership, stored)
-        async with self._speaking("Tagging", "update"):
-            await self._azure.secret_client(self._spec.vault).update_secret_properties(
-                self._name, version=stored.version, tags=tags
-            )
+        async with self._speaking("Tagging", "update") as vault:
+            await vault.update_secret_properties(self._spec.secret, version=stored.version, tags=tags)
 
     async def restart(self, stored: StoredToken) -> None:
         """Nothing: the readers of a vault are not known."""
@@ -119,23 +113,25 @@ class KeyVaultDestination:
         return tags
 
     async def _latest(self) -> Secret | None:
-        async with self._speaking("Reading", "getSecret"):
+        async with self._speaking("Reading", "getSecret") as vault:
             try:
-                return await self._azure.secret_client(self._spec.vault).get_secret(self._name)
+                return await vault.get_secret(self._spec.secret)
             except ResourceNotFoundError:
                 return None
 
     @asynccontextmanager
-    async def _speaking(self, doing: str, action: str) -> AsyncIterator[None]:
-        """Around every call: the vault's refusals become errors of this app."""
-        async with operation(
-            f"{doing} {self.location}", action=f"{_ACTIONS}/{action}/action", scope=self.location
-        ):
+    async def _speaking(self, doing: str, action: str) -> AsyncIterator[SecretClient]:
+        """The vault's client for one call, whose refusals become errors of this app."""
+        right = f"Microsoft.KeyVault/vaults/secrets/{action}/action"
+        async with operation(f"{doing} {self.location}", action=right, scope=self.location):
             try:
-                yield
+                yield self._azure.secret_client(self._spec.vault)
             except ValueError:
                 # The SDK's challenge policy: the vault answers under another domain than it was asked under.
-                raise DestinationBlocked(self.location, _OTHER_ADDRESS) from None
+                raise DestinationBlocked(
+                    self.location,
+                    "the vault answered under another address than the settings name. Use the vault's own address, such as https://contoso.vault.azure.net.",
+                ) from None
             except HttpResponseError as error:
                 inner = (error.error and error.error.innererror) or {}
                 detail = _BLOCKED.get(str(inner.get("code", "")))

@@ -14,7 +14,7 @@ from emulator.faults import Fault
 from emulator.tls import throw_away_tls
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
-from gateway_tokens.destinations.kubernetes import Layout
+from gateway_tokens.destinations.kubernetes.settings import Layout
 from gateway_tokens.errors import (
     AzureError,
     AzureForbidden,

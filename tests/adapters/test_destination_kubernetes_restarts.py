@@ -10,9 +10,9 @@ import pytest
 from emulator.cluster_workloads import Manifest, Workload, time_text
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
-from gateway_tokens.destinations.kubernetes.delivery import Delivery, written_by_others, written_by_us
+from gateway_tokens.destinations.kubernetes.delivery import Delivery, owners_of
+from gateway_tokens.destinations.kubernetes.settings import Workload as WorkloadSettings
 from gateway_tokens.destinations.kubernetes.workload import Manifest as WorkloadManifest
-from gateway_tokens.destinations.kubernetes.workload import Workload as WorkloadSettings
 from gateway_tokens.errors import AzureForbidden
 from gateway_tokens.stored import Restart, Running
 from gateway_tokens.tokens import GatewayToken
@@ -566,22 +566,21 @@ async def test_a_value_without_its_ownership_restarts_nothing_until_it_is_taken_
     assert cluster.patched == 1
 
 
-def test_a_value_that_another_manager_owns_as_well_is_ours() -> None:
+def test_the_managers_of_a_value_are_told_each_with_its_last_change() -> None:
     fields: Manifest = {"f:data": {".": {}, "f:a": {}}}
-    entries = [
-        {"manager": manager, "time": time_text(NOW + timedelta(days=day)), "fieldsV1": fields}
-        for day, manager in enumerate(("gateway-tokens", "kustomize-controller", "argocd-controller"))
+    other: Manifest = {"f:data": {"f:b": {}}, "f:a": {}}
+    entries: list[Manifest] = [
+        {"manager": "gateway-tokens", "time": time_text(NOW), "fieldsV1": fields},
+        {"manager": "gateway-tokens", "time": time_text(NOW - timedelta(days=1)), "fieldsV1": fields},
+        {"manager": "argocd-controller", "time": time_text(NOW + timedelta(days=2)), "fieldsV1": fields},
+        {"manager": "kubectl", "time": time_text(NOW), "fieldsV1": other},
+        {"manager": "helm", "time": None, "fieldsV1": fields},
+        {"manager": "helm"},
     ]
-    ours, theirs = ({"metadata": {"managedFields": kept}} for kept in (entries, entries[1:]))
-    assert (written_by_us(ours, "data", "a"), written_by_others(ours, "data", "a")) == (NOW, "")
-    assert (written_by_us(theirs, "data", "a"), written_by_others(theirs, "data", "a")) == (
-        None,
-        "argocd-controller",
-    )
-    odd = [{"manager": "gateway-tokens", "time": None, "fieldsV1": fields}, {"manager": "gateway-tokens"}]
-    nothing: list[Manifest] = [{"metadata": {}}, {"metadata": {"managedFields": odd}}]
-    for manifest in nothing:
-        assert written_by_us(manifest, "data", "a") is None
+    manifest = {"metadata": {"managedFields": entries}}
+    expected = {"gateway-tokens": NOW, "argocd-controller": NOW + timedelta(days=2)}
+    assert owners_of(manifest, "data", "a") == expected
+    assert owners_of({"metadata": {}}, "data", "a") == {}
 
 
 async def test_of_several_workloads_only_those_that_run_an_older_value_are_asked(

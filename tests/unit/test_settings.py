@@ -7,7 +7,7 @@ import pytest
 
 from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
+from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret, Layout
 from gateway_tokens.errors import NotFound
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.schema import GatewayRule, declared_names

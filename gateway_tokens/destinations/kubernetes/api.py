@@ -4,72 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import json
+import logging
 import re
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from azure.core import AsyncPipelineClient
 from azure.core.exceptions import HttpResponseError, ODataV4Format, ServiceRequestError
-from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from pydantic import Field, model_validator
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
-from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, Fault, SignInRefused
-from gateway_tokens.estate.addresses import (
-    Cluster,
-    ClusterReference,
-    KubernetesLabel,
-    ServerAddress,
-    ServiceAccountToken,
-    filled_in,
-)
-from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.tokens import GatewayRef
+from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
+from gateway_tokens.estate.addresses import ServiceAccountToken
+from gateway_tokens.logs import log_line
+from gateway_tokens.tokens import Secret
 
-from .service_account import ServiceAccountPolicy
+from .settings import KubernetesSecret
 
-
-class ClusterSettings(DestinationSettings):
-    """Which cluster, how the app signs in to it, and the namespace."""
-
-    server: ServerAddress | None = Field(
-        default=None, description="The API server. Left out: asked of `cluster`."
-    )
-    cluster: ClusterReference | None = Field(
-        default=None,
-        description="An AKS cluster's resource id: Azure gives its address and CA. Or a name in `clusters`.",
-    )
-    certificate_authority: str | None = Field(default=None, description="The API server's CA, in PEM.")
-    sign_in: ServiceAccountToken | None = Field(
-        default=None, description="Left out: the app's managed identity signs in, as AKS with Entra expects."
-    )
-    namespace: KubernetesLabel = "default"
-
-    @model_validator(mode="after")
-    def _reachable(self) -> ClusterSettings:
-        if (self.server is None) == (self.cluster is None):
-            raise ValueError("needs either `server` or `cluster`")
-        if self.cluster and self.sign_in:
-            raise ValueError("has `cluster` and `signIn`: a cluster that does not use Entra needs `server`")
-        return self
-
-    def at(self, ref: GatewayRef) -> tuple[Self | None, list[Fault]]:
-        """As for every kind. Kubernetes takes small letters only."""
-        return super().at(GatewayRef(ref.service.lower(), ref.gateway.lower()))
-
-    def on(self, clusters: Mapping[str, Cluster], ref: GatewayRef) -> Self:
-        """With the address, authority and sign-in of the cluster that is named."""
-        if self.cluster is None or self.cluster.startswith("/"):
-            return self
-        named = clusters[filled_in(self.cluster, ref).lower()]
-        authority = self.certificate_authority or named.certificate_authority
-        return self.model_copy(update={**dict(named), "cluster": None, "certificate_authority": authority})
+if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
 
 
 # The Entra application of every AKS cluster's API server, the same in all tenants:
@@ -87,75 +46,126 @@ class Address(NamedTuple):
 
 
 async def address_of(azure: AzureAccess, cluster: str) -> Address:
-    """The API server of the cluster with this resource id. Raises AzureError."""
-    path = f"{cluster}/listClusterUserCredential"
-    answer = await azure.arm_request("POST", path, api_version=_API_VERSION, action=_ACTION, scope=cluster)
-    try:
-        return _read_kubeconfig((answer or {})["kubeconfigs"][0]["value"])
-    except (KeyError, IndexError, TypeError, ValueError):
-        facts = AzureFacts(code="KubeconfigUnreadable")
-        raise AzureError(f"POST {path}", facts, "Azure's answer holds no usable kubeconfig.") from None
-
-
-def _read_kubeconfig(encoded: str) -> Address:
-    """Only the cluster part is read: a kubeconfig may also hold a user's credentials."""
+    """The API server of the AKS cluster with this resource id. Raises AzureError."""
     import yaml
 
+    path = f"{cluster}/listClusterUserCredential"
+    answer = await azure.arm_request("POST", path, api_version=_API_VERSION, action=_ACTION, scope=cluster)
+    with suppress(LookupError, TypeError, ValueError, yaml.YAMLError):
+        kubeconfig = base64.b64decode((answer or {})["kubeconfigs"][0]["value"], validate=True)
+        # Nothing else is read: a kubeconfig may also hold a user's credentials.
+        found = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
+        server, authority = str(found["server"]), found.get("certificate-authority-data")
+        if server.startswith("https://"):
+            return Address(server, base64.b64decode(authority).decode() if authority else None)
+    facts = AzureFacts(code="KubeconfigUnreadable")
+    raise AzureError(f"POST {path}", facts, "Azure's answer holds no usable kubeconfig.")
+
+
+KEEP_SECONDS = 3600.0
+WARN_AHEAD = timedelta(days=7)
+
+
+class ServiceAccountPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """The sign-in of clusters that do not know Entra: a service account's token, kept in Key Vault.
+
+    It is read again after an hour, so that its end is logged ahead, and when the cluster no longer accepts it.
+    """
+
+    def __init__(self, spec: ServiceAccountToken, azure: AzureAccess) -> None:
+        super().__init__()
+        self._spec, self._azure = spec, azure
+        self._token: Secret | None = None
+        self._read_at = 0.0
+
+    async def send(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """Send the request with the token. Raises AzureError when the vault does not give it."""
+        remembered = self._token is not None
+        response = await self._signed(request)
+        if response.http_response.status_code == HTTPStatus.UNAUTHORIZED:
+            self._token = None
+            if remembered:
+                response = await self._signed(request)
+        return response
+
+    async def _signed(
+        self, request: PipelineRequest[HttpRequest]
+    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        now = self._azure.monotonic()
+        if self._token is None or now >= self._read_at + KEEP_SECONDS:
+            self._token, self._read_at = await self._read(), now
+        request.http_request.headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        return await self.next.send(request)
+
+    async def _read(self) -> Secret:
+        location = f"{self._spec.vault.rstrip('/').lower()}/secrets/{self._spec.secret}"
+        action = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
+        async with operation(f"Reading {location}", action=action, scope=location):
+            answer = await self._azure.secret_client(self._spec.vault).get_secret(self._spec.secret)
+        token = (answer.value or "").strip()
+        if not token or not token.isascii() or not token.isprintable():
+            raise DestinationBlocked(
+                location, "the secret does not hold a service account token. Write the token into it."
+            )
+        expiry = expiry_of(token)
+        if expiry and (left := expiry - datetime.now(UTC)) <= WARN_AHEAD:
+            hours = round(left.total_seconds() / 3600, 1)
+            log_line("sign_in.expiring", logging.WARNING, secret=location, expiry=expiry, hoursLeft=hours)
+        return Secret(token)
+
+
+def expiry_of(token: str) -> datetime | None:
+    """When a service account's token says that it ends. One that does not say so never expires by itself."""
+    import jwt
+
     try:
-        config: Any = yaml.safe_load(base64.b64decode(encoded, validate=True))
-    except (yaml.YAMLError, binascii.Error):
-        raise ValueError("not YAML in base64") from None
-    cluster = config["clusters"][0]["cluster"]
-    authority = cluster.get("certificate-authority-data")
-    if not str(cluster["server"]).startswith("https://"):
-        raise ValueError("not an https address")
-    return Address(cluster["server"], base64.b64decode(authority).decode() if authority else None)
+        # Read, not trusted: the cluster verifies the signature.
+        return datetime.fromtimestamp(jwt.decode(token, options={"verify_signature": False})["exp"], UTC)
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 Client = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
 
+# Causes that a Status names and that the request cannot change.
+_REFUSALS = {
+    r'admission webhook "([\w.-]+)" denied': "the admission webhook '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
+    r'failed calling webhook "([\w.-]+)"': "the admission webhook '{0}' did not answer. Repair it, or ask its owner.",
+    r"ValidatingAdmissionPolicy '([\w.-]+)'": "the admission policy '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
+    r"exceeded quota: ([\w.-]+)": "the namespace's quota '{0}' is used up. Raise it.",
+    r"because it is being terminated": "the namespace is being deleted. Name another, or take the gateway out of the settings.",
+}
 
-def cluster_api(spec: ClusterSettings, azure: AzureAccess) -> ClusterApi:
+
+class _Status(ODataV4Format):
+    """A Kubernetes Status. Its message may quote what was sent: only its reason is kept, and a cause that it names."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__({"error": {"code": str(status.get("reason", "")), "message": ""}})
+        self.refusal = ""
+        for pattern, refusal in _REFUSALS.items():
+            if match := re.search(pattern, str(status.get("message", ""))):
+                self.refusal = refusal.format(*match.groups())
+
+
+def cluster_api(spec: KubernetesSecret, azure: AzureAccess) -> ClusterApi:
     """The API of the cluster that a row names: one connection for all rows that name it alike."""
     key = ("cluster", spec.server, spec.cluster, spec.certificate_authority, spec.sign_in)
     return azure.shared(key, lambda: ClusterApi(spec, azure))
 
 
-# Causes that a Status names and that the request cannot change: only a name is taken from its text.
-_REFUSALS = (
-    (
-        r'admission webhook "([\w.-]+)" denied',
-        "the admission webhook '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
-    ),
-    (
-        r'failed calling webhook "([\w.-]+)"',
-        "the admission webhook '{0}' did not answer. Repair it, or ask its owner.",
-    ),
-    (
-        r"ValidatingAdmissionPolicy '([\w.-]+)'",
-        "the admission policy '{0}' denied the request. Change its rules so that the app may write Secrets and restart workloads.",
-    ),
-    (r"exceeded quota: ([\w.-]+)", "the namespace's quota '{0}' is used up. Raise it."),
-    (
-        r"because it is being terminated",
-        "the namespace is being deleted. Name another, or take the gateway out of the settings.",
-    ),
-)
-
-
-class _Status(ODataV4Format):
-    """A Kubernetes Status. Its message may quote what was sent, so only its reason is kept."""
-
-    def __init__(self, status: dict[str, Any]) -> None:
-        super().__init__({"error": {"code": str(status.get("reason", "")), "message": ""}})
-
-
 class ClusterApi:
     """Calls to one cluster."""
 
-    def __init__(self, spec: ClusterSettings, azure: AzureAccess) -> None:
+    def __init__(self, spec: KubernetesSecret, azure: AzureAccess) -> None:
         self._spec, self._azure = spec, azure
-        self._policy = _sign_in(spec.sign_in, azure)
+        self._policy: AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse] = (
+            ServiceAccountPolicy(spec.sign_in, azure)
+            if spec.sign_in
+            else AsyncBearerTokenCredentialPolicy(azure.credential, SERVER_APPLICATION_SCOPE)
+        )
         self._clients: dict[Address, Client] = {}
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
@@ -184,10 +194,11 @@ class ClusterApi:
                     location,
                     "the cluster does not accept the app's sign-in. Check `signIn` of this destination in the settings.",
                 )
-            if refusal := _refusal(response):
-                raise DestinationBlocked(location, refusal)
             if response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
-                raise HttpResponseError(response=response, error_format=_Status)
+                error = HttpResponseError(response=response, error_format=_Status)
+                if isinstance(error.error, _Status) and error.error.refusal:
+                    raise DestinationBlocked(location, error.error.refusal)
+                raise error
             return object_in(response)
 
     async def close(self) -> None:
@@ -200,21 +211,26 @@ class ClusterApi:
         try:
             return await _sent(client, method, path, body)
         except ServiceRequestError:
-            if self._spec.cluster is None:
-                raise
             # A rebuilt cluster has another address or certificate: Azure knows.
-            self._client = None
-            again = await self._connected()
+            again = await self._connected(failed=client)
             if again is client:
                 raise
             return await _sent(again, method, path, body)
 
-    async def _connected(self) -> Client:
+    async def _connected(self, failed: Client | None = None) -> Client:
+        """The connection; where it is the one that failed, that to the address that holds now."""
         async with self._connecting:
-            if self._client is None:
+            if self._client is None or self._client is failed:
                 address = await self._address()
                 self._client = self._clients[address] = self._clients.get(address) or self._open(address)
             return self._client
+
+    async def _address(self) -> Address:
+        authority = self._spec.certificate_authority
+        if self._spec.cluster is None:
+            return Address(self._spec.server or "", authority)
+        found = await address_of(self._azure, self._spec.cluster)
+        return Address(found.server, authority or found.certificate_authority)
 
     def _open(self, address: Address) -> Client:
         authority = address.certificate_authority
@@ -226,42 +242,10 @@ class ClusterApi:
                 "`certificateAuthority` is not a certificate in PEM form. Correct it in the settings.",
             ) from None
 
-    async def _address(self) -> Address:
-        if self._spec.cluster is None:
-            return Address(self._spec.server or "", self._spec.certificate_authority)
-        answer = await address_of(self._azure, self._spec.cluster)
-        return answer._replace(
-            certificate_authority=self._spec.certificate_authority or answer.certificate_authority
-        )
-
-
-def _refusal(response: AsyncHttpResponse) -> str:
-    """Why the cluster refuses, where its status names such a cause. What it quotes of an object is left out."""
-    if response.status_code < HTTPStatus.BAD_REQUEST:
-        return ""
-    try:
-        message = str(object_in(response).get("message", ""))
-    except HttpResponseError:
-        return ""
-    for pattern, refusal in _REFUSALS:
-        if match := re.search(pattern, message):
-            return refusal.format(*match.groups())
-    return ""
-
-
-def _sign_in(
-    token: ServiceAccountToken | None, azure: AzureAccess
-) -> ServiceAccountPolicy | AsyncBearerTokenCredentialPolicy[HttpRequest, AsyncHttpResponse]:
-    if token is None:
-        return AsyncBearerTokenCredentialPolicy(azure.credential, SERVER_APPLICATION_SCOPE)
-    return ServiceAccountPolicy(token, azure)
-
 
 async def _sent(client: Client, method: str, path: str, body: dict[str, Any] | None) -> AsyncHttpResponse:
     """Send a request. All may be repeated: a write names the version that it changes, or creates what is not there."""
-    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    headers = {"Accept": "application/json"} | ({"Content-Type": kind} if body else {})
-    request = HttpRequest(
-        method, client.format_url(path), headers=headers, content=json.dumps(body) if body else None
-    )
+    kind = "merge-patch+json" if method == "PATCH" else "json"
+    headers = {"Accept": "application/json", "Content-Type": f"application/{kind}"}
+    request = HttpRequest(method, client.format_url(path), headers=headers, json=body)
     return await client.send_request(request, retry_on_methods=[method])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,17 +33,6 @@ class Delivery:
     first: bool
 
 
-def written_by_us(manifest: dict[str, Any], *path: str) -> datetime | None:
-    """When this app last wrote what the path names; None when it is not ours, somebody else's value above all."""
-    return max((at for manager, at in _owners(manifest, path) if manager == VALUE_MANAGER), default=None)
-
-
-def written_by_others(manifest: dict[str, Any], *path: str) -> str:
-    """The field manager that owns what the path names and is not this app, or the empty string; the latest of several."""
-    others = [(at, manager) for manager, at in _owners(manifest, path) if manager != VALUE_MANAGER]
-    return max(others)[1] if others and written_by_us(manifest, *path) is None else ""
-
-
 def moment(text: object) -> datetime | None:
     """A time of the API server, or None."""
     try:
@@ -53,26 +41,23 @@ def moment(text: object) -> datetime | None:
         return None
 
 
-def _owners(manifest: dict[str, Any], path: tuple[str, ...]) -> list[tuple[str, datetime]]:
-    """The managers of the field, each with the time of its last change of any field of its own."""
-    found = []
+def owners_of(manifest: dict[str, Any], *path: str) -> dict[str, datetime]:
+    """The field managers that own what the path names, each with the time of its last change of any field of its own."""
+    found: dict[str, datetime] = {}
     for entry in manifest["metadata"].get("managedFields") or []:
-        fields: Any = entry.get("fieldsV1")
+        fields = entry.get("fieldsV1")
         for name in path:
-            fields = fields.get(f"f:{name}") if isinstance(fields, dict) else None
+            fields = (fields or {}).get(f"f:{name}")
         if fields is not None and (at := moment(entry.get("time"))):
-            found.append((str(entry.get("manager", "")), at))
+            manager = str(entry.get("manager", ""))
+            found[manager] = max(at, found.get(manager, at))
     return found
 
 
-def serving(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The pods that count: those that end, or have ended, do not."""
-    ended = {"Succeeded", "Failed"}
-    return [
-        pod
-        for pod in pods
-        if "deletionTimestamp" not in pod["metadata"] and pod.get("status", {}).get("phase") not in ended
-    ]
+def serves(pod: dict[str, Any]) -> bool:
+    """Whether the pod counts: one that ends, or has ended, does not."""
+    ended = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    return not ended and "deletionTimestamp" not in pod["metadata"]
 
 
 def runs(pod: dict[str, Any], delivery: Delivery) -> bool:
@@ -87,30 +72,30 @@ def runs(pod: dict[str, Any], delivery: Delivery) -> bool:
     return all(started > since for started in _starts(pod, delivery.secret))
 
 
-def _starts(pod: dict[str, Any], secret: str) -> Iterator[datetime]:
+def _starts(pod: dict[str, Any], secret: str) -> list[datetime]:
     """When each container that reads the Secret did so. One that waits or has ended will do so when it starts."""
     spec, status = pod["spec"], pod.get("status", {})
-    initial, containers = spec.get("initContainers") or [], spec.get("containers") or []
     volumes = {volume["name"] for volume in spec.get("volumes") or [] if _mounts(volume, secret)}
+    initial, containers = spec.get("initContainers") or [], spec.get("containers") or []
     readers = [one for one in (*initial, *containers) if _reads(one, secret, volumes)] or containers
     names = {one["name"] for one in readers}
     # An initial container ends for good, and what it read stays.
-    for ends_for_good, states in (
-        (True, status.get("initContainerStatuses") or []),
-        (False, status.get("containerStatuses") or []),
-    ):
-        for one in states:
-            state = one.get("state") or {}
-            ran = state.get("running") or (ends_for_good and state.get("terminated")) or {}
-            if one["name"] in names and (started := moment(ran.get("startedAt"))):
-                yield started
+    times = _times(status.get("initContainerStatuses"), "running", "terminated")
+    times += _times(status.get("containerStatuses"), "running")
+    return [at for name, at in times if name in names]
+
+
+def _times(statuses: list[dict[str, Any]] | None, *states: str) -> list[tuple[str, datetime]]:
+    """When each container started that is in one of the states."""
+    told = ((one["name"], one.get("state", {}).get(state, {})) for one in statuses or [] for state in states)
+    return [(name, at) for name, ran in told if (at := moment(ran.get("startedAt")))]
 
 
 def _reads(container: dict[str, Any], secret: str, volumes: set[str]) -> bool:
     by_name = [(entry.get("valueFrom") or {}).get("secretKeyRef") for entry in container.get("env") or []]
     whole = [entry.get("secretRef") for entry in container.get("envFrom") or []]
     mounted = {mount["name"] for mount in container.get("volumeMounts") or []}
-    return bool(volumes & mounted) or any(ref and ref.get("name") == secret for ref in (*by_name, *whole))
+    return bool(volumes & mounted) or secret in {(ref or {}).get("name") for ref in (*by_name, *whole)}
 
 
 def _mounts(volume: dict[str, Any], secret: str) -> bool:
