@@ -18,7 +18,6 @@ def test_the_queue_that_is_delivered_to_is_the_one_that_the_app_listens_to() -> 
         r'queue_trigger\("\w+", "%(EVENTS\w+)%", "([^"]+)"\)', (ROOT / "function_app.py").read_text()
     )
     delivered = {one["queueName"] for one in resources(CASE, "eventSubscriptions").values()}
-
     assert listening == [("EVENTS_QUEUE", "AzureWebJobsStorage")]
     assert delivered == {settings("cloud-public")["EVENTS_QUEUE"]}
 

@@ -58,7 +58,6 @@ def test_a_role_grants_what_the_code_calls_and_nothing_more(
     role: str, module: str, pattern: str, form: str
 ) -> None:
     granted = ROLES[role].actions | ROLES[role].data_actions
-
     assert granted == named_in(module, pattern, form)
 
 
@@ -73,7 +72,6 @@ def test_keys_are_regenerated_only_where_a_rule_rotates_them_or_the_deployment_a
         case: [scope for role, scope in grants(case) if role in {"Gateway key regenerator", _EXISTING}]
         for case in accepted()
     }
-
     assert {case: scopes for case, scopes in regenerating.items() if scopes} == {
         # A rule of contoso rotates, the one of fabrikam does not.
         "every-destination": ["11111111/rg-apim/service/contoso-apim"],
@@ -85,14 +83,12 @@ def test_keys_are_regenerated_only_where_a_rule_rotates_them_or_the_deployment_a
 
 def test_a_role_over_data_grants_nothing_over_resources_and_the_other_way_round() -> None:
     over_data = {name for name, role in ROLES.items() if role.data_actions}
-
     assert over_data == {"Gateway token secret writer"}
     assert {name for name, role in ROLES.items() if role.actions} == ROLES.keys() - over_data
 
 
 def test_keys_are_never_read() -> None:
     everything = set().union(*(role.actions | role.data_actions for role in ROLES.values()))
-
     assert not [action for action in everything if re.search(r"(?i)listKeys|/keys/|\*", action)]
 
 
@@ -127,5 +123,4 @@ def test_the_cluster_user_role_which_is_an_administrators_on_clusters_without_en
     None
 ):
     text = "".join(path.read_text() for path in INFRA.rglob("*.bicep"))
-
     assert "4abbcc35-e782-43d8-92c5-2d3f1bd2253f" not in text

@@ -1,0 +1,64 @@
+"""Every query, of alerts, workbook and documents: it asks for what the app logs, of this app alone, and is sound Kusto."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.infra.digests import ROOT, queries
+from tests.unit.documentation_log_lines import log_lines
+from tests.unit.documentation_reading import read_documents, snippets
+
+PACKAGE = ROOT / ".build" / "kusto" / "node_modules" / "@kusto" / "language-service-next"
+INSTALL = "npm install --prefix .build/kusto @kusto/language-service-next@12.4.1"
+NODE = shutil.which("node") or ""
+QUERIES = queries("alerts") | queries("workbook")
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_asks_for_events_of_the_app_and_for_fields_that_one_of_them_has(name: str) -> None:
+    lines = log_lines()
+    events = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', QUERIES[name]))
+    fields = set(re.findall(r"\bline\.(\w+)", QUERIES[name])) - {"event"}
+    assert events
+    assert events <= lines.keys()
+    assert fields <= set().union(*(lines[event] for event in events))
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_sees_this_app_only_in_a_workspace_that_many_share(name: str) -> None:
+    table = r"App(?:Traces|Requests)"
+    alone = rf"{table} \| where _ResourceId =~ \"/subscriptions/\S+/components/appi\""
+    assert len(re.findall(alone, QUERIES[name])) == len(re.findall(table, QUERIES[name])) > 0
+
+
+def faults(*texts: str) -> list[list[str]]:
+    done = subprocess.run(
+        [NODE, str(ROOT / "tests" / "infra" / "kusto.js"), str(PACKAGE)],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (NODE and PACKAGE.exists()), reason=f"the Kusto language service is not here: {INSTALL}"
+)
+def test_every_query_is_sound_to_microsofts_own_language_service_and_a_faulty_one_is_not() -> None:
+    documents = [query for text in read_documents().values() for query in snippets(text, "kusto")]
+    sound = [*QUERIES.values(), *documents]
+    found = faults(*sound, "AppTraces | wher Message has 'a'", "AppTraces | project Massage")
+    assert {query: told for query, told in zip(sound, found, strict=False) if told} == {}
+    assert len(sound) > len(documents) > 0
+    assert all(found[-2:])
+
+
+def test_the_workflow_installs_the_language_service_before_it_tests() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert workflow.index(f"run: {INSTALL}\n") < workflow.index("run: make test\n")
