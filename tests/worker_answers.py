@@ -64,12 +64,7 @@ def http_answer(response: Message) -> HttpAnswer:
     result = response.result
     if result.status != result.Success:
         raise InvocationError(result.exception.message, result.exception.stack_trace)
-    value = response.return_value
-    if value.WhichOneof("data") == "string":
-        return HttpAnswer(
-            200, {"content-type": "text/plain; charset=utf-8"}, str(vars(value)["string"]).encode()
-        )
-    http = vars(value)["http"]
+    http = vars(response.return_value)["http"]
     return HttpAnswer(
         int(http.status_code),
         {k.lower(): v for k, v in http.headers.items()},

@@ -105,17 +105,15 @@ def queue_metadata(dequeue_count: int) -> dict[str, TypedData]:
     }
 
 
-def invocation(
-    function_id: str, argument: ParameterBinding, metadata: Mapping[str, TypedData], retry: tuple[int, int]
-) -> Message:
-    """One invocation request; `retry` is this attempt's count and the most there will be."""
+def invocation(function_id: str, argument: ParameterBinding, metadata: Mapping[str, TypedData]) -> Message:
+    """One invocation request, the first and only attempt."""
     request = Message(
         invocation_id=str(uuid.uuid4()),
         function_id=function_id,
         input_data=[argument],
         trigger_metadata=dict(metadata),
         trace_context=Message(trace_parent="", trace_state="", attributes={}),
-        retry_context=Message(retry_count=retry[0], max_retry_count=retry[1], exception=None),
+        retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
     )
     return Message(request=Message(invocation_request=request), properties={})
 

@@ -78,11 +78,9 @@ class WorkerRuntime:
         response = await self._invoke(name, data)
         return http_answer(response)
 
-    async def invoke_timer(self, name: str, *, past_due: bool = False, retry_count: int = 0) -> Result:
-        """Calls a timer function; `retry_count` above zero is an attempt of its retry policy."""
-        return invocation_result(
-            await self._invoke(name, timer_data(past_due=past_due), retry_count=retry_count)
-        )
+    async def invoke_timer(self, name: str, *, past_due: bool = False) -> Result:
+        """Calls a timer function."""
+        return invocation_result(await self._invoke(name, timer_data(past_due=past_due)))
 
     async def invoke_queue(self, name: str, body: str | bytes, dequeue_count: int = 1) -> Result:
         """Calls a queue function with the body as it is after the queue's own decoding."""
@@ -90,17 +88,12 @@ class WorkerRuntime:
         return invocation_result(await self._invoke(name, data, queue_metadata(dequeue_count)))
 
     async def _invoke(
-        self,
-        name: str,
-        data: TypedData,
-        metadata: Mapping[str, TypedData] | None = None,
-        retry_count: int = 0,
+        self, name: str, data: TypedData, metadata: Mapping[str, TypedData] | None = None
     ) -> Message:
         function = self.functions[name]
         argument = ParameterBinding(name=function.trigger["name"], data=data)
-        retry = (retry_count, (function.retry_options or {}).get("max_retry_count", 0))
         response: Message = await runtime.invocation_request(
-            invocation(function.function_id, argument, metadata or {}, retry)
+            invocation(function.function_id, argument, metadata or {})
         )
         return response
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,13 @@ from emulator.tls import throw_away_tls
 from gateway_tokens import app as gateway_app
 from tests import estate
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
+from tests.renewal_estate import DAY, StandingClock
 from tests.stand_ins.metadata import ArcAgent, VirtualMachine
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "edge" / "gateway-token"
 CURL = shutil.which("curl")
-NOW, DAY = datetime(2026, 3, 1, 12, tzinfo=UTC), timedelta(days=1)
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = "config.service.auth=GatewayKey edge-01&202603021200&b2xk\n"
 # Stands before curl on the path: notes how curl is called, and calls it.
 WITNESS = """#!/bin/sh
@@ -94,18 +95,9 @@ class EdgeHost:
         self.env_file.write_text(line)
 
 
-class Time:
-    """What the clock of Azure and of the app shows."""
-
-    now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> StandingClock:
+    return StandingClock(NOW)
 
 
 @pytest.fixture
@@ -119,7 +111,7 @@ def arc(tmp_path: Path) -> ArcAgent:
 
 
 @pytest.fixture
-async def emulator(time: Time, vm: VirtualMachine, arc: ArcAgent) -> AsyncIterator[Emulator]:
+async def emulator(time: StandingClock, vm: VirtualMachine, arc: ArcAgent) -> AsyncIterator[Emulator]:
     async with Emulator(endpoints=[vm, arc]) as running:
         running.azure.clock = time
         estate.populate(running)
@@ -128,7 +120,11 @@ async def emulator(time: Time, vm: VirtualMachine, arc: ArcAgent) -> AsyncIterat
 
 @pytest.fixture
 async def host(
-    emulator: Emulator, time: Time, vm: VirtualMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator,
+    time: StandingClock,
+    vm: VirtualMachine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[EdgeHost]:
     """A host with a managed identity that may have the tokens of contoso's edge; the app is served over TLS."""
     monkeypatch.setattr(gateway_app, "_clock", time)
@@ -158,7 +154,7 @@ def contoso(emulator: Emulator) -> Service:
 
 
 async def test_the_file_is_written_once_and_again_when_the_token_is_due_or_its_key_is_new(
-    emulator: Emulator, host: EdgeHost, time: Time
+    emulator: Emulator, host: EdgeHost, time: StandingClock
 ) -> None:
     gateway = contoso(emulator).gateways["edge-01"]
     assert (await host.run(), host.restarts) == (0, 1)
@@ -231,7 +227,6 @@ async def test_a_503_is_asked_again_by_the_next_run_and_by_curl_within_one(
 async def test_a_half_written_file_is_replaced_with_one_that_nobody_else_can_read(
     host: EdgeHost, half: str
 ) -> None:
-    host.holds(half)
     new = host.env_file.with_name("edge-01.env.new")
     for path in (host.env_file, new):
         path.write_text(half)
@@ -273,7 +268,9 @@ async def test_only_a_key_file_of_the_agent_is_read_and_sent(
     assert len(emulator.azure.called("metadata")) == 4
 
 
-async def test_an_access_token_may_come_from_a_file(emulator: Emulator, host: EdgeHost, time: Time) -> None:
+async def test_an_access_token_may_come_from_a_file(
+    emulator: Emulator, host: EdgeHost, time: StandingClock
+) -> None:
     file = host.env_file.with_name("access-token")
     file.write_text(emulator.azure.directory.access_token(time()) + "\n")
     assert (await host.run(ACCESS_TOKEN_FILE=str(file)), host.restarts) == (0, 1)

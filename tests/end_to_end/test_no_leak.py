@@ -117,10 +117,7 @@ def at_debug(listener: logging.Handler) -> Iterator[None]:
 @pytest.fixture
 async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Detector]:
     estate.populate(emulator)
-    for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in estate.environment(emulator).items():
-        monkeypatch.setenv(name, value)
+    estate.set_environment(monkeypatch, estate.environment(emulator))
     await gateway_app.forget()
     detector = Detector(emulator)
     with at_debug(detector.heard):
@@ -306,37 +303,28 @@ async def test_the_detector_hears_the_loggers_that_could_leak(detector: Detector
     assert logging.getLogger("azure.identity").level == logging.ERROR
 
 
-def leak_in_a_message(secret: str) -> None:
-    logging.getLogger("some.library").debug("the answer was %s", secret)
-
-
-def leak_in_an_attribute(secret: str) -> None:
-    logging.getLogger("gateway_tokens").info("issued", extra={"token": secret})
-
-
-def leak_in_the_chain_of_an_exception(secret: str) -> None:
+def chained(secret: str) -> Exception:
     error = RuntimeError("harmless")
     error.__cause__ = ValueError(secret)
-    logging.getLogger("gateway_tokens").error("failed", exc_info=error)
-
-
-def leak_half_of_the_signature(secret: str) -> None:
-    logging.getLogger("gateway_tokens").info(secret[: len(secret) // 2])
+    return error
 
 
 @pytest.mark.parametrize(
-    "leak",
+    ("message", "more"),
     [
-        leak_in_a_message,
-        leak_in_an_attribute,
-        leak_in_the_chain_of_an_exception,
-        leak_half_of_the_signature,
+        ("the answer was {}", lambda _: {}),
+        ("issued", lambda secret: {"extra": {"token": secret}}),
+        ("failed", lambda secret: {"exc_info": chained(secret)}),
+        ("half of it", lambda secret: {"extra": {"token": secret[: len(secret) // 2]}}),
     ],
+    ids=["a message", "an attribute", "the chain of an exception", "half of the signature"],
 )
-async def test_the_detector_finds_a_seeded_leak(detector: Detector, leak: Callable[[str], None]) -> None:
+async def test_the_detector_finds_a_leak_in(
+    detector: Detector, message: str, more: Callable[[str], dict[str, Any]]
+) -> None:
     detector.more.add(signature_of(SOME_TOKEN))
     detector.assert_silent()
-    leak(SOME_TOKEN)
+    logging.getLogger("some.library").debug(message.format(SOME_TOKEN), **more(SOME_TOKEN))
     assert detector.found_in(*detector.heard.said)
 
 

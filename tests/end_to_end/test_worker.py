@@ -10,16 +10,10 @@ import pytest
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from tests import estate
-from tests.worker_answers import FunctionMetadata
+from tests.worker_answers import FunctionMetadata, HttpAnswer
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]
-LEVELS = {
-    "generate_token": "FUNCTION",
-    "list_gateways": "FUNCTION",
-    "revoke_key": "FUNCTION",
-    "health": "ANONYMOUS",
-}
 ROUTES = {
     "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
     "list_gateways": ("services/{service}/gateways", ["GET"]),
@@ -31,9 +25,7 @@ ROUTES = {
 @pytest.fixture
 async def environ(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     estate.populate(emulator)
-    monkeypatch.delenv("SIGN_IN", raising=False)
-    for name, value in estate.environment(emulator).items():
-        monkeypatch.setenv(name, value)
+    estate.set_environment(monkeypatch, estate.environment(emulator))
     await gateway_app.forget()
     yield
     await gateway_app.forget()
@@ -49,7 +41,7 @@ def level(function: FunctionMetadata) -> str:
     return str(function.trigger["authLevel"]).rpartition(".")[2].upper()
 
 
-async def test_the_worker_lists_every_function_with_its_route_and_methods(worker: WorkerRuntime) -> None:
+async def test_the_worker_lists_functions_with_their_routes_and_methods(worker: WorkerRuntime) -> None:
     listed = {
         name: (worker.functions[name].trigger["route"], worker.functions[name].trigger["methods"])
         for name in ROUTES
@@ -57,29 +49,22 @@ async def test_the_worker_lists_every_function_with_its_route_and_methods(worker
     assert listed == ROUTES
 
 
-async def test_every_http_function_but_health_asks_for_a_function_key_where_they_are_allowed(
-    worker: WorkerRuntime,
-) -> None:
-    open_to_all = {
-        name
-        for name, function in worker.functions.items()
-        if function.trigger["type"] == "httpTrigger" and level(function) == "ANONYMOUS"
-    }
-    assert open_to_all == {"health"}
-    assert {name: level(worker.functions[name]) for name in LEVELS} == LEVELS
-
-
 @pytest.mark.parametrize(
     ("allowed", "wanted"),
     [("true", "FUNCTION"), ("True", "FUNCTION"), ("false", "ANONYMOUS"), ("", "ANONYMOUS")],
 )
-async def test_the_host_asks_for_a_key_where_function_keys_are_allowed(
+async def test_every_http_function_but_health_asks_for_a_key_where_function_keys_are_allowed(
     monkeypatch: pytest.MonkeyPatch, allowed: str, wanted: str
 ) -> None:
     monkeypatch.setenv("ALLOW_FUNCTION_KEYS", allowed)
     async with WorkerRuntime.load(ROOT) as worker:
-        assert {level(worker.functions[name]) for name in LEVELS if name != "health"} == {wanted}
-        assert level(worker.functions["health"]) == "ANONYMOUS"
+        levels = {
+            name: level(function)
+            for name, function in worker.functions.items()
+            if function.trigger["type"] == "httpTrigger"
+        }
+    assert levels.pop("health") == "ANONYMOUS"
+    assert set(levels.values()) == {wanted}
 
 
 async def test_broken_settings_leave_every_function_loaded(
@@ -93,42 +78,32 @@ async def test_broken_settings_leave_every_function_loaded(
         assert answer.status == 503
 
 
-async def test_a_token_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
-    answer = await worker.invoke_http(
-        "generate_token",
+async def issue(worker: WorkerRuntime, body: bytes = b"", form: str = "") -> HttpAnswer:
+    return await worker.invoke_http(
+        "generate_token_in_format" if form else "generate_token",
         "POST",
-        "http://localhost/api/services/contoso/gateways/edge-01/generateToken",
-        params={"service": "contoso", "gatewayId": "edge-01"},
-        body=b'{"lifetime": "P1D"}',
+        f"http://localhost/api/services/contoso/gateways/edge-01/generateToken/{form}".rstrip("/"),
+        params={"service": "contoso", "gatewayId": "edge-01", **({"format": form} if form else {})},
+        body=body,
     )
+
+
+async def test_a_token_comes_out_of_the_worker_also_in_a_form_that_the_path_names(
+    worker: WorkerRuntime,
+) -> None:
+    answer = await issue(worker, b'{"lifetime": "P1D"}')
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"].startswith("application/json")
     assert json.loads(answer.body)["value"].startswith("edge-01&")
-
-
-async def test_a_form_that_the_path_names_comes_out_of_the_worker(worker: WorkerRuntime) -> None:
-    answer = await worker.invoke_http(
-        "generate_token_in_format",
-        "POST",
-        "http://localhost/api/services/contoso/gateways/edge-01/generateToken/envFile",
-        params={"service": "contoso", "gatewayId": "edge-01", "format": "envFile"},
-    )
+    answer = await issue(worker, form="envFile")
     assert answer.body.startswith(b"config.service.auth=GatewayKey edge-01&")
 
 
 async def test_the_worker_answers_many_calls_at_once_with_one_client(
     emulator: Emulator, worker: WorkerRuntime
 ) -> None:
-    async def issue() -> int:
-        answer = await worker.invoke_http(
-            "generate_token",
-            "POST",
-            "http://localhost/api/services/contoso/gateways/edge-01/generateToken",
-            params={"service": "contoso", "gatewayId": "edge-01"},
-        )
-        return answer.status
-
     emulator.azure.latency = 0.05
-    assert set(await asyncio.gather(*(issue() for _ in range(10)))) == {200}
+    answers = await asyncio.gather(*(issue(worker) for _ in range(10)))
+    assert {answer.status for answer in answers} == {200}
     assert emulator.azure.counters.peak > 1
