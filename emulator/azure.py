@@ -55,12 +55,6 @@ class Counters:
         self.statuses[f"{call.host} {call.status}"] += 1
         self.in_flight -= 1
 
-    def reset(self) -> None:
-        """Forget everything but the calls in flight."""
-        for counter in (self.hosts, self.actions, self.statuses):
-            counter.clear()
-        self.peak = self.in_flight
-
 
 @dataclass
 class Blob:

@@ -10,7 +10,6 @@ import pytest
 from emulator.azure import Azure
 from emulator.faults import Fault
 from emulator.server import Emulator
-from tests.bench.separate import separate
 from tests.stand_ins.throttle import Throttle
 
 PATH = "/secrets/a"
@@ -139,14 +138,3 @@ def test_a_token_is_accepted_until_its_minute() -> None:
     assert gateway.accepts(token, expiry - timedelta(seconds=1))
     assert not gateway.accepts(token, expiry)
     assert not gateway.accepts(f"GatewayKey {token}", expiry - timedelta(seconds=1))
-
-
-async def test_a_separate_process_answers_and_counts() -> None:
-    services = [{"subscription": "s", "group": "g", "name": "apim", "gateways": 2}]
-    async with separate({"services": services, "vaults": ["contoso"], "throttle": True}) as running:  # type: ignore[typeddict-item]
-        tls = ssl.create_default_context(cafile=running.settings["CA_FILE"])
-        async with aiohttp.ClientSession() as session:
-            await session.get(f"{running.vaults['contoso']}/secrets", ssl=tls)
-        found = await running.counters()
-    assert found["statuses"] == {"vault 401": 1}
-    assert (found["peak"], found["refused"], found["early"]) == (1, 0, 0)

@@ -4,29 +4,126 @@ import argparse
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import Any
 
-from tests.bench import cold_start, log_lines, memory, run, subject, throttled
+from emulator.server import Emulator
+from gateway_tokens.renewal.service import AT_ONCE
+from tests.bench import log_lines
+from tests.bench.subject import SUBSCRIPTIONS, an_estate, app_settings, child, say
+from tests.stand_ins.throttle import ARM_LIMITS, Throttle
+
+APP, MINIMAL, FUNCTIONS = "function_app", "tests.bench.minimal_app", "azure.functions"
+PAIRS, SIZES = 15, (500, 1_000, 5_000, 10_000)
+
+
+async def cold_start() -> None:
+    """The app against the least that could do its job: the import alone, then process start to first token."""
+    say("", f"Cold start: medians of {PAIRS} pairs of fresh processes, in turn")
+    async with an_estate(4) as emulator:
+        settings = {**app_settings(emulator), "SUBSCRIPTION": SUBSCRIPTIONS[0]}
+        await _pairs(f"import {APP}", f"import {FUNCTIONS}", (APP, FUNCTIONS), settings, "--import")
+        await _pairs("start to first token", "a minimal app", (APP, MINIMAL), settings)
+
+
+async def _pairs(
+    ours: str, theirs: str, modules: tuple[str, str], settings: dict[str, str], *option: str
+) -> None:
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(PAIRS + 1):
+        for module, kept in zip(modules, times, strict=True):
+            begin = time.monotonic()
+            found = await child("-m", "tests.bench.first_token", module, *option, settings=settings)
+            # The first pair warms the disk's cache and counts for nothing.
+            if number:
+                kept.append(found["import"] if option else found["done"] - begin)
+    mine, yardstick = (median(kept) for kept in times)
+    difference = median(a - b for a, b in zip(*times, strict=True))
+    say(
+        f"{ours:<22}{mine * 1000:>6.0f} ms   {theirs:<22}{yardstick * 1000:>6.0f} ms   "
+        f"ratio {mine / yardstick:.2f}, difference {difference * 1000:+.0f} ms"
+    )
+
+
+async def _runs(emulator: Emulator, count: int = 1) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = await child(
+        "-m", "tests.bench.one_run", str(count), settings=app_settings(emulator)
+    )
+    return found
+
+
+async def run(gateways: int = 1_000, latency: float = 0.05) -> None:
+    """A run that renews everything and one that finds everything fresh, against the limit of latency and concurrency."""
+    say("", f"Run: {gateways:,} gateways in 4 services over 2 subscriptions, {latency * 1000:.0f} ms a call")
+    say(
+        f"{'':<10}{'seconds':>9}{'CPU s':>7}{'calls':>8}{'limit s':>9}{'ratio':>7}{'peak calls':>12}{'peak MiB':>10}"
+    )
+    async with an_estate(gateways, latency=latency) as emulator:
+        counters = emulator.azure.counters
+        for name in ("all due", "all fresh"):
+            before = counters.hosts.total()
+            (found,) = await _runs(emulator)
+            calls = counters.hosts.total() - before
+            limit = calls * latency / AT_ONCE
+            say(
+                f"{name:<10}{found['seconds']:>9.1f}{found['cpu']:>7.1f}{calls:>8,}{limit:>9.1f}"
+                f"{found['seconds'] / limit:>7.2f}{counters.peak:>12}{found['peak']:>10.0f}   {found['rows']}"
+            )
+    say(f"limit = calls x latency / {AT_ONCE} at a time")
+
+
+async def memory() -> None:
+    """The peak of a fresh process that runs everything due, then everything fresh, with no latency."""
+    say("", "Memory: peak of the app's process, MiB")
+    say(f"{'gateways':>10}{'before':>9}{'all due':>9}{'all fresh':>11}{'seconds':>9}")
+    for size in SIZES:
+        async with an_estate(size) as emulator:
+            due, fresh = await _runs(emulator, 2)
+        say(
+            f"{size:>10,}{due['before']:>9.0f}{due['peak']:>9.0f}{fresh['peak']:>11.0f}{due['seconds']:>9.1f}"
+            f"   {due['rows']}"
+        )
+
+
+async def throttled(gateways: int = 10_000) -> None:
+    """A run in real time while ARM throttles; none may be lost, none may come back before its Retry-After."""
+    size, refill = ARM_LIMITS["write"]
+    limit = max(gateways / len(SUBSCRIPTIONS) - size, 0) / refill
+    say(
+        "",
+        f"Throttled: {gateways:,} gateways, each subscription {size} writes at once, then {refill} a second",
+    )
+    throttle = Throttle()
+    async with an_estate(gateways, throttle=throttle) as emulator:
+        (found,) = await _runs(emulator)
+    say(
+        f"seconds            {found['seconds']:.0f}",
+        f"limit by throttle  {limit:.0f}" + (f" (ratio {found['seconds'] / limit:.2f})" if limit else ""),
+        f"rows               {found['rows']}",
+        f"refused with 429   {throttle.refused}",
+        f"came back early    {throttle.early}",
+        f"CPU s, peak MiB    {found['cpu']:.0f}, {found['peak']:.0f}",
+    )
+
 
 PARTS: dict[str, Callable[[], Awaitable[None]]] = {
-    "cold-start": cold_start.main,
-    "run": run.main,
-    "memory": memory.main,
+    "cold-start": cold_start,
+    "run": run,
+    "memory": memory,
     "log-lines": log_lines.main,
-    "throttled": throttled.main,
+    "throttled": throttled,
 }
-USUAL = ("cold-start", "run", "memory", "log-lines")
 
 
 async def main(parts: list[str]) -> None:
-    """Measure the parts, one after the other."""
-    subject.say(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
-    for part in parts or USUAL:
+    """Measure the parts, one after the other; all but the longest unless some are named."""
+    say(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
+    for part in parts or [name for name in PARTS if name != "throttled"]:
         await PARTS[part]()
     if not parts:
-        subject.say(
-            "", "Not run: python -m tests.bench throttled (10,000 gateways in real time, eight minutes)."
-        )
+        say("", "Not run: python -m tests.bench throttled (10,000 gateways in real time, eight minutes).")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""What is measured: an estate in the emulator's own process, and the app in child processes of this one."""
+"""What is measured: an estate on the emulator in this process, and the app in child processes of it."""
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench.separate import Scenario, Separate, separate
+from emulator.azure import Azure
+from emulator.server import Emulator
+from tests.stand_ins.throttle import Throttle
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
-SERVICES = 4
+# Each with a vault of its name.
+SERVICES = {f"svc{number}": SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)] for number in range(4)}
 
 
 def say(*lines: str) -> None:
@@ -22,55 +25,43 @@ def say(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def an_estate(
-    gateways: int, *, latency: float = 0.0, throttle: bool = False
-) -> AbstractAsyncContextManager[Separate]:
-    """The emulator with so many gateways in 4 services over 2 subscriptions, a vault for each service."""
-    names = [f"svc{number}" for number in range(SERVICES)]
-    scenario: Scenario = {
-        "services": [
-            {
-                "subscription": SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)],
-                "group": "rg",
-                "name": name,
-                "gateways": gateways // SERVICES,
-            }
-            for number, name in enumerate(names)
-        ],
-        "vaults": names,
-        "latency": latency,
-        "throttle": throttle,
-    }
-    return separate(scenario)
+@asynccontextmanager
+async def an_estate(
+    gateways: int, *, latency: float = 0.0, throttle: Throttle | None = None
+) -> AsyncIterator[Emulator]:
+    """The emulator with so many gateways, `edge-00001` and so on, in 4 services over 2 subscriptions."""
+    azure = Azure(latency=latency, throttle=throttle, record=False)
+    for name, subscription in SERVICES.items():
+        service = azure.add_service(subscription, "rg", name)
+        for number in range(gateways // len(SERVICES)):
+            service.add_gateway(f"edge-{number + 1:05}")
+    async with Emulator(azure=azure, vaults=tuple(SERVICES)) as emulator:
+        yield emulator
 
 
-def app_settings(running: Separate) -> dict[str, str]:
+def app_settings(emulator: Emulator) -> dict[str, str]:
     """The app's settings for that estate: every gateway's token in its service's vault."""
     services = {
         name: {
-            "resourceId": f"/subscriptions/{SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)]}/resourceGroups/rg"
+            "resourceId": f"/subscriptions/{subscription}/resourceGroups/rg"
             f"/providers/Microsoft.ApiManagement/service/{name}",
-            "gateways": {"*": {"destinations": [{"kind": "keyVault", "vault": running.vaults[name]}]}},
+            "gateways": {"*": {"destinations": [{"kind": "keyVault", "vault": emulator.vault_url(name)}]}},
         }
-        for number, name in enumerate(running.vaults)
+        for name, subscription in SERVICES.items()
     }
     access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
     return {
-        **running.settings,
+        **emulator.settings(),
         "GATEWAY_TOKENS": json.dumps({"services": services, "access": access}),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
         "ALLOW_FUNCTION_KEYS": "true",
     }
 
 
-async def child(*arguments: str, settings: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+async def child(*arguments: str, settings: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
     """Run this Python with the arguments; return the JSON that it prints as its last line."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        cwd=ROOT,
-        env={**os.environ, **(settings or {})},
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, *arguments, cwd=ROOT, env={**os.environ, **settings}, stdout=asyncio.subprocess.PIPE
     )
     printed, _ = await process.communicate()
     if process.returncode:
