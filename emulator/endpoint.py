@@ -174,12 +174,12 @@ def application(azure: Azure, endpoint: Endpoint) -> web.Application:
     return app
 
 
-async def listen(azure: Azure, endpoint: Endpoint, port: int, tls: ssl.SSLContext) -> web.AppRunner:
-    """Start the endpoint on 127.0.0.1, on any free port if `port` is 0, and set its `url`."""
+async def listen(azure: Azure, endpoint: Endpoint, tls: ssl.SSLContext) -> web.AppRunner:
+    """Start the endpoint on a free port of 127.0.0.1, and set its `url`."""
     # A handler that still sleeps when a test ends must not hold it up.
     runner = web.AppRunner(application(azure, endpoint), access_log=None, shutdown_timeout=0.05)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls if endpoint.secure else None).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls if endpoint.secure else None).start()
     scheme = "https" if endpoint.secure else "http"
     endpoint.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
     return runner

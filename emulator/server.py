@@ -1,7 +1,7 @@
 """The emulator: all of Azure's addresses on 127.0.0.1, started together and stopped together."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -29,9 +29,7 @@ def without_proxy_for_loopback() -> None:
 class Emulator:
     """Azure in the running event loop: `async with Emulator(vaults=("contoso",)) as emulator`.
 
-    `ports` fixes the port of an address by its name: `arm`, `identity`, `login`, `blob`, `vault/<name>`, or another
-    endpoint's `<host>/<instance>`; any free port otherwise. `arm_routes` adds resource providers to ARM,
-    `endpoints` further addresses.
+    `arm_routes` adds resource providers to ARM, `endpoints` further addresses.
     """
 
     def __init__(
@@ -39,13 +37,11 @@ class Emulator:
         *,
         azure: Azure | None = None,
         vaults: Sequence[str] = (),
-        ports: Mapping[str, int] | None = None,
         arm_routes: Sequence[Route] = (),
         endpoints: Sequence[Endpoint] = (),
     ) -> None:
         self.azure = azure or Azure()
         self.ca_file = throw_away_tls().ca_file
-        self._ports = ports or {}
         self._arm = Arm([*api_management.routes(), *arm_routes])
         self._identity, self._login, self._blob = Identity(), Login(), BlobStorage()
         self._vaults = {vault: KeyVault(vault) for vault in vaults}
@@ -64,8 +60,7 @@ class Emulator:
             self.azure.add_vault(vault)
         async with AsyncExitStack() as starting:
             for endpoint in self._endpoints:
-                name = f"{endpoint.host}/{endpoint.instance}" if endpoint.instance else endpoint.host
-                runner = await listen(self.azure, endpoint, self._ports.get(name, 0), throw_away_tls().server)
+                runner = await listen(self.azure, endpoint, throw_away_tls().server)
                 starting.push_async_callback(runner.cleanup)
             self._running = starting.pop_all()
         self.azure.directory.endpoint = self._login.url
