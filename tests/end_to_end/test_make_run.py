@@ -23,10 +23,8 @@ SETTINGS = ROOT / "local.settings.json"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 _WITH_CTRL_C = """
@@ -77,9 +75,7 @@ def test_it_prints_a_request_its_answer_and_a_token_and_exits_0() -> None:
 
 
 def test_a_port_that_is_taken_is_said_plainly_and_exits_with_another_code() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, _, errors = run("--port", str(port))
     assert code == 1
@@ -185,22 +181,18 @@ def test_a_row_that_failed_is_shown_among_thousands_and_first_in_the_summary(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     table = RunTable({"https://127.0.0.1:1": "shop"})
+    ended = {"outcome": "renewed", "newExpiry": "2026-12-27T06:00:00Z"}
+    failed = {"outcome": "failed", "code": "azure_busy", "error": "Try later."}
     for number in range(1000):
-        failed = number == 500
         row = {
             "event": "run.row",
             "service": "contoso-with-a-long-name",
             "gateway": f"many-{number}",
             "destination": f"https://127.0.0.1:1/secrets/many-{number}-token",
             "reason": "not_stored",
-            "outcome": "failed" if failed else "renewed",
-            **(
-                {"code": "azure_busy", "error": "Try later."}
-                if failed
-                else {"newExpiry": "2026-12-27T06:00:00Z"}
-            ),
+            **(failed if number == 500 else ended),
         }
-        level = logging.ERROR if failed else logging.INFO
+        level = logging.ERROR if number == 500 else logging.INFO
         table.emit(logging.LogRecord("gateway_tokens", level, "", 0, json.dumps(row), None, None))
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == "contoso-with-a-l… not_stored        renewed    27 Dec shop/many-0-token"
@@ -208,41 +200,6 @@ def test_a_row_that_failed_is_shown_among_thousands_and_first_in_the_summary(
         "contoso-with-a-l… not_stored        failed     -      shop/many-500-token"
     ]
     assert table.summary() == "many-500 failed: azure_busy: Try later.\n1000 rows: 999 renewed, 1 failed."
-
-
-@pytest.mark.parametrize(
-    ("python", "said"), [("exit 1", True), (f'exec "{sys.executable}" "$@"', False)], ids=["broken", "sound"]
-)
-def test_a_broken_virtual_environment_is_made_anew_and_said(
-    tmp_path: Path, python: str, *, said: bool
-) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "pyvenv.cfg").touch()
-    (tmp_path / ".app").touch()
-    interpreter = tmp_path / "bin" / "python"
-    interpreter.write_text(f"#!/bin/sh\n{python}\n")
-    interpreter.chmod(0o755)
-    output = made("--dry-run", "run", f"VENV={tmp_path}").stdout
-    sentence = f"{tmp_path} is broken, or of a Python before 3.11: it is made anew."
-    assert (sentence in output, f"-m venv --clear {tmp_path}" in output) == (said, said)
-
-
-def test_a_folder_that_is_no_virtual_environment_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine").touch()
-    done = made("run", f"VENV={tmp_path}")
-    assert done.returncode != 0
-    assert f"{tmp_path} is not a virtual environment." in done.stderr
-    assert (tmp_path / "mine").exists()
-
-
-def test_an_old_python_is_explained_in_one_sentence(tmp_path: Path) -> None:
-    old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    done = made("run", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
-    assert done.returncode != 0
-    assert done.stderr.startswith("Install Python 3.11 or newer with venv")
-    assert done.stdout == ""
 
 
 def made(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -259,16 +216,49 @@ def made(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("own", ["{}", "not JSON", '{"Values": {"GATEWAY_TOKENS": "mine"}}'])
-def test_settings_of_somebodys_own_are_left_alone(tmp_path: Path, own: str) -> None:
-    path = tmp_path / "local.settings.json"
-    path.write_text(own)
-    assert "left alone" in write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "true"})
-    assert path.read_text() == own
+@pytest.mark.parametrize(
+    ("python", "said"), [("exit 1", True), (f'exec "{sys.executable}" "$@"', False)], ids=["broken", "sound"]
+)
+def test_a_broken_virtual_environment_is_made_anew_and_said(
+    tmp_path: Path, python: str, *, said: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("pyvenv.cfg", ".app"):
+        (tmp_path / name).touch()
+    a_python(tmp_path / "bin" / "python", python)
+    output = made("--dry-run", "run", f"VENV={tmp_path}").stdout
+    sentence = f"{tmp_path} is broken, or of a Python before 3.11: it is made anew."
+    assert (sentence in output, f"-m venv --clear {tmp_path}" in output) == (said, said)
 
 
-def test_settings_that_make_run_wrote_are_written_anew(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_virtual_environment_is_left_alone_and_an_old_python_explained(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").touch()
+    done = made("run", f"VENV={tmp_path}")
+    assert f"{tmp_path} is not a virtual environment." in done.stderr
+    assert (tmp_path / "mine").exists()
+    old = a_python(tmp_path / "python3", "exit 1")
+    explained = made("run", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
+    assert explained.stderr.startswith("Install Python 3.11 or newer with venv")
+    assert explained.stdout == ""
+    assert 0 not in {done.returncode, explained.returncode}
+
+
+def a_python(path: Path, command: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{command}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_settings_that_make_run_wrote_are_written_anew_and_somebodys_own_are_left_alone(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "local.settings.json"
-    write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "true"})
-    write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "false"})
-    assert json.loads(path.read_text())["Values"]["ALLOW_FUNCTION_KEYS"] == "false"
+    for value in ("true", "false"):
+        write_local_settings(path, {"ALLOW_FUNCTION_KEYS": value})
+        assert json.loads(path.read_text())["Values"]["ALLOW_FUNCTION_KEYS"] == value
+    for own in ("{}", "not JSON", '{"Values": {"GATEWAY_TOKENS": "mine"}}'):
+        path.write_text(own)
+        assert "left alone" in write_local_settings(path, {"ALLOW_FUNCTION_KEYS": "true"})
+        assert path.read_text() == own

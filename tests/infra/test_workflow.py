@@ -79,7 +79,7 @@ def test_the_version_has_a_section_in_the_changelog() -> None:
     assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_new_pins_are_tested_each_month_before_they_are_proposed() -> None:
+def test_new_pins_and_actions_are_proposed_each_month_the_pins_when_they_are_tested() -> None:
     document = workflow("update")
     # YAML 1.1 reads the word `on` as true.
     assert document[True]["schedule"] == [{"cron": "0 5 1 * *"}]
@@ -89,9 +89,6 @@ def test_new_pins_are_tested_each_month_before_they_are_proposed() -> None:
         "make test PYTHON=python3.13 VENV=.venv313",
     ]
     assert document["jobs"]["propose"]["needs"] == "pins"
-
-
-def test_new_actions_are_proposed_each_month() -> None:
     [update] = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
     assert (update["package-ecosystem"], update["schedule"]) == ("github-actions", {"interval": "monthly"})
 
@@ -114,7 +111,7 @@ def test_the_schema_of_the_settings_is_compiled_as_editors_compile_it() -> None:
 def test_only_the_script_for_ci_looks_for_a_compiler_outside_the_repository() -> None:
     outside = "../" + "shared"
     assert outside in (ROOT / ".ci" / "run").read_text()
-    for path in [*ROOT.rglob("*"), ROOT / "Makefile"]:
+    for path in ROOT.rglob("*"):
         hidden = any(p.startswith(".") and p != ".github" for p in path.relative_to(ROOT).parts)
         if not hidden and (
             path.suffix in {".py", ".md", ".yml", ".toml", ".json"} or path.name == "Makefile"
@@ -143,14 +140,13 @@ def test_the_app_may_touch_secrets_and_workloads_of_one_namespace_and_nothing_el
     ]
 
 
-def test_every_command_that_changes_the_rights_in_a_cluster_names_the_namespace() -> None:
+def test_commands_for_the_rights_in_a_cluster_name_the_namespace_and_the_file_says_what_goes_without() -> (
+    None
+):
     texts = [RBAC, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
     told = re.findall(r"kubectl (?:apply|delete)[^`\n]*kubernetes-rbac\.yaml", "\n".join(texts))
     assert {"apply", "delete"} <= {command.split()[1] for command in told}
     assert [command for command in told if "--namespace" not in command] == []
-
-
-def test_the_rights_in_a_cluster_say_what_goes_without_some_of_them() -> None:
     advice = RBAC.partition("apiVersion")[0]
     assert "make the Secrets beforehand, empty" in advice
     assert "`restart_unverified`" in advice

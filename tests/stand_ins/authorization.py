@@ -32,48 +32,33 @@ class Authorization:
 
     def routes(self) -> list[Route]:
         """Return the operations."""
-        scope = "/subscriptions/{scope:.+}" + RBAC
+        scope, of_2022 = "/subscriptions/{scope:.+}" + RBAC, ("2022-04-01",)
+        vaults = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/vaults"
+        reading = "Microsoft.Authorization/roleAssignments/read"
         return [
-            Route("GET", "/subscriptions", self._subscriptions, versions=("2022-12-01",)),
-            Route(
-                "GET",
-                "/subscriptions/{subscription}/providers/Microsoft.KeyVault/vaults",
-                self._vaults,
-                "",
-                ("2023-07-01",),
-            ),
-            Route("GET", scope + "/permissions", self._permissions, "", ("2022-04-01",)),
-            Route(
-                "GET",
-                scope + "/roleAssignments",
-                self._assignments,
-                "Microsoft.Authorization/roleAssignments/read",
-                ("2022-04-01",),
-            ),
-            Route("GET", scope + "/denyAssignments", self._denied, "", ("2022-04-01",)),
-            Route("GET", scope + "/roleDefinitions", self._roles, "", ("2022-04-01",)),
-            Route("GET", scope + "/roleDefinitions/{role}", self._role, "", ("2022-04-01",)),
+            Route("GET", "/subscriptions", self._subscriptions, "", ("2022-12-01",)),
+            Route("GET", vaults, self._vaults, "", ("2023-07-01",)),
+            Route("GET", f"{scope}/permissions", self._permissions, "", of_2022),
+            Route("GET", f"{scope}/roleAssignments", self._assignments, reading, of_2022),
+            Route("GET", f"{scope}/denyAssignments", self._denied, "", of_2022),
+            Route("GET", f"{scope}/roleDefinitions", self._roles, "", of_2022),
+            Route("GET", f"{scope}/roleDefinitions/{{role}}", self._role, "", of_2022),
         ]
 
     async def _subscriptions(self, azure: Azure, request: web.Request) -> web.Response:
-        return _page(
-            request, [{"id": f"/subscriptions/{name}"} for name in sorted({name for name, _ in azure.groups})]
-        )
+        names = sorted({name for name, _ in azure.groups})
+        return _page(request, [{"id": f"/subscriptions/{name}"} for name in names])
 
-    async def _vaults(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _vaults(self, _: Azure, request: web.Request) -> web.Response:
         within = f"/subscriptions/{request.match_info['subscription']}/"
-        found = [(address, id_) for address, id_ in self.vaults.items() if id_.startswith(within)]
-        return _page(
-            request, [{"id": id_, "properties": {"vaultUri": f"{address}/"}} for address, id_ in found]
-        )
+        found = {address: id_ for address, id_ in self.vaults.items() if id_.startswith(within)}
+        entries = [{"id": id_, "properties": {"vaultUri": f"{at}/"}} for at, id_ in found.items()]
+        return _page(request, entries)
 
-    async def _permissions(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _permissions(self, _: Azure, request: web.Request) -> web.Response:
         return _page(request, self.permissions.get(_scope(request), self.permissions["*"]))
 
-    async def _assignments(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _assignments(self, _: Azure, request: web.Request) -> web.Response:
         here, wanted = _scope(request), request.query["$filter"]
         entries = [
             {"properties": {"roleDefinitionId": _id(role), "condition": condition or None}}
@@ -82,17 +67,14 @@ class Authorization:
         ]
         return _page(request, entries)
 
-    async def _denied(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _denied(self, _: Azure, request: web.Request) -> web.Response:
         names = self.denied.get(_scope(request), [])
         return _page(request, [{"properties": {"denyAssignmentName": name}} for name in names])
 
-    async def _roles(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _roles(self, _: Azure, request: web.Request) -> web.Response:
         return _page(request, [{"id": _id(name), "properties": {"roleName": name}} for name in self.roles])
 
-    async def _role(self, azure: Azure, request: web.Request) -> web.Response:
-        del azure
+    async def _role(self, _: Azure, request: web.Request) -> web.Response:
         name = next(name for name in self.roles if _id(name).endswith(f"/{request.match_info['role']}"))
         return web.json_response({"properties": {"roleName": name, "permissions": [self.roles[name]]}})
 
