@@ -1,8 +1,8 @@
 """`ArmGateways` on the wire: what it sends to Azure Resource Manager, and what it makes of every answer."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +11,13 @@ from aiohttp import web
 
 from emulator.azure import Azure
 from emulator.endpoint import Endpoint, Route
-from emulator.faults import Fault, Kind
+from emulator.faults import Fault
+from emulator.gateways import Gateway
 from emulator.server import Emulator
 from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, REGENERATE_ACTION, ArmGateways
 from gateway_tokens.azure.clients import ArmBudget, AzureAccess, Cost
-from gateway_tokens.azure.errors import TRIES
+from gateway_tokens.azure.errors import OPERATION_SECONDS, TRIES
+from gateway_tokens.azure.identity import IDENTITY_SECONDS
 from gateway_tokens.errors import (
     AzureBlocked,
     AzureError,
@@ -24,10 +26,12 @@ from gateway_tokens.errors import (
     AzureRejected,
     AzureThrottled,
     AzureUnavailable,
+    IdentityUnavailable,
     TokenUnusable,
 )
 from gateway_tokens.errors import Fault as Detail
 from gateway_tokens.estate.app_settings import read_settings
+from gateway_tokens.http.answers import LONGEST_ANSWER
 from gateway_tokens.issuing import issue_checked
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests import estate
@@ -37,7 +41,15 @@ JSON = {"Content-Type": "application/json"}
 SOVEREIGN = "https://management.core.example"
 EXPIRY = (datetime.now(UTC) + timedelta(days=1)).replace(second=0, microsecond=0)
 SIGNATURE = "A" * 86 + "=="
-BUSY = ("PessimisticConcurrencyConflict", "ManagementApiRequestFailed")
+# Azure's answers that a repeat may change, and other ways in which a request fails for a moment.
+PASSING: list[dict[str, Any]] = [
+    *({"status": status} for status in (408, 429, 502, 503, 504)),
+    {"status": 500, "headers": JSON, "body": '{"error": {"code": "InternalServerError"}}'},
+    {"status": 502, "headers": {"Content-Type": "text/html"}, "body": "<html>Bad Gateway</html>"},
+    {"status": 409, "headers": JSON, "body": '{"error": {"code": "PessimisticConcurrencyConflict"}}'},
+    {"status": 422, "headers": JSON, "body": '{"error": {"code": "ManagementApiRequestFailed"}}'},
+    *({"kind": kind} for kind in ("drop", "drop_after", "truncate")),
+]
 
 
 class Recorder(Endpoint):
@@ -71,13 +83,6 @@ async def emulator(recorder: Recorder) -> AsyncIterator[Emulator]:
         yield running
 
 
-@asynccontextmanager
-async def opened(environ: dict[str, str]) -> AsyncIterator[ArmGateways]:
-    access = AzureAccess(read_settings(environ))
-    yield ArmGateways(access, access.budget)
-    await access.close()
-
-
 @pytest.fixture
 def gateways(azure: AzureAccess) -> ArmGateways:
     return ArmGateways(azure, azure.budget)
@@ -89,20 +94,41 @@ async def issue(
     return await gateways.generate_token(service, gateway, KeyType.PRIMARY, EXPIRY)
 
 
-def answers(emulator: Emulator, status: int, body: object = "", headers: Mapping[str, str] = JSON) -> Fault:
+async def issue_with(emulator: Emulator, **settings: str) -> None:
+    """Issue one token by an app with these settings."""
+    access = AzureAccess(read_settings(estate.environment(emulator) | settings))
+    try:
+        await issue(ArmGateways(access, access.budget))
+    finally:
+        await access.close()
+
+
+def answers(emulator: Emulator, status: int, body: object = "", headers: Mapping[str, str] = JSON) -> None:
     """ARM answers so from now on."""
     text = body if isinstance(body, str | bytes) else json.dumps(body)
-    return emulator.azure.faults.add(Fault(host="arm", times=None, status=status, body=text, headers=headers))
+    emulator.azure.faults.clear()
+    emulator.azure.faults.add(Fault(host="arm", times=None, status=status, body=text, headers=headers))
 
 
 async def refusal(gateways: ArmGateways) -> AzureError:
     with pytest.raises(AzureError) as refused:
-        await issue(gateways)
+        await asyncio.wait_for(issue(gateways), timeout=10)
     return refused.value
 
 
 async def listed(gateways: ArmGateways, service: ServiceId = CONTOSO) -> list[str]:
     return [name async for name in gateways.names(service)]
+
+
+def sent(emulator: Emulator) -> int:
+    return len(emulator.azure.called("arm"))
+
+
+def edge_01(emulator: Emulator) -> Gateway:
+    service = emulator.azure.services[CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name]
+    edge = service.gateway("edge-01")
+    assert edge is not None
+    return edge
 
 
 # What is sent
@@ -112,29 +138,24 @@ async def listed(gateways: ArmGateways, service: ServiceId = CONTOSO) -> list[st
 async def test_the_request_has_the_form_that_the_reference_gives(
     emulator: Emulator, recorder: Recorder
 ) -> None:
-    environ = estate.environment(emulator, ARM_ENDPOINT=f"{recorder.url}/", ARM_SCOPE=f"{SOVEREIGN}/.default")
-    async with opened(environ) as gateways:
-        await gateways.generate_token(CONTOSO, "edge-01", KeyType.SECONDARY, EXPIRY)
+    # A sovereign cloud is reached by its own address and scope.
+    await issue_with(emulator, ARM_ENDPOINT=f"{recorder.url}/", ARM_SCOPE=f"{SOVEREIGN}/.default")
     [(method, path, query, headers, body)] = recorder.seen
     assert (method, path) == ("POST", f"{CONTOSO}/gateways/edge-01/generateToken")
     assert query["api-version"] >= "2022-08-01"
     assert headers["authorization"].startswith("Bearer ")
     assert headers["content-type"] == "application/json"
-    assert body["keyType"] == "secondary"
     assert set(body) == {"keyType", "expiry"}
+    assert body["keyType"] == "primary"
     # yyyy-MM-ddTHH:mm:ssZ; the reference's own example has a fraction of a second.
     assert body["expiry"] in {f"{EXPIRY:%Y-%m-%dT%H:%M:%S}Z", f"{EXPIRY:%Y-%m-%dT%H:%M:%S}.000Z"}
-    # A sovereign cloud is reached by its own address and scope.
-    assert emulator.azure.called("arm") == []
+    assert sent(emulator) == 0
     assert SOVEREIGN in emulator.azure.bearers.values()
 
 
 @pytest.mark.usefixtures("sign_in")
 async def test_the_scope_is_that_of_the_address_unless_set(emulator: Emulator) -> None:
-    environ = estate.environment(emulator)
-    del environ["ARM_SCOPE"]
-    async with opened(environ) as gateways:
-        await issue(gateways)
+    await issue_with(emulator, ARM_SCOPE="")
     assert set(emulator.azure.bearers.values()) == {emulator.arm_url}
 
 
@@ -151,27 +172,46 @@ async def test_one_client_serves_a_subscription_and_one_credential_serves_all(
     assert len(emulator.azure.called("identity")) == 1
 
 
+class Counting(ArmBudget):
+    """A budget that keeps what was spent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spent: list[tuple[str, Cost]] = []
+
+    async def spend(self, subscription_id: str, cost: Cost, units: int = 1) -> None:
+        self.spent += [(subscription_id, cost)] * units
+
+
+async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azure: AzureAccess) -> None:
+    emulator.azure.page_size = 3
+    budget = Counting()
+    gateways = ArmGateways(azure, budget)
+    await issue(gateways)
+    assert len(await listed(gateways)) == 4
+    await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    costs = [Cost.WRITE, Cost.READ, Cost.READ, Cost.WRITE]
+    assert budget.spent == [(CONTOSO.subscription_id, cost) for cost in costs]
+
+
 # What a good answer becomes
 
 
 async def test_an_issued_token_is_one_that_the_gateway_can_sign_in_with(
     emulator: Emulator, gateways: ArmGateways
 ) -> None:
-    token = await issue(gateways)
-    service = emulator.azure.services[CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name]
-    edge = service.gateway("edge-01")
-    assert edge is not None
-    assert edge.accepts(token.value.reveal(), datetime.now(UTC))
-    assert (token.gateway_id, token.expiry) == ("edge-01", EXPIRY)
+    for key in KeyType:
+        token = await gateways.generate_token(CONTOSO, "edge-01", key, EXPIRY)
+        assert edge_01(emulator).accepts(token.value.reveal(), datetime.now(UTC))
+        assert (token.gateway_id, token.expiry) == ("edge-01", EXPIRY)
 
 
-async def test_every_page_of_a_list_is_read(
+async def test_every_page_of_a_list_is_read_and_read_again_when_it_fails_for_a_moment(
     emulator: Emulator, gateways: ArmGateways, pauses: list[float]
 ) -> None:
     emulator.azure.page_size = 3
     assert await listed(gateways) == list(estate.GATEWAYS[CONTOSO])
     assert len(emulator.azure.called("arm", "GET")) == 2
-    # A page that fails for a moment is read again.
     emulator.azure.faults.add(Fault(host="arm", skip=1, times=2, status=503))
     assert await listed(gateways) == list(estate.GATEWAYS[CONTOSO])
     assert pauses == [1.6]
@@ -182,61 +222,117 @@ async def test_a_service_without_gateways_has_no_names(emulator: Emulator, gatew
     assert await listed(gateways, ServiceId(CONTOSO.subscription_id, "rg-apis", "empty-apim")) == []
 
 
-async def test_a_page_that_is_forbidden_names_the_permission_to_list(
+async def test_a_regeneration_ends_the_tokens_of_that_key_and_no_others(
     emulator: Emulator, gateways: ArmGateways
 ) -> None:
-    emulator.azure.granted = {ISSUE_ACTION}
-    with pytest.raises(AzureForbidden) as refused:
-        await listed(gateways)
-    assert (refused.value.action, refused.value.scope) == (READ_ACTION, str(CONTOSO))
+    tokens = [await gateways.generate_token(CONTOSO, "edge-01", key, EXPIRY) for key in KeyType]
+    await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    alive = [edge_01(emulator).accepts(token.value.reveal(), datetime.now(UTC)) for token in tokens]
+    assert alive == [False, True]
 
 
-async def test_a_list_of_another_form_is_an_azure_error(emulator: Emulator, gateways: ArmGateways) -> None:
-    for body in ("", "[]", "null", '{"value": 5}', "<html>", '{"value": [{"id": 1}]}'):
-        emulator.azure.faults.clear()
-        answers(emulator, 200, body)
-        with pytest.raises(AzureError):
-            await listed(gateways)
+# What is repeated
 
 
-@pytest.mark.parametrize("kind", ["drop", "truncate"])
-async def test_a_list_whose_connection_breaks_is_azure_unavailable(
-    emulator: Emulator, gateways: ArmGateways, kind: Kind
+@pytest.mark.parametrize("fault", PASSING, ids=str)
+async def test_a_failure_that_may_pass_is_repeated_and_told_when_it_lasts(
+    emulator: Emulator, gateways: ArmGateways, fault: dict[str, Any]
 ) -> None:
-    emulator.azure.faults.add(Fault(host="arm", times=None, kind=kind))
-    with pytest.raises(AzureUnavailable):
-        await listed(gateways)
+    emulator.azure.faults.add(Fault(host="arm", times=TRIES - 1, **fault))
+    assert (await issue(gateways)).expiry == EXPIRY
+    assert sent(emulator) == TRIES == 4
+    emulator.azure.faults.add(Fault(host="arm", times=None, **fault))
+    error = await refusal(gateways)
+    assert type(error) is (AzureThrottled if fault.get("status") == 429 else AzureUnavailable)
+    assert error.facts.status == fault.get("status", 0)
+    assert sent(emulator) == 2 * TRIES
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [*PASSING, *({"status": status, "headers": {"Retry-After": "1"}} for status in (408, 413, 429, 503))],
+    ids=str,
+)
+async def test_a_regeneration_is_sent_once_whatever_becomes_of_it(
+    emulator: Emulator, gateways: ArmGateways, pauses: list[float], fault: dict[str, Any]
+) -> None:
+    emulator.azure.faults.add(Fault(host="arm", path="*/regenerateKey", times=None, **fault))
+    if fault.get("kind") == "truncate":  # its answer has no body that could be cut off
+        await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    else:
+        with pytest.raises(AzureError):
+            await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
+    assert [call.path.rpartition("/")[2] for call in emulator.azure.called("arm")] == ["regenerateKey"]
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [
+        ("24", [24, 24, 24]),
+        (str(int(OPERATION_SECONDS)), []),
+        ("3600", []),
+        ("soon", [1.6, 3.2]),
+        (None, [1.6, 3.2]),  # and not before the first repeat
+    ],
+)
+async def test_a_retry_after_is_waited_out_unless_no_operation_can_wait_so_long(
+    emulator: Emulator, gateways: ArmGateways, pauses: list[float], asked: str | None, waited: list[float]
+) -> None:
+    answers(emulator, 429, headers={"Retry-After": asked} if asked else {})
+    error = await refusal(gateways)
+    assert isinstance(error, AzureThrottled)
+    assert error.facts.retry_after == (int(asked) if asked and asked.isdecimal() else None)
+    assert pauses == waited
+    assert sent(emulator) == (TRIES if waited else 1)
 
 
 # What a refusal becomes
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "code", "kind", "text"),
     [
-        (400, AzureError),
-        (401, AzureBlocked),
-        (402, AzureError),
-        (403, AzureError),
-        (404, AzureNotFound),
-        (405, AzureError),
-        (409, AzureError),
-        (412, AzureError),
-        (418, AzureError),
-        (429, AzureThrottled),
-        (451, AzureError),
-        (500, AzureUnavailable),
+        *((status, "Odd", AzureError, "Look up Azure's code") for status in (400, 402, 403, 405, 409, 412, 418, 422, 451)),
+        (400, "ValidationError", AzureRejected, "a name or value in the request invalid"),
+        (400, "MethodNotAllowedInPricingTier", AzureBlocked, "has no self-hosted gateways"),
+        (401, "Odd", AzureBlocked, "does not accept the app's sign-in"),
+        (401, "InvalidAuthenticationTokenTenant", AzureBlocked, "The resource trusts another tenant"),
+        (403, "AuthorizationFailed", AzureForbidden, "needs a role with the action"),
+        (403, "RequestDisallowedByPolicy", AzureBlocked, "An Azure policy forbids it."),
+        (404, "ResourceNotFound", AzureNotFound, "Check that the resource exists"),
+        (409, "ScopeLocked", AzureBlocked, "A lock makes the resource read-only."),
+        (409, "ReadOnlyDisabledSubscription", AzureBlocked, "The subscription is disabled"),
     ],
-)
-async def test_a_refusal_has_its_kind_and_names_azures_status_code_and_request_id(
-    emulator: Emulator, gateways: ArmGateways, status: int, kind: type[AzureError]
+)  # fmt: skip
+async def test_a_refusal_has_its_kind_advice_azures_code_and_request_id(  # noqa: PLR0917 - a table's columns
+    emulator: Emulator, gateways: ArmGateways, status: int, code: str, kind: type[AzureError], text: str
 ) -> None:
     headers = {**JSON, "x-ms-correlation-request-id": "7e57-id"}
-    answers(emulator, status, {"error": {"code": "Odd"}}, headers)
+    answers(emulator, status, {"error": {"code": code, "message": "A secret."}}, headers)
     error = await refusal(gateways)
     assert type(error) is kind
-    assert (error.facts.status, error.facts.code, error.facts.request_id) == (status, "Odd", "7e57-id")
+    assert (error.facts.status, error.facts.code, error.facts.request_id) == (status, code, "7e57-id")
+    assert text in str(error)
     assert "7e57-id" in str(error)
+    assert "A secret." not in f"{error} {error!r}"
+    busy_perhaps = code == "Odd" and status in {409, 412, 422}
+    assert sent(emulator) == (TRIES if busy_perhaps else 1)
+
+
+async def test_the_innermost_code_decides(emulator: Emulator, gateways: ArmGateways) -> None:
+    for inner, kind, text in (
+        (
+            {"code": "Odd", "innererror": {"code": "ForbiddenByGovernancePolicy"}},
+            AzureBlocked,
+            "Azure policy",
+        ),
+        ({"code": "Newer"}, AzureError, "403 Newer. Look up Azure's code"),
+    ):
+        answers(emulator, 403, {"error": {"code": "Forbidden", "innererror": inner}})
+        error = await refusal(gateways)
+        assert type(error) is kind
+        assert text in str(error)
 
 
 async def test_400_carries_azures_code_message_and_details_each_cut_at_500_characters(
@@ -262,26 +358,31 @@ async def test_400_in_another_form_is_an_error_without_advice(
         {"error": {"code": "V", "message": "m", "details": {"code": "x"}}},
     ]
     for body in odd:
-        emulator.azure.faults.clear()
         answers(emulator, 400, body)
         error = await refusal(gateways)
-        assert type(error) is AzureError, body
-        assert error.facts.status == 400
+        assert (type(error), error.facts.status) == (AzureError, 400), body
 
 
 async def test_403_names_the_action_and_the_scope_that_the_identity_lacks(
     emulator: Emulator, gateways: ArmGateways
 ) -> None:
-    emulator.azure.granted = {READ_ACTION}
-    error = await refusal(gateways)
-    assert isinstance(error, AzureForbidden)
-    assert (error.action, error.scope) == (ISSUE_ACTION, str(CONTOSO))
-    assert ISSUE_ACTION in str(error)
-    assert str(CONTOSO) in str(error)
-    assert error.facts.code == "AuthorizationFailed"
+    for granted, call, action, role in (
+        ({READ_ACTION}, issue(gateways), ISSUE_ACTION, "Gateway token issuer"),
+        ({ISSUE_ACTION}, listed(gateways), READ_ACTION, "Gateway token issuer"),
+        (
+            {READ_ACTION, ISSUE_ACTION},
+            gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY),
+            REGENERATE_ACTION,
+            "Gateway key regenerator",
+        ),
+    ):
+        emulator.azure.granted = granted
+        with pytest.raises(AzureForbidden, match=f"'{action}' at '{CONTOSO}', such as '{role}'") as refused:
+            await call
+        assert (refused.value.action, refused.value.scope) == (action, str(CONTOSO))
 
 
-async def test_404_names_what_azure_does_not_know(gateways: ArmGateways) -> None:
+async def test_404_has_the_code_of_what_azure_does_not_know(gateways: ArmGateways) -> None:
     strange = "33333333-3333-3333-3333-333333333333"
     for service, gateway, code in (
         (CONTOSO, "edge-99", "ResourceNotFound"),
@@ -294,216 +395,131 @@ async def test_404_names_what_azure_does_not_know(gateways: ArmGateways) -> None
         assert (refused.value.facts.status, refused.value.facts.code) == (404, code)
 
 
-async def test_429_with_retry_after_is_waited_out(
-    emulator: Emulator, gateways: ArmGateways, pauses: list[float]
+@pytest.mark.usefixtures("sign_in")
+async def test_a_certificate_that_is_not_trusted_is_told_as_such_at_the_first_try(
+    emulator: Emulator, pauses: list[float]
 ) -> None:
-    emulator.azure.faults.add(Fault(host="arm", status=429, headers={"Retry-After": "17"}))
-    await issue(gateways)
-    assert pauses == [17]
+    with pytest.raises(AzureUnavailable, match="certificate is not trusted"):
+        await issue_with(emulator, CA_FILE="")
+    assert (pauses, sent(emulator)) == ([], 0)
 
 
-async def test_429_without_retry_after_is_tried_again(
-    emulator: Emulator, gateways: ArmGateways, pauses: list[float]
-) -> None:
-    emulator.azure.faults.add(Fault(host="arm", status=429, times=TRIES - 1))
-    await issue(gateways)
-    assert pauses == [1.6, 3.2]  # and none before the first repeat
+# When the time of an operation is over
 
 
-async def test_429_that_asks_for_more_than_an_operation_may_take_says_when_to_come_back(
-    emulator: Emulator, gateways: ArmGateways, pauses: list[float]
-) -> None:
-    answers(emulator, 429, headers={"Retry-After": "3600"})
-    error = await refusal(gateways)
-    assert isinstance(error, AzureThrottled)
-    assert error.facts.retry_after == 3600
-    assert pauses == []
-
-
+@pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize(
-    "fault",
+    ("first", "kind", "code", "retry_after"),
     [
-        {"status": 500, "headers": JSON, "body": '{"error": {"code": "InternalServerError"}}'},
-        {"status": 502, "headers": {"Content-Type": "text/html"}, "body": "<html>Bad Gateway</html>"},
-        {"status": 503},
-        {"status": 504},
-        {"kind": "drop"},
-        {"kind": "drop_after"},
-        {"kind": "truncate"},
+        (None, AzureUnavailable, "", None),
+        (Fault("identity", times=None, kind="delay", seconds=60), IdentityUnavailable, "", None),
+        (Fault("arm", status=429, headers={"Retry-After": "30"}), AzureThrottled, "", 30),
+        (
+            Fault("arm", status=503, headers=JSON, body='{"error": {"code": "Overloaded"}}'),
+            AzureUnavailable,
+            "Overloaded",
+            None,
+        ),
     ],
-    ids=lambda fault: str(fault.get("status", fault.get("kind"))),
+    ids=["no answer", "no answer of the identity", "throttled", "failed"],
 )
-async def test_a_failure_is_repeated_and_is_azure_unavailable_when_it_lasts(
-    emulator: Emulator, gateways: ArmGateways, fault: dict[str, Any]
+async def test_an_operation_that_is_cut_off_is_told_as_what_azure_answered_last(  # noqa: PLR0917 - a table's columns
+    emulator: Emulator,
+    gateways: ArmGateways,
+    monkeypatch: pytest.MonkeyPatch,
+    first: Fault | None,
+    kind: type[AzureError],
+    code: str,
+    retry_after: float | None,
 ) -> None:
-    emulator.azure.faults.add(Fault(host="arm", times=TRIES - 1, **fault))
-    assert (await issue(gateways)).expiry == EXPIRY
-    assert len(emulator.azure.called("arm")) == TRIES
-    emulator.azure.faults.add(Fault(host="arm", times=None, **fault))
+    monkeypatch.setattr("gateway_tokens.azure.errors.Retry.get_retry_after", lambda *_: 0.01)
+    if first:
+        emulator.azure.faults.add(first)
+    emulator.azure.faults.add(Fault("arm", times=None, kind="delay", seconds=60))
     error = await refusal(gateways)
-    assert isinstance(error, AzureUnavailable)
-    assert error.facts.status == fault.get("status", 0)
-    assert len(emulator.azure.called("arm")) == 2 * TRIES
+    assert type(error) is kind
+    assert (error.facts.code, error.facts.retry_after) == (code, retry_after)
+    assert error.facts.timed_out is (first is None)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        *({"status": status} for status in (429, 500, 502, 503, 504)),
-        *({"status": status, "headers": {"Retry-After": "1"}} for status in (408, 413, 429, 503)),
-        *({"status": 409, "headers": JSON, "body": f'{{"error": {{"code": "{code}"}}}}'} for code in BUSY),
-        {"kind": "drop"},
-        {"kind": "drop_after"},
-        {"kind": "truncate"},
-    ],
-    ids=lambda fault: "-".join(map(str, (fault.get("status", fault.get("kind")), *fault.get("headers", ())))),
-)
-async def test_a_regeneration_is_sent_once_whatever_becomes_of_it(
-    emulator: Emulator, gateways: ArmGateways, pauses: list[float], fault: dict[str, Any]
+async def test_one_operation_does_not_tell_what_another_was_answered(
+    emulator: Emulator, gateways: ArmGateways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulator.azure.faults.add(Fault(host="arm", path="*/regenerateKey", times=None, **fault))
-    if fault.get("kind") == "truncate":  # its answer has no body that could be cut off
-        await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
-    else:
-        with pytest.raises(AzureError):
-            await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
-    assert [call.path.rpartition("/")[2] for call in emulator.azure.called("arm")] == ["regenerateKey"]
-    assert pauses == []
+    answers(emulator, 403, {"error": {"code": "AuthorizationFailed"}})
+    assert isinstance(await refusal(gateways), AzureForbidden)
+    emulator.azure.faults.clear()
+    emulator.azure.faults.add(Fault("arm", times=None, kind="delay", seconds=60))
+    monkeypatch.setattr("gateway_tokens.azure.errors.OPERATION_SECONDS", 0.1)
+    assert isinstance(await refusal(gateways), AzureUnavailable)
 
 
-async def test_a_regeneration_ends_the_tokens_of_that_key_and_no_others(
-    emulator: Emulator, gateways: ArmGateways
-) -> None:
-    edge = emulator.azure.services[CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name].gateway(
-        "edge-01"
-    )
-    assert edge is not None
-    tokens = [await gateways.generate_token(CONTOSO, "edge-01", key, EXPIRY) for key in KeyType]
-    await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
-    assert [edge.accepts(t.value.reveal(), datetime.now(UTC)) for t in tokens] == [False, True]
+def test_the_limits_nest_so_that_the_innermost_cause_is_told() -> None:
+    longest_wait_for_a_turn = 5
+    assert IDENTITY_SECONDS < OPERATION_SECONDS
+    # A caller who renews a gateway waits for a turn and a listing, then for a turn and a token.
+    assert longest_wait_for_a_turn + OPERATION_SECONDS < LONGEST_ANSWER < 60
 
 
-async def test_a_regeneration_that_is_forbidden_names_the_role_that_allows_it(
-    emulator: Emulator, gateways: ArmGateways
-) -> None:
-    emulator.azure.granted = {READ_ACTION, ISSUE_ACTION}
-    with pytest.raises(AzureForbidden, match="'Gateway key regenerator'") as refused:
-        await gateways.regenerate_key(CONTOSO, "edge-01", KeyType.PRIMARY)
-    assert refused.value.action == REGENERATE_ACTION
-
-
-# 200, but not with a token
+# 200, but not with a token or a list
 
 
 async def test_200_without_a_token_is_token_unusable_and_not_quoted(
     emulator: Emulator, gateways: ArmGateways
 ) -> None:
+    values = (
+        *("null", '""', "5", '["edge-01"]', '"edge-01&202601010000"', '"edge-01&202601010000&not base64"'),
+        *(f'"edge-01&202613010000&{SIGNATURE}"', '"edge-01&202601010000&QUJD"'),
+    )
     unusable: list[tuple[str | bytes, str]] = [
+        *((f'{{"value": {value}}}', "application/json") for value in values),
         *(
-            ("", "json"),
-            ("{}", "json"),
-            ("null", "json"),
-            ('{"value": null}', "json"),
-            ('{"value": ""}', "json"),
+            (body, "application/json")
+            for body in ("", "{}", "null", "[]", '"edge-01"', '{"value": "edge-01&')
         ),
-        *(
-            ('{"value": 5}', "json"),
-            ('{"value": ["edge-01"]}', "json"),
-            ("[]", "json"),
-            ('"edge-01"', "json"),
-        ),
-        *(('{"value": "edge-01&', "json"), ("edge-01&202601010000&x", "json"), (b"\xff\xfe\xff", "json")),
-        *(("<html>Sign in to the proxy</html>", "html"), ("<token>edge-01</token>", "xml"), ("edge-01", "")),
-        (f'{{"value": "edge-01&202601010000&{SIGNATURE}"}}', "plain"),
-        ('{"value": "edge-01&202601010000"}', "json"),
-        (f'{{"value": "edge-01&202613010000&{SIGNATURE}"}}', "json"),
-        ('{"value": "edge-01&202601010000&not base64"}', "json"),
-        ('{"value": "edge-01&202601010000&QUJD"}', "json"),
+        *((body, "application/json") for body in ("edge-01&202601010000&x", b"\xff\xfe\xff")),
+        ("<html>Sign in to the proxy</html>", "text/html"),
+        ("<token>edge-01</token>", "application/xml"),
+        (f'{{"value": "edge-01&202601010000&{SIGNATURE}"}}', "text/plain"),
+        ("edge-01", ""),
     ]
-    types = {"json": "application/json", "html": "text/html", "xml": "application/xml", "plain": "text/plain"}
     for body, kind in unusable:
-        emulator.azure.faults.clear()
-        answers(emulator, 200, body, {"Content-Type": types[kind]} if kind else {})
+        answers(emulator, 200, body, {"Content-Type": kind} if kind else {})
         with pytest.raises(TokenUnusable) as refused:
             await issue(gateways)
         assert "edge-01" not in str(refused.value), body
         assert refused.value.__suppress_context__ or refused.value.__context__ is None, body
 
 
-@pytest.mark.parametrize("minutes", [-1, 1])
-async def test_200_with_an_expiry_a_minute_off_is_token_unusable(
-    emulator: Emulator, gateways: ArmGateways, minutes: int
+async def test_200_with_a_token_that_ends_a_minute_off_is_token_unusable(
+    emulator: Emulator, gateways: ArmGateways
 ) -> None:
-    wrong = EXPIRY + timedelta(minutes=minutes)
-    answers(emulator, 200, {"value": f"edge-01&{wrong:%Y%m%d%H%M}&{SIGNATURE}"})
-    with pytest.raises(TokenUnusable, match="it expires at"):
-        await issue_checked(gateways, CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
+    for minutes in (-1, 1):
+        wrong = EXPIRY + timedelta(minutes=minutes)
+        answers(emulator, 200, {"value": f"edge-01&{wrong:%Y%m%d%H%M}&{SIGNATURE}"})
+        with pytest.raises(TokenUnusable, match="it expires at"):
+            await issue_checked(gateways, CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
 
 
-class Counting(ArmBudget):
-    """A budget that keeps what was spent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.spent: list[tuple[str, Cost]] = []
-
-    async def spend(self, subscription_id: str, cost: Cost, units: int = 1) -> None:
-        self.spent += [(subscription_id, cost)] * units
-
-
-async def test_every_request_takes_a_turn_in_the_budget(emulator: Emulator, azure: AzureAccess) -> None:
-    emulator.azure.page_size = 3
-    budget = Counting()
-    gateways = ArmGateways(azure, budget)
-    await issue(gateways)
-    assert len(await listed(gateways)) == 4
-    subscription = CONTOSO.subscription_id
-    assert budget.spent == [(subscription, Cost.WRITE), (subscription, Cost.READ), (subscription, Cost.READ)]
+async def test_a_list_of_another_form_is_an_azure_error(emulator: Emulator, gateways: ArmGateways) -> None:
+    for body in (
+        "",
+        "[]",
+        "null",
+        '{"value": 5}',
+        "<html>",
+        '{"value": [{"id": 1}]}',
+        '{"value": [{"name": ""}]}',
+    ):
+        answers(emulator, 200, body)
+        with pytest.raises(AzureError):
+            await listed(gateways)
 
 
-@pytest.mark.parametrize(
-    ("status", "error", "kind", "text"),
-    [
-        (409, {"code": "ScopeLocked"}, AzureBlocked, "A lock makes the resource read-only."),
-        (409, {"code": "ReadOnlyDisabledSubscription"}, AzureBlocked, "The subscription is disabled"),
-        (403, {"code": "RequestDisallowedByPolicy"}, AzureBlocked, "An Azure policy forbids it."),
-        (400, {"code": "MethodNotAllowedInPricingTier"}, AzureBlocked, "has no self-hosted gateways"),
-        (
-            401,
-            {"code": "InvalidAuthenticationTokenTenant"},
-            AzureBlocked,
-            "The resource trusts another tenant",
-        ),
-        (401, {"code": "AuthenticationFailed"}, AzureBlocked, "does not accept the app's sign-in"),
-        (403, {"code": "AuthorizationFailed"}, AzureForbidden, "needs a role with the action"),
-        (
-            403,
-            {
-                "code": "Forbidden",
-                "innererror": {"code": "Odd", "innererror": {"code": "ForbiddenByGovernancePolicy"}},
-            },
-            AzureBlocked,
-            "An Azure policy forbids it.",
-        ),
-        (
-            403,
-            {"code": "Forbidden", "innererror": {"code": "Newer"}},
-            AzureError,
-            "403 Newer. Look up Azure's code",
-        ),
-        (400, {"code": "ValidationError"}, AzureRejected, "a name or value in the request invalid"),
-    ],
-)
-async def test_a_refusal_is_told_as_what_its_innermost_code_says(  # noqa: PLR0917 - a table's columns
-    emulator: Emulator,
-    gateways: ArmGateways,
-    status: int,
-    error: dict[str, Any],
-    kind: type[AzureError],
-    text: str,
+async def test_a_list_whose_connection_breaks_is_azure_unavailable(
+    emulator: Emulator, gateways: ArmGateways
 ) -> None:
-    answers(emulator, status, {"error": {"message": "A secret.", **error}}, JSON)
-    refused = await refusal(gateways)
-    assert type(refused) is kind
-    assert text in str(refused)
-    assert "A secret." not in str(refused)
+    for fault in (Fault("arm", times=None, kind="drop"), Fault("arm", times=None, kind="truncate")):
+        emulator.azure.faults.clear()
+        emulator.azure.faults.add(fault)
+        with pytest.raises(AzureUnavailable):
+            await listed(gateways)

@@ -22,28 +22,22 @@ KNOWN, UNKNOWN = "emulator-1", "made-up"
 REFRESH_AFTER, KEEP_FOR, UNKNOWN_KEY_PAUSE, FAILURE_PAUSE = 3600, 24 * 3600, 60, 30
 
 
-def away(**fault: Any) -> Fault:  # noqa: ANN401 - a fault's own fields
-    """The endpoint fails in this way for good."""
-    return Fault(**{"host": "login", "times": None, **fault})
-
-
-def address_of(emulator: Emulator) -> str:
-    """Where the emulator's tenant publishes its keys."""
-    return f"{emulator.azure.directory.endpoint}/{TENANT_ID}/discovery/v2.0/keys"
-
-
 class Keys:
     """The app's signing keys on a clock that a test moves."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        settings = read_settings(estate.environment(emulator))
-        self._address = address_of(emulator)
+    def __init__(self, emulator: Emulator, **settings: str) -> None:
         self.emulator, self.time = emulator, FakeTime()
-        self.azure = AzureAccess(settings, monotonic=self.time.monotonic)
+        environ = estate.environment(emulator) | settings
+        self.azure = AzureAccess(read_settings(environ), monotonic=self.time.monotonic)
 
     async def has(self, key_id: str) -> bool:
         """Whether Entra has the key, as the app is told. Raises SigningKeysUnavailable."""
-        return await self.azure.signing_keys(self._address).key(key_id) is not None
+        address = f"{self.emulator.azure.directory.endpoint}/{TENANT_ID}/discovery/v2.0/keys"
+        return await self.azure.signing_keys(address).key(key_id) is not None
+
+    def away(self, **fault: Any) -> Fault:  # noqa: ANN401 - a fault's own fields
+        """The endpoint fails in this way for good."""
+        return self.emulator.azure.faults.add(Fault(**{"host": "login", "times": None, **fault}))
 
     @property
     def fetches(self) -> int:
@@ -62,10 +56,18 @@ class Keys:
 
 
 @pytest.fixture
-async def keys(emulator: Emulator) -> AsyncIterator[Keys]:
+async def fresh(emulator: Emulator) -> AsyncIterator[Keys]:
+    """Before the first fetch."""
     opened = Keys(emulator)
     yield opened
     await opened.azure.close()
+
+
+@pytest.fixture
+async def keys(fresh: Keys) -> Keys:
+    """After the first fetch."""
+    assert await fresh.has(KNOWN)
+    return fresh
 
 
 @pytest.fixture
@@ -73,34 +75,29 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "FETCH_TIMEOUT", 0.05)
 
 
-async def test_callers_who_come_together_share_one_fetch(keys: Keys) -> None:
-    keys.emulator.azure.latency = 0.02
-    assert all(await asyncio.gather(*(keys.has(KNOWN) for _ in range(50))))
-    assert keys.fetches == 1
+async def test_callers_who_come_together_share_one_fetch(fresh: Keys) -> None:
+    fresh.emulator.azure.latency = 0.02
+    assert all(await asyncio.gather(*(fresh.has(KNOWN) for _ in range(50))))
+    assert fresh.fetches == 1
 
 
-async def test_a_caller_who_gives_up_does_not_end_the_fetch_of_the_others(keys: Keys) -> None:
-    keys.emulator.azure.latency = 0.05
-    hasty, patient = asyncio.create_task(keys.has(KNOWN)), asyncio.create_task(keys.has(KNOWN))
+async def test_a_caller_who_gives_up_does_not_end_the_fetch_of_the_others(fresh: Keys) -> None:
+    fresh.emulator.azure.latency = 0.05
+    hasty, patient = (asyncio.create_task(fresh.has(KNOWN)) for _ in range(2))
     await asyncio.sleep(0.01)
     hasty.cancel()
     assert await patient
-    assert keys.fetches == 1
+    assert fresh.fetches == 1
 
 
-async def test_keys_are_not_fetched_again_before_an_hour(keys: Keys) -> None:
-    await keys.has(KNOWN)
+async def test_after_an_hour_they_are_fetched_in_the_background_and_nobody_waits(keys: Keys) -> None:
     keys.time.now += REFRESH_AFTER - 1
     assert await keys.has(KNOWN)
     await keys.settle()
     assert keys.fetches == 1
-
-
-async def test_after_an_hour_they_are_fetched_in_the_background_and_nobody_waits(keys: Keys) -> None:
-    await keys.has(KNOWN)
     keys.emulator.azure.directory.key_ids = ["emulator-2"]
     keys.emulator.azure.latency = 0.2
-    keys.time.now += REFRESH_AFTER
+    keys.time.now += 1
     assert all([await keys.has(KNOWN) for _ in range(10)])
     assert keys.fetching
     await keys.settle()
@@ -110,7 +107,6 @@ async def test_after_an_hour_they_are_fetched_in_the_background_and_nobody_waits
 
 
 async def test_a_key_that_is_rolled_over_to_is_fetched_when_a_token_first_names_it(keys: Keys) -> None:
-    await keys.has(KNOWN)
     keys.emulator.azure.directory.key_ids = ["emulator-2", KNOWN]
     keys.time.now += UNKNOWN_KEY_PAUSE
     assert await keys.has("emulator-2")
@@ -118,9 +114,7 @@ async def test_a_key_that_is_rolled_over_to_is_fetched_when_a_token_first_names_
 
 
 async def test_an_unknown_key_id_asks_again_once_a_minute_at_most(keys: Keys) -> None:
-    assert await keys.has(KNOWN)
     assert not any([await keys.has(f"{UNKNOWN}-{number}") for number in range(50)])
-    assert keys.fetches == 1
     keys.time.now += UNKNOWN_KEY_PAUSE - 1
     assert not await keys.has(UNKNOWN)
     assert keys.fetches == 1
@@ -130,7 +124,6 @@ async def test_an_unknown_key_id_asks_again_once_a_minute_at_most(keys: Keys) ->
 
 
 async def test_a_known_key_does_not_wait_for_the_fetch_that_an_unknown_one_began(keys: Keys) -> None:
-    await keys.has(KNOWN)
     keys.time.now += UNKNOWN_KEY_PAUSE
     keys.emulator.azure.latency = 0.2
     waiting = asyncio.create_task(keys.has(UNKNOWN))
@@ -141,45 +134,50 @@ async def test_a_known_key_does_not_wait_for_the_fetch_that_an_unknown_one_began
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_callers_of_a_silent_endpoint_wait_together_and_no_longer_than_one_fetch(keys: Keys) -> None:
-    keys.emulator.azure.faults.add(away(kind="delay", seconds=60))
-    before = asyncio.get_running_loop().time()
-    results = await asyncio.gather(*(keys.has(KNOWN) for _ in range(50)), return_exceptions=True)
+async def test_callers_of_a_silent_endpoint_wait_together_and_no_longer_than_one_fetch(fresh: Keys) -> None:
+    fresh.away(kind="delay", seconds=60)
+    async with asyncio.timeout(1):
+        results = await asyncio.gather(*(fresh.has(KNOWN) for _ in range(50)), return_exceptions=True)
     assert {type(result) for result in results} == {SigningKeysUnavailable}
-    assert asyncio.get_running_loop().time() - before < 1
-    assert keys.fetches == 1
+    assert fresh.fetches == 1
 
 
-async def test_a_failed_fetch_is_not_repeated_for_half_a_minute(keys: Keys) -> None:
-    fault = keys.emulator.azure.faults.add(away(status=503))
+async def test_a_failed_fetch_is_not_repeated_for_half_a_minute(fresh: Keys) -> None:
+    fault = fresh.away(status=503)
     for _ in range(10):
         with pytest.raises(SigningKeysUnavailable):
-            await keys.has(KNOWN)
-    keys.time.now += FAILURE_PAUSE - 1
-    keys.emulator.azure.faults.remove(fault)
+            await fresh.has(KNOWN)
+    fresh.time.now += FAILURE_PAUSE - 1
+    fresh.emulator.azure.faults.remove(fault)
     with pytest.raises(SigningKeysUnavailable) as unavailable:
-        await keys.has(KNOWN)
+        await fresh.has(KNOWN)
     assert unavailable.value.facts.retry_after == FAILURE_PAUSE
-    assert keys.fetches == 1
-    keys.time.now += 1
-    assert await keys.has(KNOWN)
-    assert keys.fetches == 2
+    assert fresh.fetches == 1
+    fresh.time.now += 1
+    assert await fresh.has(KNOWN)
+    assert fresh.fetches == 2
 
 
-async def test_known_keys_work_while_the_endpoint_is_away_for_six_hours(keys: Keys) -> None:
-    await keys.has(KNOWN)
-    keys.emulator.azure.faults.add(away(status=503))
+async def test_known_keys_work_for_a_day_without_the_endpoint_which_is_asked_once_a_minute(
+    keys: Keys,
+) -> None:
+    keys.away(status=503)
     for _ in range(6 * 60):
         keys.time.now += 60
         assert await keys.has(KNOWN)
         await keys.settle()
     # One try a minute from the end of the first hour on, by the calls that this test makes.
     assert keys.fetches == 1 + 5 * 60 + 1
+    keys.time.now += KEEP_FOR - 6 * 3600 - 1
+    assert await keys.has(KNOWN)
+    await keys.settle()
+    keys.time.now += 1
+    with pytest.raises(SigningKeysUnavailable):
+        await keys.has(KNOWN)
 
 
 async def test_an_unknown_key_id_cannot_be_judged_while_the_endpoint_is_away(keys: Keys) -> None:
-    await keys.has(KNOWN)
-    keys.emulator.azure.faults.add(away(status=503))
+    keys.away(status=503)
     keys.time.now += UNKNOWN_KEY_PAUSE
     for _ in range(2):
         with pytest.raises(SigningKeysUnavailable):
@@ -188,29 +186,15 @@ async def test_an_unknown_key_id_cannot_be_judged_while_the_endpoint_is_away(key
     assert keys.fetches == 2
 
 
-@pytest.mark.parametrize(("age", "kept"), [(KEEP_FOR - 1, True), (KEEP_FOR, False)])
-async def test_keys_are_kept_for_a_day_without_the_endpoint(keys: Keys, age: float, kept: bool) -> None:  # noqa: FBT001 - a table's column
-    await keys.has(KNOWN)
-    keys.emulator.azure.faults.add(away(kind="drop"))
-    keys.time.now += age
-    if kept:
-        assert await keys.has(KNOWN)
-        await keys.settle()
-    else:
-        with pytest.raises(SigningKeysUnavailable):
-            await keys.has(KNOWN)
-
-
 GOOD = signing_key(KNOWN).published()
+NO_KEY_SETS = (
+    *("", "<html>", "[]", "null", '{"keys": []}', '{"keys": {"a": 1}}', b'{"keys": "\xff"}', "[" * 100_000),
+    json.dumps({"keys": [{**GOOD, "n": "!"}, 1]}),
+)
 ODD: list[dict[str, Any]] = [
     *({"status": 500}, {"status": 404}, {"kind": "truncate"}, {"kind": "drop"}),
     {"status": 500, "body": json.dumps({"keys": [GOOD]})},
-    *(
-        {"status": 200, "body": body}
-        for body in ("", "<html>", "[]", "null", '{"keys": []}', '{"keys": {"a": 1}}')
-    ),
-    *({"status": 200, "body": body} for body in (b'{"keys": "\xff"}', "[" * 100_000)),
-    {"status": 200, "body": json.dumps({"keys": [{**GOOD, "n": "!"}, 1]})},
+    *({"status": 200, "body": body} for body in NO_KEY_SETS),
     {"times": 1, "status": 302, "headers": {"Location": f"/{TENANT_ID}/discovery/v2.0/keys"}},
 ]
 
@@ -218,12 +202,11 @@ ODD: list[dict[str, Any]] = [
 async def test_an_answer_without_keys_removes_no_known_key(
     keys: Keys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await keys.has(KNOWN)
     keys.time.now += REFRESH_AFTER
     for fault in ODD:
         caplog.clear()
         keys.emulator.azure.faults.clear()
-        keys.emulator.azure.faults.add(away(**fault))
+        keys.away(**fault)
         keys.time.now += FAILURE_PAUSE
         assert await keys.has(KNOWN)
         await keys.settle()
@@ -231,15 +214,14 @@ async def test_an_answer_without_keys_removes_no_known_key(
         assert caplog.text.count("signing_keys.failed") == 1, fault
 
 
-async def test_keys_that_cannot_be_used_are_passed_over(keys: Keys) -> None:
+async def test_keys_that_cannot_be_used_are_passed_over(fresh: Keys) -> None:
     mixed = [1, {"kty": "XYZ"}, {**GOOD, "kid": None}, {**GOOD, "kid": ["x"]}, GOOD]
-    body = json.dumps({"keys": mixed})
-    keys.emulator.azure.faults.add(away(status=200, body=body))
-    assert await keys.has(KNOWN)
+    fresh.away(status=200, body=json.dumps({"keys": mixed}))
+    assert await fresh.has(KNOWN)
 
 
 async def test_the_fetch_goes_through_the_proxy_of_the_environment(
-    keys: Keys, monkeypatch: pytest.MonkeyPatch
+    fresh: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -255,24 +237,24 @@ async def test_the_fetch_goes_through_the_proxy_of_the_environment(
     for name in ("https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SigningKeysUnavailable):
-        await keys.has(KNOWN)
+        await fresh.has(KNOWN)
     await proxy.cleanup()
-    assert asked == [f"CONNECT {keys.emulator.azure.directory.endpoint.removeprefix('https://')}"]
+    assert asked == [f"CONNECT {fresh.emulator.azure.directory.endpoint.removeprefix('https://')}"]
 
 
 async def test_the_fetch_trusts_the_ca_file_and_nobody_else(emulator: Emulator) -> None:
-    azure = AzureAccess(read_settings(estate.environment(emulator, CA_FILE="")))
+    keys = Keys(emulator, CA_FILE="")
     with pytest.raises(SigningKeysUnavailable):
-        await azure.signing_keys(address_of(emulator)).key(KNOWN)
-    await azure.close()
-    assert emulator.azure.called("login") == []
+        await keys.has(KNOWN)
+    await keys.azure.close()
+    assert keys.fetches == 0
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_closing_ends_a_fetch_that_is_under_way(keys: Keys) -> None:
-    keys.emulator.azure.faults.add(away(kind="delay", seconds=60))
-    waiting = asyncio.create_task(keys.has(KNOWN))
+async def test_closing_ends_a_fetch_that_is_under_way(fresh: Keys) -> None:
+    fresh.away(kind="delay", seconds=60)
+    waiting = asyncio.create_task(fresh.has(KNOWN))
     await asyncio.sleep(0.01)
-    await keys.azure.close()
+    await fresh.azure.close()
     with pytest.raises((asyncio.CancelledError, SigningKeysUnavailable)):
         await waiting
