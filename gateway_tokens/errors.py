@@ -1,37 +1,4 @@
-"""Everything that can go wrong, as one tree. Facts are attributes; the codes are stable: docs/errors.md has them all.
-
-GatewayTokensError
-├── SettingsInvalid             settings_invalid            the operator must repair the settings
-├── WrongPython                 wrong_python                the packages were built for another Python
-├── RequestInvalid              request_invalid             the caller must repair the request
-├── SignInRequired              sign_in_required            no bearer token, or one that is not good
-├── AccessDenied                access_denied               no access rule allows this
-├── NotFound                    not_found                   no such service or gateway (for a caller who may know)
-├── NotManaged                  not_managed                 the settings name no destination for the gateway
-├── KeyNotActive                key_not_active              a rotated gateway has tokens of its key in use only
-├── EventInvalid                event_invalid               a queue message that is not an API Management event
-├── RenewalFailed               renewal_failed              a renewal was carried out, and some of its rows failed
-├── RevokeStopped               revoke_stopped              a revoke ended before the regeneration
-├── MessageInvalid              message_invalid             a queue message that does not ask for a run
-├── TooManyRequests             too_many_requests           callers use up their share of Azure's budget
-├── TokenUnusable               token_unusable              Azure answered, but not with the token asked for
-├── AzureError                  azure_error                 Azure answered with an error
-│   ├── AzureForbidden          azure_forbidden             the app's identity lacks a role
-│   ├── AzureRejected           azure_rejected              Azure found the request invalid
-│   ├── AzureBlocked            azure_blocked               a lock, a policy, a tier or a tenant prevents it
-│   ├── AzureNotFound           azure_not_found             Azure does not know the resource
-│   ├── AzureThrottled          azure_throttled             Azure throttles requests
-│   ├── AzureUnavailable        azure_unavailable           no answer, or a failing service
-│   ├── IdentityUnavailable     identity_unavailable        the managed identity gives no token
-│   └── SigningKeysUnavailable  signing_keys_unavailable    no bearer token can be verified
-└── DestinationError            destination_error           a destination does not hold what it should
-    ├── NotOwned                not_owned                   the value there was not written by this app
-    ├── DestinationBlocked      destination_blocked         it cannot be used: deleted, disabled, wrong kind
-    │   └── SignInRefused       sign_in_refused             the cluster does not accept the app's sign-in
-    ├── WriteConflict           write_conflict              another writer changed it before our write
-    ├── NotVerified             not_verified                what was read back is not what was written
-    ├── NotRestarted            not_restarted               delivered, but the gateway did not restart
-    └── NotPickedUp             not_picked_up               delivered, but the gateway runs an older token
+"""Everything that can go wrong, as one tree. Facts are attributes; codes are stable: docs/errors.md says what each means.
 
 No message, attribute or cause holds a token or a response body: exception text reaches telemetry.
 """

@@ -1,33 +1,22 @@
 """The authority that CA_FILE names is trusted, however little it says about itself: over TLS, on loopback."""
 
-from __future__ import annotations
-
+import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from aiohttp import web
-from azure.core.exceptions import ServiceRequestError
-from azure.core.pipeline.policies import AsyncHTTPPolicy
-from azure.core.rest import AsyncHttpResponse, HttpRequest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway_tokens.azure.clients import AzureAccess
-from gateway_tokens.estate.app_settings import read_settings
+from emulator.tls import throw_away_tls
+from gateway_tokens.azure.clients import trust_in
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-    from pathlib import Path
-
-    from azure.core.pipeline import PipelineRequest, PipelineResponse
-
-_ANSWER = "the server behind the inspecting proxy"
+Extensions = Iterable[tuple[x509.ExtensionType, bool]]
 _MAY_SIGN = x509.KeyUsage(
     digital_signature=True,
     key_cert_sign=True,
@@ -40,84 +29,42 @@ _MAY_SIGN = x509.KeyUsage(
     decipher_only=False,
 )
 _CONSTRAINTS = x509.BasicConstraints(ca=True, path_length=None)
-Extensions = list[tuple[x509.ExtensionType, bool]]
 
 
 def certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    extensions: Iterable[tuple[x509.ExtensionType, bool]],
+    name: str, key: ec.EllipticCurvePrivateKey, root_key: ec.EllipticCurvePrivateKey, extensions: Extensions
 ) -> bytes:
-    def named(common_name: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(
-        named(issuer), named(name), key.public_key(), x509.random_serial_number()
-    )
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    """What the root signs for this name and key."""
+    issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in ("Root", name))
+    now, day = datetime.now(UTC), timedelta(days=1)
+    builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - day).not_valid_after(now + day)
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
-    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-@asynccontextmanager
-async def server(folder: Path, root_extensions: Extensions) -> AsyncIterator[tuple[str, Path]]:
-    """A TLS server's address, and the file of the root that signed its certificate."""
+def authority(folder: Path, extensions: Extensions) -> tuple[ssl.SSLContext, str, str]:
+    """A server's TLS, and the root with these extensions that signed its certificate: its file and its text."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
     chain, root = folder / "server.pem", folder / "root.pem"
-    root.write_bytes(certificate("Root", root_key, "Root", root_key, root_extensions))
+    root.write_bytes(certificate("Root", root_key, root_key, extensions))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    leaf = certificate("Server", key, "Root", root_key, [(address, False), (authority, False)])
+    leaf = certificate("Server", key, root_key, [(address, False), (issuer, False)])
     chain.write_bytes(key.private_bytes(*form) + leaf)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chain)
-    app = web.Application()
-    app.router.add_get("/", _answered)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await site.start()
-        yield f"https://127.0.0.1:{runner.addresses[0][1]}", root
-    finally:
-        await runner.cleanup()
+    return tls, str(root), root.read_text()
 
 
-async def _answered(_: web.Request) -> web.Response:
-    return web.Response(text=_ANSWER)
-
-
-class _Anonymous(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    async def send(
-        self, request: PipelineRequest[HttpRequest]
-    ) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
-        return await self.next.send(request)
-
-
-async def asked(address: str, ca_file: Path) -> str:
-    settings = {
-        "GATEWAY_TOKENS": '{"services": {}}',
-        "RENEWAL_SCHEDULE": "0 0 * * * *",
-        "ALLOW_FUNCTION_KEYS": "true",
-        "CA_FILE": str(ca_file),
-    }
-    azure = AzureAccess(read_settings(settings))
-    client = azure.pipeline(address, ca=None, authentication_policy=_Anonymous())
-    try:
-        response = await client.send_request(HttpRequest("GET", f"{address}/"))
-        return response.text()
-    finally:
-        await client.close()
-        await azure.close()
-
-
-async def _at_once(_: float) -> None:
-    """No test waits between two tries."""
+async def connect(tls: ssl.SSLContext, trust: ssl.SSLContext) -> None:
+    """Connect to a server. Raises SSLError when its certificate is not trusted."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=trust)
+        writer.close()
 
 
 @pytest.fixture(params=["this Python's defaults", "the defaults since Python 3.13"])
@@ -145,17 +92,16 @@ def defaults(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         pytest.param([(_MAY_SIGN, True)], id="no constraints"),
     ],
 )
-async def test_an_authority_of_an_old_tool_is_trusted(tmp_path: Path, extensions: Extensions) -> None:
-    async with server(tmp_path, extensions) as (address, root):
-        assert await asked(address, root) == _ANSWER
+async def test_an_authority_of_an_old_tool_is_trusted_by_file_and_by_text(
+    tmp_path: Path, extensions: Extensions
+) -> None:
+    tls, ca_file, ca = authority(tmp_path, extensions)
+    await connect(tls, trust_in(None, ca_file))
+    await connect(tls, trust_in(ca, throw_away_tls().ca_file))
 
 
 async def test_an_authority_that_the_file_does_not_hold_is_not_trusted(tmp_path: Path) -> None:
-    extensions: Extensions = [(_CONSTRAINTS, True), (_MAY_SIGN, True)]
-    (tmp_path / "other").mkdir()
-    async with (
-        server(tmp_path, extensions) as (address, _),
-        server(tmp_path / "other", extensions) as (_, other),
-    ):
-        with pytest.raises(ServiceRequestError, match="certificate verify failed"):
-            await asked(address, other)
+    tls, *_ = authority(tmp_path, [(_CONSTRAINTS, True), (_MAY_SIGN, True)])
+    for ca_file in (throw_away_tls().ca_file, ""):
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
+            await connect(tls, trust_in(None, ca_file))

@@ -23,11 +23,8 @@ def one_more(text: str | None) -> tuple[str, Mapping[str, str]]:
     return f"{text or ''}+", {"n": str(len(text or ""))}
 
 
-async def test_what_nobody_wrote_is_none(reports: Reports) -> None:
+async def test_a_text_comes_back_as_it_was_written_and_what_nobody_wrote_is_none(reports: Reports) -> None:
     assert await reports.read(NAME) == (None, "")
-
-
-async def test_a_text_comes_back_as_it_was_written(reports: Reports) -> None:
     assert await reports.write(NAME, "äöü", "", {})
     assert (await reports.read(NAME))[0] == "äöü"
 
@@ -76,24 +73,18 @@ async def test_a_listing_has_every_blob_with_its_summary_and_when_it_was_first_w
     assert len(around.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
+async def test_storage_that_fails_is_an_error_of_ours(around: Surroundings, reports: Reports) -> None:
+    leased = "<Error><Code>LeaseIdMissing</Code></Error>"
+    for fault, error in (
         (Fault("blob", status=500, body="", times=None), AzureUnavailable),
         (Fault("blob", kind="drop", times=None), AzureUnavailable),
-        (
-            Fault("blob", status=409, body="<Error><Code>LeaseIdMissing</Code></Error>", times=None),
-            AzureError,
-        ),
-    ],
-)
-async def test_storage_that_fails_is_an_error_of_ours(
-    around: Surroundings, reports: Reports, fault: Fault, error: type[AzureError]
-) -> None:
-    around.emulator.azure.faults.add(fault)
-    for call in (reports.read(NAME), reports.entries()):
-        with pytest.raises(error):
-            await call
+        (Fault("blob", status=409, body=leased, times=None), AzureError),
+    ):
+        around.emulator.azure.faults.clear()
+        around.emulator.azure.faults.add(fault)
+        for call in (reports.read(NAME), reports.entries()):
+            with pytest.raises(error):
+                await call
 
 
 async def test_a_missing_role_is_named(around: Surroundings, reports: Reports) -> None:
