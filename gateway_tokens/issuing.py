@@ -59,9 +59,6 @@ class SecretName:
     namespace: str = ""
 
 
-ActiveKey = Callable[[ManagedGateway], Awaitable[KeyType]]
-
-
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """A token asked for; None leaves the choice to the gateway's rule, and as `format` means JSON."""
@@ -104,7 +101,7 @@ async def issue_for(
     gateways: Gateways,
     now: datetime,
     *,
-    active_key: ActiveKey | None = None,
+    active_key: Callable[[ManagedGateway], Awaitable[KeyType]] | None = None,
 ) -> Issued:
     """A fresh token for the caller; `active_key` tells the key in use of a gateway whose keys are rotated.
 
@@ -158,18 +155,15 @@ def _expiry(
         expiry = to_the_minute(request.expiry)
         lifetime = expiry - now
     elif request.stable:
-        expiry = stable_expiry(lifetime, _window(rule, lifetime), owner, now)
+        # The rule's window belongs to the rule's own lifetime.
+        window = rule.window if rule and rule.lifetime == lifetime else lifetime / 3
+        expiry = stable_expiry(lifetime, window, owner, now)
     else:
         expiry = expiry_after(lifetime, now)
     if lifetime > ceiling:
         detail = f"Your access to '{request.ref}' is limited to tokens of {duration_text(ceiling)}; ask for a shorter lifetime."
         raise AccessDenied(Permission.ISSUE, str(request.ref), detail)
     return expiry
-
-
-def _window(rule: GatewayRule | None, lifetime: timedelta) -> timedelta:
-    """How long before its expiry a stable token is due: as the rule says of its own lifetime, else a third of it."""
-    return rule.window if rule and rule.lifetime == lifetime else lifetime / 3
 
 
 def env_file(token: GatewayToken) -> Secret:

@@ -6,32 +6,19 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
-
-class Clock(Protocol):
-    """Time: aware UTC."""
-
-    def __call__(self) -> datetime:
-        """The moment."""
-
-
+Clock = Callable[[], datetime]  # the moment, as aware UTC
 HEADER_PREFIX = "GatewayKey "
 
 # The service-name pattern is ARM's own (Gateway - Generate Token, serviceName).
 SERVICE_NAME = r"^[a-zA-Z](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?$"
 # ARM bounds a gateway id to 1-80 characters and reserves 'managed'; these characters need no escape in an address.
 GATEWAY_ID = r"^(?!\.{1,2}$)(?![mM][aA][nN][aA][gG][eE][dD]$)[a-zA-Z0-9._~-]{1,80}$"
-
-
-def is_gateway_id(name: str) -> bool:
-    """Whether a name can be a self-hosted gateway's."""
-    return re.fullmatch(GATEWAY_ID, name) is not None
-
-
 _RESOURCE_ID = re.compile(
     r"^/subscriptions/(?P<subscription>[0-9a-fA-F-]{36})/resourceGroups/(?P<group>[\w().-]{1,90})"
     r"/providers/Microsoft\.ApiManagement/service/(?P<name>[a-zA-Z](?:[a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?)$",
@@ -40,6 +27,11 @@ _RESOURCE_ID = re.compile(
 # Of other years, a lifetime more or less could not be told.
 _LIKELY_YEARS = range(2000, 9000)
 _SIGNATURE_MIN_BYTES, _SIGNATURE_MAX_CHARACTERS = 32, 512
+
+
+def is_gateway_id(name: str) -> bool:
+    """Whether a name can be a self-hosted gateway's."""
+    return re.fullmatch(GATEWAY_ID, name) is not None
 
 
 class KeyType(StrEnum):
@@ -137,10 +129,7 @@ class GatewayToken:
 
     @classmethod
     def parse(cls, text: str) -> GatewayToken:
-        """Read a token, with or without the `GatewayKey ` prefix.
-
-        Raises ValueError that says what is wrong without quoting the text.
-        """
+        """Read a token, with or without `GatewayKey `. Raises ValueError, which says what is wrong and never quotes the text."""
         bare = text.strip().removeprefix(HEADER_PREFIX).strip()
         parts = bare.split("&")
         if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - the three parts of the docstring
@@ -185,8 +174,7 @@ def _checked(signature: str) -> str:
     return signature
 
 
-# "Maximum token expiry time is set to 30 days": Gateway - Generate Token, request body, expiry.
-# https://learn.microsoft.com/rest/api/apimanagement/gateway/generate-token
+# https://learn.microsoft.com/rest/api/apimanagement/gateway/generate-token, request body, expiry
 MAX_LIFETIME = timedelta(days=30)
 MIN_LIFETIME = timedelta(minutes=1)
 # Clocks differ: a lifetime (not an explicit expiry) ends this much before Azure's limit.

@@ -228,7 +228,9 @@ class AzureAccess:
 
     def _transport(self, ca: str | None = None) -> dict[str, Any]:
         if ca or self._settings.ca_file:
-            return {"transport": _trusting(ca, self._settings.ca_file)}
+            # The SDK's own option takes a file only, and reads it and connects anew for every request.
+            session = _session(ca, self._settings.ca_file)
+            return {"transport": AioHttpTransport(session=session, use_env_settings=_proxied(), **_TIMEOUTS)}
         return {"use_env_settings": _proxied(), **_TIMEOUTS}
 
 
@@ -238,14 +240,6 @@ def _proxied() -> bool:
     If so, aiohttp reads the environment and .netrc anew at every request: a quarter of a call's CPU time.
     """
     return bool(getproxies())
-
-
-def _trusting(ca: str | None, ca_file: str) -> AioHttpTransport:
-    """A transport that trusts one authority, given as text, else as a file.
-
-    The SDK's own option takes a file only, and reads it and connects anew for every request.
-    """
-    return AioHttpTransport(session=_session(ca, ca_file), use_env_settings=_proxied(), **_TIMEOUTS)
 
 
 def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:

@@ -89,7 +89,7 @@ def object_in(response: AsyncHttpResponse) -> dict[str, Any]:
 
 def _facts_of(error: azure.HttpResponseError) -> AzureFacts:
     """What Azure answered, in the parts that may be passed on; texts are cut to a sensible length."""
-    answer: Any = error.error if error.error is not None else None
+    answer: Any = error.error
     response: Any = error.response
     headers = response.headers if response is not None else {}
     retry_after = headers.get("retry-after", "")
@@ -146,8 +146,6 @@ TRIES = 4
 _RETRY: dict[str, Any] = {"retry_total": TRIES - 1, "retry_backoff_factor": 0.8, "retry_backoff_max": 8}
 # API Management answers so while another change of the same service is under way. Elsewhere these are final.
 BUSY_STATUSES = (409, 412, 422)
-# ... but these come with a status that is repeated, and last until a person acts.
-_FINAL_CODES = frozenset({"ScopeLocked", "ReadOnlyDisabledSubscription", "RequestDisallowedByPolicy"})
 
 _answers: ContextVar[list[AsyncHttpResponse] | None] = ContextVar("answers", default=None)
 
@@ -163,7 +161,7 @@ class Retry(AsyncRetryPolicy[Any, Any]):
         return (
             bool(super().is_retry(settings, response))
             and (self.get_retry_after(response) or 0) < OPERATION_SECONDS
-            and _facts_of(azure.HttpResponseError(response=response.http_response)).code not in _FINAL_CODES
+            and _facts_of(azure.HttpResponseError(response=response.http_response)).code not in _BLOCKED
         )
 
     def increment(

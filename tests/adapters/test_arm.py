@@ -303,6 +303,7 @@ async def test_a_retry_after_is_waited_out_unless_no_operation_can_wait_so_long(
         (404, "ResourceNotFound", AzureNotFound, "Check that the resource exists"),
         (409, "ScopeLocked", AzureBlocked, "A lock makes the resource read-only."),
         (409, "ReadOnlyDisabledSubscription", AzureBlocked, "The subscription is disabled"),
+        (409, "SubscriptionNotRegistered", AzureBlocked, "has not registered the resource provider"),
     ],
 )  # fmt: skip
 async def test_a_refusal_has_its_kind_advice_azures_code_and_request_id(  # noqa: PLR0917 - a table's columns
