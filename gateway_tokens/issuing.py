@@ -18,7 +18,7 @@ from .logs import log_line
 from .parsing import duration_text
 from .parts import Gateways
 from .sign_in import Caller
-from .stored import MANAGED_BY, Ownership, owner_of
+from .stored import MANAGED_BY, Ownership
 from .tokens import (
     MAX_LIFETIME,
     GatewayRef,
@@ -27,6 +27,7 @@ from .tokens import (
     Secret,
     ServiceId,
     expiry_after,
+    owner_of,
     stable_expiry,
     to_the_minute,
 )

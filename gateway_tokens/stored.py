@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from .tokens import GatewayToken, KeyType, Secret, ServiceId, read, written
+from .tokens import GatewayToken, KeyType, Secret, read, written
 
 MANAGED_BY = "gateway-tokens"
 
@@ -37,11 +37,6 @@ OPTIONAL_TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 # and of these, those that are no tags but annotations only.
 _OF_RESTARTS = frozenset({"replaced-expiry", "urgent"})
-
-
-def owner_of(service: ServiceId, gateway: str) -> str:
-    """What the ownership says of a gateway: names of APIM services are unique across Azure, aliases are not."""
-    return f"{service.name}/{gateway}".lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ class GatewayRef:
         return f"{self.service}/{self.gateway}"
 
 
+def owner_of(service: ServiceId, gateway: str) -> str:
+    """What the ownership says of a gateway: names of APIM services are unique across Azure, aliases are not."""
+    return f"{service.name}/{gateway}".lower()
+
+
 class Secret:
     """A value that cannot print itself: only `reveal()` shows it, and it does not pickle."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from itertools import chain
+from datetime import datetime
 from typing import Any, TypeVar
 
 from rich.box import HORIZONTALS
@@ -21,8 +20,8 @@ from gateway_tokens.estate.schema import Estate, GatewayRule, Service
 from gateway_tokens.http.answers import row_shown
 from gateway_tokens.http.renewals import planned
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.rows import Action, Demand, Reason
-from gateway_tokens.renewal.run import SERVICES_AT_ONCE, options_of
+from gateway_tokens.renewal.rows import Action, Reason
+from gateway_tokens.renewal.service import ServiceRun
 from gateway_tokens.sign_in import CredentialKind
 
 from .documents import EstateFile
@@ -53,25 +52,21 @@ async def signed_in(file: EstateFile, estate: Estate, work: Callable[..., Awaita
 
 async def read_plan(app: App) -> Rows:
     """Every row of the estate as `GET renewals` shows it, and every gateway that is left alone."""
-    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), options_of(app, Demand(app.clock()), "command line")
-
-    async def one(name: str, service: Service) -> Iterator[dict[str, Any]]:
-        async with free:
-            run = await planned(app, name, options, lambda _: True)
-        bar.advance(task)
-        listed = {gateway.casefold(): gateway for gateway in run.listed or ()}
-        alone = listed.keys() - {row.id.ref.gateway.casefold() for row in run.rows.values()}
-        rows = [
-            (r.id.ref.gateway, _described(row_shown(r, run.report, app.clock()))) for r in run.rows.values()
-        ]
-        rows += [(listed[gateway], _left_alone(service.rule_for(gateway))) for gateway in sorted(alone)]
-        known = {gateway: run.listed is None or gateway.casefold() in listed for gateway, _ in rows}
-        return ({"service": name, "gatewayId": g, "listed": known[g], **row} for g, row in rows)
-
     console, services = Console(stderr=True), app.settings.estate.services
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Reading services", total=len(services))
-        return list(chain(*await asyncio.gather(*(one(*item) for item in services.items()))))
+        runs = await planned(app, services, "command line", lambda _: True, lambda: bar.advance(task))
+    return [row for run in runs for row in _rows_of(run, services[run.name], app.clock())]
+
+
+def _rows_of(run: ServiceRun, service: Service, now: datetime) -> Iterator[dict[str, Any]]:
+    listed = {gateway.casefold(): gateway for gateway in run.listed or ()}
+    alone = listed.keys() - {row.id.ref.gateway.casefold() for row in run.rows.values()}
+    rows = [(r.id.ref.gateway, _described(row_shown(r, run.report, now))) for r in run.rows.values()]
+    rows += [(listed[gateway], _left_alone(service.rule_for(gateway))) for gateway in sorted(alone)]
+    for gateway, row in rows:
+        known = run.listed is None or gateway.casefold() in listed
+        yield {"service": run.name, "gatewayId": gateway, "listed": known, **row}
 
 
 def _left_alone(rule: GatewayRule | None) -> dict[str, Any]:

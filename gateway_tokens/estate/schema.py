@@ -21,8 +21,7 @@ from pydantic import (
 from gateway_tokens.access import AccessRule, matches, specificity
 from gateway_tokens.errors import Fault, NotFound
 from gateway_tokens.parsing import Duration, StrictModel, read_model, within
-from gateway_tokens.stored import owner_of
-from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId
+from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId, owner_of
 
 from .addresses import Cluster, filled_in, resource_id
 from .schedule import Freeze, Pause, Window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +21,6 @@ from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import summaries_of
 from gateway_tokens.renewal.keys import KeyState
 from gateway_tokens.renewal.messages import as_message, run_requests
-from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
 from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
 from gateway_tokens.renewal.rows import Action, Demand
@@ -73,16 +72,23 @@ class RenewalApi(Routes):
         app, scope = await self.let_in(request, Permission.READ)
         read_path(request)
         scope.require_some()
-        await _spend(app, scope)
-        runs, now = await _planned(app, scope), app.clock()
+        services = {n: s for n, s in app.settings.estate.services.items() if scope.covers_some(n)}
+        listings = Counter(service.resource_id.subscription_id for service in services.values())
+        for subscription_id, number in listings.items():
+            await app.callers_budget.spend(subscription_id, Cost.READ, number)
+        names = [name for name, service in services.items() if service.delivers]
+        runs, now = await planned(app, names, str(scope.caller), scope.covers), app.clock()
         rows = [(row, run.report) for run in runs for row in run.rows.values()]
-        services = [
-            {"service": r.name, "run": r.report.run, "completedAt": text_of(r.report.completed_at)}
-            for r in runs
-        ]
-        keys = [key_shown(ref, state) for run in runs for ref, state in run.key_states().items()]
-        freeze = _freeze_shown(app.settings.estate.freeze, [row for row, _ in rows], now)
-        return json_answer({**_summary(rows, now), "services": services, "keys": keys, "freeze": freeze})
+        document = {
+            **_summary(rows, now),
+            "services": [
+                {"service": run.name, "run": run.report.run, "completedAt": text_of(run.report.completed_at)}
+                for run in runs
+            ],
+            "keys": [_key_shown(ref, state) for run in runs for ref, state in run.key_states().items()],
+            "freeze": _freeze_shown(app.settings.estate.freeze, [row for row, _ in rows], now),
+        }
+        return json_answer(document)
 
     @answered
     async def show_run(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -90,7 +96,21 @@ class RenewalApi(Routes):
         app, scope = await self.let_in(request, Permission.READ)
         [run] = read_path(request, "run")
         scope.require_some()
-        return json_answer(await _state_of(app, run, scope))
+        estate = app.settings.estate
+        subscriptions = sorted({each.subscription for each in run_requests(estate, app.clock())})
+        found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
+        places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
+        ids, entries = {run, *places.values()}, await app.reports.entries()
+        document = {
+            "run": run,
+            "subscriptions": [{"subscription": name, "run": place} for name, place in places.items()],
+            "services": [
+                summary_shown(summary)
+                for summary in summaries_of(estate, entries)
+                if summary.run in ids and scope.covers_some(summary.service)
+            ],
+        }
+        return json_answer(document)
 
     @answered
     async def run(self, request: func.HttpRequest, messages: func.Out[list[str]]) -> func.HttpResponse:
@@ -139,7 +159,7 @@ class RenewalApi(Routes):
         await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
         wanted = Revocation(body.key_type, body.reason, body.immediately, body.dry_run)
         revoked = await revoke(app, gateway, wanted, str(scope.caller))
-        document = _revoked(app, gateway.rule, wanted, revoked)
+        document = _revoked(gateway.rule, wanted, revoked, app.clock())
         return problem(revoked.stopped, report=document) if revoked.stopped else json_answer(document)
 
 
@@ -157,36 +177,26 @@ async def _found(app: App, scope: Scope, ref: GatewayRef) -> ManagedGateway:
     raise NotFound(str(ref))
 
 
-async def _spend(app: App, scope: Scope) -> None:
-    """Take a turn for each service that will be listed. Raises TooManyRequests."""
-    services = app.settings.estate.services.items()
-    listed = Counter(
-        service.resource_id.subscription_id for name, service in services if scope.covers_some(name)
-    )
-    for subscription_id, number in listed.items():
-        await app.callers_budget.spend(subscription_id, Cost.READ, number)
+async def planned(
+    app: App, names: Iterable[str], caller: str, selects: Selects, done: Callable[[], None] = lambda: None
+) -> list[ServiceRun]:
+    """The services with what a run would do now for the gateways selected; nothing is executed.
 
-
-async def planned(app: App, name: str, options: RunOptions, selects: Selects) -> ServiceRun:
-    """A service with what a run would do now for the gateways selected; nothing is executed."""
-    run = ServiceRun(name, options, await load_report(app, name))
-    await run.plan(await run.gateways(app.settings.estate.services[name], selects))
-    return run
-
-
-async def _planned(app: App, scope: Scope) -> list[ServiceRun]:
-    free = asyncio.Semaphore(SERVICES_AT_ONCE)
-    options = options_of(app, Demand(app.clock()), str(scope.caller))
+    Several are read at once; each that is read calls `done`.
+    """
+    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), options_of(app, Demand(app.clock()), caller)
 
     async def one(name: str) -> ServiceRun:
         async with free:
-            return await planned(app, name, options, scope.covers)
+            run = ServiceRun(name, options, await load_report(app, name))
+            await run.plan(await run.gateways(app.settings.estate.services[name], selects))
+            done()
+            return run
 
-    names = [n for n, s in app.settings.estate.services.items() if s.delivers and scope.covers_some(n)]
-    return await asyncio.gather(*(one(name) for name in names))
+    return await asyncio.gather(*map(one, names))
 
 
-def key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
+def _key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
     """A gateway's rotation for callers."""
     return {
         "service": ref.service,
@@ -199,36 +209,17 @@ def key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
     }
 
 
-def _revoked(app: App, rule: GatewayRule, wanted: Revocation, revoked: Revoked) -> dict[str, Any]:
-    rows = [row_shown(row, ServiceReport(), app.clock()) for row in revoked.rows]
+def _revoked(rule: GatewayRule, wanted: Revocation, revoked: Revoked, now: datetime) -> dict[str, Any]:
     message = "" if rule.destinations else _PULLED
     if rule.key_type is wanted.key_type:
         message = f"The rule names the {rule.key_type} key, so the next run moves back to it. Change `keyType` to keep away from it."
-    late = any(row.outcome is Outcome.NOT_REACHED for row in revoked.rows)
     return {
         "keyType": wanted.key_type,
         "regenerated": not (wanted.dry_run or revoked.stopped),
         "dryRun": wanted.dry_run,
-        "timeWasOver": late,
-        "destinations": rows,
+        "timeWasOver": any(row.outcome is Outcome.NOT_REACHED for row in revoked.rows),
+        "destinations": [row_shown(row, ServiceReport(), now) for row in revoked.rows],
         "message": message or None,
-    }
-
-
-async def _state_of(app: App, run: str, scope: Scope) -> dict[str, Any]:
-    """Where a run is: per subscription the run that did its work, and the services that have a report of it."""
-    subscriptions = sorted({r.subscription for r in run_requests(app.settings.estate, app.clock())})
-    found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
-    places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
-    ids, entries = {run, *places.values()}, await app.reports.entries()
-    return {
-        "run": run,
-        "subscriptions": [{"subscription": name, "run": place} for name, place in places.items()],
-        "services": [
-            summary_shown(summary)
-            for summary in summaries_of(app.settings.estate, entries)
-            if summary.run in ids and scope.covers_some(summary.service)
-        ],
     }
 
 
