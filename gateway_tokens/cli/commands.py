@@ -14,8 +14,7 @@ import typer
 
 from gateway_tokens.errors import GatewayTokensError, IdentityUnavailable
 
-from .bicep import Unusable
-from .documents import Finding, read_file
+from .documents import Finding, Unusable, read_file
 
 _T = TypeVar("_T")
 GOOD, FAULTS, WRONG_USAGE = 0, 1, 2

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from gateway_tokens.cli.bicep import parameters_of, settings_of
 from gateway_tokens.cli.commands import app
-from gateway_tokens.cli.lines import Lines
+from gateway_tokens.cli.documents import Lines, parameters_of, settings_of
 from gateway_tokens.errors import Fault
 from tests.infra.digests import CASES, INFRA, ROOT, settings
 from tests.infra.digests import document as deployed
