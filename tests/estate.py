@@ -54,9 +54,14 @@ def environment(
     emulator: Emulator, access: Sequence[Mapping[str, Any]] = KEY_HOLDER, **more: str
 ) -> dict[str, str]:
     """Every app setting, pointing at the emulator."""
+    return app_settings(emulator, document(access), **more)
+
+
+def app_settings(emulator: Emulator, estate: Mapping[str, Any], **more: str) -> dict[str, str]:
+    """Every app setting of an app with this document, pointing at the emulator."""
     return {
         **emulator.settings(),
-        "GATEWAY_TOKENS": json.dumps(document(access)),
+        "GATEWAY_TOKENS": json.dumps(estate),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
         "ALLOW_FUNCTION_KEYS": "true",
         **more,

@@ -1,6 +1,5 @@
 """An estate for the tests of keys: both kinds of destination, keys that are rotated, a gateway that is pulled."""
 
-import json
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
-from tests.estate import set_environment
+from tests.estate import app_settings, set_environment
 from tests.renewal_estate import CONTOSO
 
 ALL = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue", "read", "renew", "revoke"]}]
@@ -57,13 +56,8 @@ class Edge:
             "many-*": {"destinations": [vault]},
         }
         contoso = {"resourceId": str(CONTOSO), "gateways": rules}
-        settings = {
-            **self.emulator.settings(),
-            "GATEWAY_TOKENS": json.dumps({"services": {"contoso": contoso}, "access": access or ALL}),
-            "RENEWAL_SCHEDULE": "0 0 * * * *",
-            "ALLOW_FUNCTION_KEYS": "true",
-        }
-        set_environment(self._monkeypatch, settings)
+        document = {"services": {"contoso": contoso}, "access": access or ALL}
+        set_environment(self._monkeypatch, app_settings(self.emulator, document))
 
     def set(self, **more: str) -> None:
         """More app settings."""

@@ -1,4 +1,4 @@
-"""The app's renewal routes over an emulated estate: what is configured, what is called, what came back."""
+"""An emulated estate for the renewal routes: what is configured, what it holds, what was written."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -6,18 +6,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import azure.functions as func
 import pytest
 
-import function_app
-from emulator.host_invocation import Out, queue_message
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
+from tests.estate import app_settings, set_environment
 from tests.renewal_estate import CONTOSO, FABRIKAM
 
-READ, WRITE = frozenset({"GET", "HEAD"}), frozenset({"PUT", "POST", "PATCH", "DELETE"})
+WRITE = frozenset({"PUT", "POST", "PATCH", "DELETE"})
 ALL = ({"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue", "read", "renew"]},)
 
 
@@ -50,15 +48,7 @@ class RenewalApp:
             "access": list(access),
             **self.estate,
         }
-        settings = {
-            "GATEWAY_TOKENS": json.dumps(document),
-            "RENEWAL_SCHEDULE": "0 0 * * * *",
-            "ALLOW_FUNCTION_KEYS": "true",
-        }
-        for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
-            self._monkeypatch.delenv(name, raising=False)
-        for name, value in {**self.emulator.settings(), **settings, **more}.items():
-            self._monkeypatch.setenv(name, value)
+        set_environment(self._monkeypatch, app_settings(self.emulator, document, **more))
 
     def hold(self, gateway: str, expires_in: timedelta, service: str = "contoso") -> str:
         """Put this app's own token into the gateway's secret."""
@@ -66,15 +56,10 @@ class RenewalApp:
         kept = self.services[service].gateway(gateway)
         assert kept is not None
         value = "GatewayKey " + kept.token("primary", expiry)
+        issued_at = datetime(2026, 1, 1, tzinfo=UTC)
+        owned = Ownership(f"{service}-apim/{gateway}", KeyType.PRIMARY, issued_at, expiry).of(Secret(value))
         self.emulator.azure.vault(service).set(
-            f"{gateway}-token",
-            value,
-            datetime.now(UTC),
-            tags=Ownership(
-                f"{service}-apim/{gateway}", KeyType.PRIMARY, datetime(2026, 1, 1, tzinfo=UTC), expiry
-            )
-            .of(Secret(value))
-            .tags(),
+            f"{gateway}-token", value, datetime.now(UTC), tags=owned.tags()
         )
         return value
 
@@ -116,79 +101,3 @@ async def renewal_app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> As
     await gateway_app.forget()
     yield made
     await gateway_app.forget()
-
-
-def asked(method: str, path: str, headers: Mapping[str, str] | None = None, **route: str) -> func.HttpRequest:
-    """A request as the worker makes it."""
-    url = f"https://app.example/api/{path.format(**route)}"
-    return func.HttpRequest(method, url, headers=dict(headers or {}), route_params=route, body=b"")
-
-
-async def list_gateways(
-    service: str = "contoso", headers: Mapping[str, str] | None = None
-) -> func.HttpResponse:
-    """`GET services/{service}/gateways`."""
-    return await _call(
-        function_app.list_gateways, asked("GET", "services/{service}/gateways", headers, service=service)
-    )
-
-
-async def renew(
-    gateway: str = "edge-01", service: str = "contoso", headers: Mapping[str, str] | None = None
-) -> func.HttpResponse:
-    """`POST services/{service}/gateways/{gatewayId}/renew`."""
-    path = "services/{service}/gateways/{gatewayId}/renew"
-    request = asked("POST", path, headers, service=service, gatewayId=gateway)
-    return await _call(function_app.renew_gateway, request)
-
-
-async def plan(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    """`GET renewals`."""
-    return await _call(function_app.plan_renewals, asked("GET", "renewals", headers))
-
-
-async def show_run(run: str, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    """`GET renewals/{run}`."""
-    return await _call(function_app.show_run, asked("GET", "renewals/{run}", headers, run=run))
-
-
-async def ask(
-    headers: Mapping[str, str] | None = None, body: object = None
-) -> tuple[func.HttpResponse, list[str]]:
-    """`POST renewals`: the answer, and the messages that it left in the queue."""
-    out, content = Out(), b"" if body is None else json.dumps(body).encode()
-    request = func.HttpRequest(
-        "POST", "https://app.example/api/renewals", headers=dict(headers or {}), body=content
-    )
-    function: Any = function_app.run_renewals
-    answer: func.HttpResponse = await function(request, out)
-    return answer, out.messages()
-
-
-async def carry_out(messages: Sequence[str]) -> None:
-    """What the queue brings to the app."""
-    function: Any = function_app.reconcile_subscription
-    for number, message in enumerate(messages):
-        await function(queue_message(message, str(number), 1))
-
-
-async def run(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    """`POST renewals`, and the run that it asks for."""
-    answer, messages = await ask(headers)
-    await carry_out(messages)
-    return answer
-
-
-async def health(headers: Mapping[str, str] | None = None) -> func.HttpResponse:
-    """`GET health`."""
-    return await _call(function_app.health, asked("GET", "health", headers))
-
-
-def document(answer: func.HttpResponse) -> Any:  # noqa: ANN401 - JSON may be anything
-    """The answer's JSON."""
-    return json.loads(answer.get_body())
-
-
-async def _call(function: Any, request: func.HttpRequest) -> func.HttpResponse:  # noqa: ANN401 - the SDK's builders are open
-    answer: func.HttpResponse = await function(request)
-    return answer

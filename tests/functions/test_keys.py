@@ -1,14 +1,12 @@
 """Revoking keys and the key in use over HTTP, against an emulator whose keys really change."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import azure.functions as func
 import pytest
 
-import function_app
 from emulator.faults import Fault, Kind
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
@@ -16,11 +14,8 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import GatewayToken
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.edge_estate import ALL, DAY, Edge
-from tests.http_calls import GATEWAYS, Answer, document, generate_token, plan, request
+from tests.http_calls import Answer, document, generate_token, plan, revoke
 from tests.renewal_estate import lines
-
-REVOKE = f"{GATEWAYS}/{{gatewayId}}/revoke"
-LEAK = {"keyType": "primary", "reason": "ticket 42"}
 
 
 @pytest.fixture
@@ -41,22 +36,6 @@ async def edge(emulator: Emulator, cluster: Cluster, monkeypatch: pytest.MonkeyP
     await gateway_app.forget()
     yield made
     await gateway_app.forget()
-
-
-async def revoke(
-    gateway: str = "edge-01", headers: Mapping[str, str] | None = None, **more: object
-) -> Answer:
-    """`POST .../revoke` of the primary key, with more or other fields in the body."""
-    return await revoke_with(json.dumps({**LEAK, **more}).encode(), gateway, headers)
-
-
-async def revoke_with(
-    body: bytes, gateway: str = "edge-01", headers: Mapping[str, str] | None = None
-) -> Answer:
-    route = {"service": "contoso", "gatewayId": gateway}
-    function: Any = function_app.revoke_key
-    answer: func.HttpResponse = await function(request("POST", REVOKE, route, body, headers=headers))
-    return answer
 
 
 def ended(answer: Answer) -> list[tuple[str, str | None]]:
@@ -186,15 +165,15 @@ class TestRevoke:
         ids=str,
     )
     async def test_that_is_asked_for_wrongly_names_the_field_and_does_nothing(
-        self, edge: Edge, body: dict[str, object], path: str
+        self, edge: Edge, body: dict[str, Any], path: str
     ) -> None:
-        answer = await revoke_with(json.dumps({**LEAK, **body}).encode())
+        answer = await revoke(**body)
         assert (answer.status_code, [f["path"] for f in document(answer)["faults"]]) == (400, [path])
         assert (len(edge.stored()), edge.regenerated()) == (1, [])
 
     @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"' + b"a" * 17_000 + b'"'], ids=range(5))
     async def test_without_an_object_in_the_body_is_a_400(self, edge: Edge, body: bytes) -> None:
-        answer = await revoke_with(body)
+        answer = await revoke(raw=body)
         assert (answer.status_code, document(answer)["code"]) == (400, "request_invalid")
         assert document(answer)["faults"]
         assert edge.regenerated() == []

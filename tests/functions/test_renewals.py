@@ -16,18 +16,8 @@ from gateway_tokens.azure.clients import Cost
 from gateway_tokens.http import renewals
 from gateway_tokens.tokens import written
 from tests.callers import SIGN_IN_MODE, bearer
-from tests.functions.renewal_app import (
-    RenewalApp,
-    ask,
-    carry_out,
-    document,
-    list_gateways,
-    plan,
-    renew,
-    renewal_app,
-    run,
-    show_run,
-)
+from tests.functions.renewal_app import RenewalApp, renewal_app
+from tests.http_calls import ask, carry_out, document, list_gateways, plan, renew, run, show_run
 from tests.renewal_estate import CONTOSO, FABRIKAM, lines
 
 DAY = timedelta(days=1)

@@ -13,7 +13,8 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.http.health import HealthApi
 from gateway_tokens.tokens import written
 from tests.callers import OBJECT_ID, bearer
-from tests.functions.renewal_app import ALL, RenewalApp, asked, document, renewal_app, run
+from tests.functions.renewal_app import ALL, RenewalApp, renewal_app
+from tests.http_calls import document, request, run
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def ago(**span: float) -> datetime:
 
 
 async def health() -> tuple[int, list[str]]:
-    answer = await HealthApi(gateway_app.current).health(asked("GET", "health"))
+    answer = await HealthApi(gateway_app.current).health(request("GET", "health"))
     body = document(answer)
     return answer.status_code, [p["code"] for p in (*body["problems"], *body["warnings"])]
 
@@ -41,7 +42,7 @@ def reader(app: RenewalApp, *allow: str) -> dict[str, str]:
 
 async def shown(headers: Mapping[str, str]) -> dict[str, Any]:
     body: dict[str, Any] = document(
-        await HealthApi(gateway_app.current).health(asked("GET", "health", headers))
+        await HealthApi(gateway_app.current).health(request("GET", "health", headers=headers))
     )
     return body
 
@@ -82,7 +83,7 @@ async def test_is_kept_for_ten_seconds(app: RenewalApp) -> None:
     api = HealthApi(gateway_app.current, monotonic=lambda: next(clock))
     before = len(app.emulator.azure.called("blob", "GET"))
     for _ in range(3):
-        await api.health(asked("GET", "health"))
+        await api.health(request("GET", "health"))
     assert len(app.emulator.azure.called("blob", "GET")) - before == 2
 
 
