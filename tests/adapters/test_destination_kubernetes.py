@@ -40,20 +40,22 @@ from tests.stand_ins.aks import PROVIDER
 TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
 CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDER}/edge"
+JSON = {"Content-Type": "application/json"}
 
 
 def opened(around: Surroundings, **more: object) -> Destination:
     return open_destination(a_kubernetes_spec(around, **more), REF, around.azure)
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/html"])
-async def test_an_answer_that_is_no_object_is_azures_error(around: Surroundings, kind: str) -> None:
+async def test_an_answer_that_is_no_object_is_azures_error(around: Surroundings) -> None:
     for body in ("<html>Sign in</html>", "[]", "{"):
-        around.emulator.azure.faults.add(
-            Fault(path="*/secrets/*", status=200, body=body, headers={"Content-Type": kind})
-        )
-        with pytest.raises(AzureError, match="200"):
-            await opened(around).read()
+        for kind in ("application/json", "text/html"):
+            headers = {"Content-Type": kind}
+            around.emulator.azure.faults.add(
+                Fault(path="*/secrets/*", status=200, body=body, headers=headers)
+            )
+            with pytest.raises(AzureError, match="200"):
+                await opened(around).read()
 
 
 async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(
@@ -80,14 +82,11 @@ class TestSecret:
         self, around: Surroundings
     ) -> None:
         await opened(around).write(TOKEN, OWNERSHIP, None)
-        secret = around.cluster.objects.look("secrets", "default", NAME)
-        assert secret is not None
+        secret = around.cluster.objects.stored("secrets", "default", NAME)
+        tags = OWNERSHIP.of(TOKEN.header_value()).tags()
         assert secret["type"] == "Opaque"
         assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
-        assert secret["metadata"]["annotations"] == {
-            f"gateway-tokens/{name}": value
-            for name, value in OWNERSHIP.of(TOKEN.header_value()).tags().items()
-        }
+        assert secret["metadata"]["annotations"] == {f"gateway-tokens/{k}": v for k, v in tags.items()}
 
     async def test_forgets_what_an_earlier_value_replaced(self, around: Surroundings) -> None:
         destination, urgent = opened(around), replace(OWNERSHIP, replaced_expiry=TOKEN.expiry, urgent=True)
@@ -97,14 +96,12 @@ class TestSecret:
 
     async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
         metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
-        around.cluster.objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
-        destination = opened(around)
+        objects, destination = around.cluster.objects, opened(around)
+        objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
         await destination.write(TOKEN, OWNERSHIP, await destination.read())
-        secret = around.cluster.objects.look("secrets", "default", NAME)
-        assert secret is not None
-        assert around.cluster.objects.secret_value("default", NAME, "other") == "kept"
-        assert secret["metadata"]["labels"]["team"] == "edge"
-        assert secret["metadata"]["annotations"]["reloader"] == "on"
+        kept = objects.stored("secrets", "default", NAME)["metadata"]
+        assert objects.secret_value("default", NAME, "other") == "kept"
+        assert (kept["labels"]["team"], kept["annotations"]["reloader"]) == ("edge", "on")
 
     async def test_a_secret_without_the_key_holds_nothing_and_its_version_guards_the_first_value(
         self, around: Surroundings
@@ -218,82 +215,56 @@ class TestSecret:
             assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
 
     async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:
-        said = '{"kind": "Status", "reason": "BadRequest", "message": "near: GatewayKey edge&secret", "code": 400}'
-        headers = {"Content-Type": "application/json"}
-        around.emulator.azure.faults.add(Fault(host="kubernetes", status=400, body=said, headers=headers))
+        around.emulator.azure.faults.add(refusal(400, "near: GatewayKey edge&secret", reason="BadRequest"))
         with pytest.raises(AzureError) as caught:
             await opened(around).write(TOKEN, OWNERSHIP, None)
         assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
+        assert caught.value.facts.code == "BadRequest"
+
+
+def refusal(status: int, message: str, reason: str = "Forbidden") -> Fault:
+    """The API server's answer to a creation."""
+    said = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
+    return Fault(
+        host="kubernetes", method="POST", status=status, body=json.dumps(said), headers=JSON, times=None
+    )
+
+
+WEBHOOK = 'admission webhook "policy.example" denied the request: GatewayKey secret'
+CALLING = 'Internal error occurred: failed calling webhook "policy.example": timeout'
+POLICY = "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request"
+QUOTA = 'secrets "x" is forbidden: exceeded quota: small, requested: secrets=1'
+ENDING = "unable to create in namespace edge because it is being terminated"
 
 
 class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "message", "text"),
         [
-            (
-                403,
-                'admission webhook "policy.example" denied the request: GatewayKey secret',
-                "'policy.example' denied the request",
-            ),
-            (
-                400,
-                'admission webhook "policy.example" denied the request',
-                "'policy.example' denied the request",
-            ),
-            (
-                500,
-                'Internal error occurred: failed calling webhook "policy.example": timeout',
-                "'policy.example' did not answer",
-            ),
-            (
-                422,
-                "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request",
-                "'no-secrets' denied the request",
-            ),
-            (
-                403,
-                'secrets "x" is forbidden: exceeded quota: small, requested: secrets=1',
-                "quota 'small' is used up",
-            ),
-            (
-                403,
-                "unable to create in namespace edge because it is being terminated",
-                "namespace is being deleted",
-            ),
+            (403, WEBHOOK, "'policy.example' denied the request"),
+            (400, WEBHOOK, "'policy.example' denied the request"),
+            (500, CALLING, "'policy.example' did not answer"),
+            (422, POLICY, "'no-secrets' denied the request"),
+            (403, QUOTA, "quota 'small' is used up"),
+            (403, ENDING, "namespace is being deleted"),
         ],
     )
     async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
         self, around: Surroundings, status: int, message: str, text: str
     ) -> None:
-        body = json.dumps(
-            {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": message, "code": status}
-        )
-        fault = Fault(
-            host="kubernetes",
-            method="POST",
-            status=status,
-            body=body,
-            headers={"Content-Type": "application/json"},
-            times=None,
-        )
-        around.emulator.azure.faults.add(fault)
+        around.emulator.azure.faults.add(refusal(status, message))
         with pytest.raises(DestinationBlocked, match=text) as caught:
             await opened(around).write(TOKEN, OWNERSHIP, None)
         assert "GatewayKey" not in str(caught.value)
 
-    async def test_a_server_behind_a_path_keeps_the_path_exactly_once(self, around: Surroundings) -> None:
-        spec = a_kubernetes_spec(around, server=f"{around.cluster.url}/k8s/clusters/c-1/")
-        assert await open_destination(spec, REF, around.azure).read() is None
-        paths = {call.path for call in around.emulator.azure.calls if call.host == "kubernetes"}
-        assert paths == {"/k8s/clusters/c-1/api/v1/namespaces/default/secrets/edge-01-token"}
-
-    async def test_a_row_is_read_where_the_names_of_its_service_and_gateway_lead(
+    async def test_a_row_is_read_below_its_servers_path_where_its_names_lead(
         self, around: Surroundings
     ) -> None:
-        spec = a_kubernetes_spec(around, namespace="{service}", secret="{gateway}")
+        server = f"{around.cluster.url}/k8s/clusters/c-1/"
+        spec = a_kubernetes_spec(around, server=server, namespace="{service}", secret="{gateway}")
         assert await open_destination(spec, GatewayRef("Contoso", "EDGE.01"), around.azure).read() is None
-        paths = {call.path for call in around.emulator.azure.calls if call.host == "kubernetes"}
-        assert paths == {"/api/v1/namespaces/contoso/secrets/edge.01"}
+        (call,) = around.emulator.azure.called("kubernetes")
+        assert call.path == "/k8s/clusters/c-1/api/v1/namespaces/contoso/secrets/edge.01"
 
     def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it_and_asks_nothing(
         self, around: Surroundings
@@ -312,51 +283,69 @@ class TestRefusals:
 
 
 class TestSignIn:
+    @pytest.fixture
+    def account(self, around: Surroundings) -> dict[str, str]:
+        """A service account's token in a vault, as `signIn` names it."""
+        self.keep(around, around.cluster.service_account_token(around.emulator.azure))
+        return {"vault": around.emulator.vault_url("contoso"), "secret": "edge-account"}
+
+    @staticmethod
+    def keep(around: Surroundings, token: str) -> None:
+        around.emulator.azure.vault("contoso").set("edge-account", token, NOW)
+
+    @staticmethod
+    def reads(around: Surroundings) -> int:
+        """How often the vault gave the token."""
+        return len([call for call in around.emulator.azure.called("vault", "GET") if call.status == 200])
+
     async def test_rows_of_one_cluster_share_one_sign_in(self, around: Surroundings) -> None:
         await opened(around).read()
         await opened(around, secret="another").read()
         assert len(around.emulator.azure.called("identity")) == 1
 
     async def test_a_cluster_that_does_not_know_entra_takes_a_service_accounts_token(
-        self, around: Surroundings
+        self, around: Surroundings, account: dict[str, str]
     ) -> None:
         around.cluster.knows_entra = False
         with pytest.raises(DestinationBlocked, match="does not accept the app's sign-in"):
             await opened(around).read()
-        destination = opened(around, sign_in=self.service_account(around))
-        await destination.write(TOKEN, OWNERSHIP, None)
+        await opened(around, sign_in=account).write(TOKEN, OWNERSHIP, None)
         assert around.emulator.azure.called("kubernetes")[-1].status == 201
 
-    async def test_a_service_accounts_token_is_read_once_and_again_when_refused(
-        self, around: Surroundings
+    async def test_a_service_accounts_token_is_read_again_after_an_hour_and_when_refused(
+        self, around: Surroundings, account: dict[str, str]
     ) -> None:
-        azure = around.emulator.azure
-        destination = opened(around, sign_in=self.service_account(around))
-        await destination.read()
-        await destination.read()
-        reads = [call for call in azure.called("vault", "GET") if call.status == 200]
-        assert len(reads) == 1
+        azure, destination = around.emulator.azure, opened(around, sign_in=account)
+        for seconds, reads in ((0.0, 1), (3599.0, 1), (1.0, 2)):
+            await around.time.sleep(seconds)
+            await destination.read()
+            assert self.reads(around) == reads
         azure.bearers.pop(azure.vault("contoso").secrets["edge-account"].latest.value)
-        self.service_account(around)
+        self.keep(around, around.cluster.service_account_token(azure))
         assert await destination.read() is None
+        assert self.reads(around) == 3
 
-    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(self, around: Surroundings) -> None:
-        account = self.service_account(around)
+    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(
+        self, around: Surroundings, account: dict[str, str]
+    ) -> None:
+        said = "edge-account: the secret does not hold a service account token"
         for stored in ("", "two\nlines", "späte"):
-            around.emulator.azure.vault("contoso").set("edge-account", stored, NOW)
-            with pytest.raises(
-                DestinationBlocked, match="edge-account: the secret does not hold a service account token"
-            ):
+            self.keep(around, stored)
+            with pytest.raises(DestinationBlocked, match=said):
                 await opened(around, sign_in=account).read()
 
     @pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
     async def test_a_service_accounts_token_that_ends_within_seven_days_is_told(
-        self, around: Surroundings, caplog: pytest.LogCaptureFixture, days: float | None, lines: int
+        self,
+        around: Surroundings,
+        account: dict[str, str],
+        caplog: pytest.LogCaptureFixture,
+        days: float | None,
+        lines: int,
     ) -> None:
-        account = self.service_account(around)
         claims = {} if days is None else {"exp": int((datetime.now(UTC) + timedelta(days=days)).timestamp())}
         token = jwt.encode({"sub": "system:serviceaccount:a:b", **claims}, "k" * 32, algorithm="HS256")
-        around.emulator.azure.vault("contoso").set("edge-account", token, NOW)
+        self.keep(around, token)
         with suppress(DestinationBlocked):  # the cluster does not know this token
             await opened(around, sign_in=account).read()
         written = [json.loads(one.getMessage()) for one in caplog.records if one.name == "gateway_tokens"]
@@ -367,32 +356,14 @@ class TestSignIn:
             assert line["secret"].endswith("/secrets/edge-account")
             assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
 
-    async def test_a_service_accounts_token_is_read_again_after_an_hour(
-        self, around: Surroundings, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        destination = opened(around, sign_in=self.service_account(around))
-        for seconds, reads in ((0.0, 1), (3599.0, 1), (3600.0, 2)):
-            monkeypatch.setattr(around.azure, "monotonic", lambda now=seconds: now)
-            await destination.read()
-            answered = [call for call in around.emulator.azure.called("vault", "GET") if call.status == 200]
-            assert len(answered) == reads
-
     async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
-        self, around: Surroundings
+        self, around: Surroundings, account: dict[str, str]
     ) -> None:
-        account = self.service_account(around)
         around.emulator.azure.granted = {"get secrets"}
         with pytest.raises(AzureForbidden) as caught:
             await opened(around, sign_in=account).read()
         assert caught.value.action == "Microsoft.KeyVault/vaults/secrets/getSecret/action"
         assert caught.value.scope.endswith("/secrets/edge-account")
-
-    @staticmethod
-    def service_account(around: Surroundings) -> dict[str, str]:
-        azure = around.emulator.azure
-        token = around.cluster.service_account_token(azure)
-        azure.vault("contoso").set("edge-account", f"{token}", NOW)
-        return {"vault": around.emulator.vault_url("contoso"), "secret": "edge-account"}
 
 
 class TestAks:
@@ -430,10 +401,9 @@ class TestAks:
                 await opened(around, cluster=CLUSTER, certificate_authority=text).read()
 
     async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings) -> None:
-        headers = {"Content-Type": "application/json"}
         for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"):
             body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
-            around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=headers))
+            around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=JSON))
             with pytest.raises(AzureError, match="no usable kubeconfig"):
                 await opened(around, cluster=CLUSTER).read()
 

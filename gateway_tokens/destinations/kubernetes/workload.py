@@ -87,12 +87,14 @@ def worst(restarts: Sequence[Restart]) -> Restart:
     )
 
 
-_ANNOTATION = ("template", "metadata", "annotations", FINGERPRINT)
-
-
 def _restart_at(delivery: Delivery) -> datetime:
     """Argo replaces the pods that were made before this; made in the second of the write is not surely after it."""
     return delivery.at + timedelta(seconds=1)
+
+
+def _is_late_enough(restart_at: object, delivery: Delivery) -> bool:
+    at = moment(restart_at)
+    return at is not None and at >= _restart_at(delivery)
 
 
 def _counts(kind: str, spec: dict[str, Any], status: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -106,36 +108,35 @@ def _counts(kind: str, spec: dict[str, Any], status: dict[str, Any]) -> tuple[in
 
 
 class Manifest:
-    """A workload as the cluster shows it, judged for one value as `kubectl rollout status` does."""
+    """A workload as the cluster shows it, judged for one value as `kubectl rollout status` does.
+
+    `settled`: the manifest alone says that every pod runs the value, or that there is no pod. `selector` is the label
+    selector of its pods, empty before its controller has made any.
+    """
 
     def __init__(self, settings: Workload, manifest: dict[str, Any], delivery: Delivery) -> None:
         self._settings, self._delivery, self._manifest = settings, delivery, manifest
-        self._spec, self._status = manifest.get("spec") or {}, manifest.get("status") or {}
-        self._is_rollout = settings.kind == "Rollout"
-        seen = str(self._status.get("observedGeneration", 0))  # Argo's is text
-        self._observed = seen.isdigit() and int(seen) >= manifest["metadata"].get("generation", 0)
-        wanted, total, updated, available = _counts(settings.kind, self._spec, self._status)
-        self._without_pods, self._available = wanted == total == 0, available >= wanted
-        # Pods of an older template are there, or pods of the present one are missing.
-        self._updating = updated < wanted or total > updated
-
-    @property
-    def settled(self) -> bool:
-        """Whether the manifest alone says that every pod runs the value, or that there is no pod."""
-        if not self._observed or self._without_pods:
-            return self._observed
-        if self._is_rollout:
-            return self._restarted(self._status.get("restartedAt")) and self._status.get("phase") == "Healthy"
-        return self._begun and not self._updating and self._available
-
-    @property
-    def selector(self) -> str:
-        """The label selector of its pods; empty before its controller has made any."""
-        if self._is_rollout:  # its own may be that of another workload
-            return str(self._status.get("selector", ""))
-        selector = self._spec.get("selector") or {}
-        terms = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
-        return ",".join([*terms, *map(_term, selector.get("matchExpressions") or [])])
+        spec, status = self._spec, self._status = manifest.get("spec") or {}, manifest.get("status") or {}
+        seen = str(status.get("observedGeneration", 0))  # Argo's is text
+        observed = seen.isdigit() and int(seen) >= manifest["metadata"].get("generation", 0)
+        wanted, total, updated, available = _counts(settings.kind, spec, status)
+        if settings.kind == "Rollout":
+            self._asked: tuple[str, ...] = ("restartAt",)
+            self._begun = _is_late_enough(spec.get("restartAt"), delivery)
+            rolling = status.get("phase") == "Progressing"
+            done = _is_late_enough(status.get("restartedAt"), delivery) and status.get("phase") == "Healthy"
+            self.selector = str(status.get("selector", ""))  # its own may be that of another workload
+        else:
+            self._asked = ("template", "metadata", "annotations", FINGERPRINT)
+            annotations = (spec.get("template") or {}).get("metadata", {}).get("annotations") or {}
+            self._begun = annotations.get(FINGERPRINT) == delivery.fingerprint
+            # Pods of an older template are there, or pods of the present one are missing.
+            rolling = updated < wanted or total > updated
+            done = self._begun and not rolling and available >= wanted
+            self.selector = _selector(spec.get("selector") or {})
+        self.settled = observed and (done or wanted == total == 0)
+        # For any reason: the new pods read the value.
+        self._rolling = rolling or not observed
 
     def judged(self, name: str, old: int, pods: int) -> Restart:
         """How far the restart is, `old` of its pods running an older value."""
@@ -153,26 +154,9 @@ class Manifest:
             detail = "It exceeded its progress deadline: check its new pods."
             return Restart(Running.STUCK, f"{message}. {detail}", holds_place=True)
         message += " and are being replaced; check its new pods if this lasts"
-        return Restart(Running.RESTARTING, message, self._late_at(), holds_place=True)
-
-    @property
-    def _begun(self) -> bool:
-        """Whether a restart for the value was asked for."""
-        if self._is_rollout:
-            return self._restarted(self._spec.get("restartAt"))
-        annotations = (self._spec.get("template") or {}).get("metadata", {}).get("annotations") or {}
-        return annotations.get(FINGERPRINT) == self._delivery.fingerprint
-
-    def _restarted(self, text: object) -> bool:
-        """Whether a time of a Rollout's restart is late enough for the value."""
-        at = moment(text)
-        return at is not None and at >= _restart_at(self._delivery)
-
-    @property
-    def _rolling(self) -> bool:
-        """Whether pods are being replaced for any reason: the new pods read the value."""
-        progressing = self._status.get("phase") == "Progressing" if self._is_rollout else self._updating
-        return progressing or not self._observed
+        asked_at = owners_of(self._manifest, "spec", *self._asked).get(VALUE_MANAGER, self._delivery.at)
+        late_at = max(self._delivery.at, asked_at) + self._settings.timeout
+        return Restart(Running.RESTARTING, message, late_at, holds_place=True)
 
     def _blocked_by(self) -> str:
         """Why it replaces no pods by itself, and what to do, or the empty string."""
@@ -187,14 +171,13 @@ class Manifest:
             )
         return ""
 
-    def _late_at(self) -> datetime:
-        """When a restart that was asked for by this app, or began before the write, takes too long."""
-        owners = owners_of(self._manifest, "spec", *(("restartAt",) if self._is_rollout else _ANNOTATION))
-        return max(self._delivery.at, owners.get(VALUE_MANAGER, self._delivery.at)) + self._settings.timeout
 
-
-def _term(expression: dict[str, Any]) -> str:
-    """One of a selector's `matchExpressions`, as a query writes it."""
-    key, operator = str(expression["key"]), str(expression["operator"])
-    values = ",".join(expression.get("values") or [])
-    return {"Exists": key, "DoesNotExist": f"!{key}"}.get(operator, f"{key} {operator.lower()} ({values})")
+def _selector(selector: dict[str, Any]) -> str:
+    """A manifest's selector as a query writes it."""
+    terms = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or []:
+        key, operator = str(expression["key"]), str(expression["operator"])
+        values = ",".join(expression.get("values") or [])
+        lone = {"Exists": key, "DoesNotExist": f"!{key}"}
+        terms.append(lone.get(operator, f"{key} {operator.lower()} ({values})"))
+    return ",".join(terms)
