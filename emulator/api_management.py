@@ -23,8 +23,6 @@ def routes() -> list[Route]:
     actions = f"{PROVIDER}/gateways"
     return [
         _route("GET", every, _list, f"{actions}/read"),
-        _route("GET", one, _get, f"{actions}/read"),
-        _route("HEAD", one, _head, f"{actions}/read"),
         _route("POST", f"{one}/generateToken", _generate_token, f"{actions}/generateToken/action"),
         _route("POST", f"{one}/regenerateKey", _regenerate_key, f"{actions}/regenerateKey/action"),
     ]
@@ -36,12 +34,9 @@ def _route(method: str, path: str, work: Work, action: str) -> Route:
 
 async def _list(azure: Azure, request: web.Request) -> web.Response:
     service = _service(azure, request)
-    if "$filter" in request.query:
-        raise _invalid([("$filter", "Filters are not emulated.")])
-    skip = _count(request, "$skip", 0)
-    size = min(_count(request, "$top", azure.page_size), azure.page_size)
+    skip = int(request.query.get("$skip", "0"))
     gateways = list(service.gateways.values())
-    after = skip + size
+    after = skip + azure.page_size
     body = {
         "value": [_contract(service, gateway) for gateway in gateways[skip:after]],
         "count": len(gateways),
@@ -55,16 +50,6 @@ def _next_link(request: web.Request, skip: int) -> str:
     return f"{request.url.origin()}{request.rel_url.raw_path}?{query}"
 
 
-async def _get(azure: Azure, request: web.Request) -> web.Response:
-    service, gateway = _gateway(azure, request)
-    return web.json_response(_contract(service, gateway), headers={"ETag": _etag(gateway)})
-
-
-async def _head(azure: Azure, request: web.Request) -> web.Response:
-    _, gateway = _gateway(azure, request)
-    return web.Response(headers={"ETag": _etag(gateway)})
-
-
 async def _generate_token(azure: Azure, request: web.Request) -> web.Response:
     body = await _body_of(request)
     key_type, faults = _key_type_of(body)
@@ -74,7 +59,7 @@ async def _generate_token(azure: Azure, request: web.Request) -> web.Response:
         faults.append(("gatewayId", "The gateway identifier must not be 'managed'."))
     if faults:
         raise _invalid(faults)
-    _, gateway = _gateway(azure, request)
+    gateway = _gateway(azure, request)
     return web.json_response({"value": gateway.token(key_type, expiry)})
 
 
@@ -82,7 +67,7 @@ async def _regenerate_key(azure: Azure, request: web.Request) -> web.Response:
     key_type, faults = _key_type_of(await _body_of(request))
     if faults:
         raise _invalid(faults)
-    _, gateway = _gateway(azure, request)
+    gateway = _gateway(azure, request)
     gateway.regenerate(key_type)
     return web.Response(status=204)
 
@@ -96,12 +81,11 @@ def _service(azure: Azure, request: web.Request) -> Service:
     return service
 
 
-def _gateway(azure: Azure, request: web.Request) -> tuple[Service, Gateway]:
-    service = _service(azure, request)
-    gateway = service.gateway(request.match_info["gateway"])
+def _gateway(azure: Azure, request: web.Request) -> Gateway:
+    gateway = _service(azure, request).gateway(request.match_info["gateway"])
     if gateway is None:
         raise RefusedError(404, "ResourceNotFound", "Gateway not found.")
-    return service, gateway
+    return gateway
 
 
 def _contract(service: Service, gateway: Gateway) -> dict[str, object]:
@@ -111,18 +95,6 @@ def _contract(service: Service, gateway: Gateway) -> dict[str, object]:
         "name": gateway.name,
         "properties": {"description": gateway.description, "locationData": {"name": gateway.location}},
     }
-
-
-def _etag(gateway: Gateway) -> str:
-    return f'"{abs(hash((gateway.name, gateway.location, gateway.description))):016X}"'
-
-
-def _count(request: web.Request, name: str, default: int) -> int:
-    """Return a query parameter that counts, or refuse it."""
-    text = request.query.get(name, str(default))
-    if not text.isdecimal() or (name == "$top" and int(text) == 0):
-        raise _invalid([(name, f"The value '{text}' is not a valid count.")])
-    return int(text)
 
 
 async def _body_of(request: web.Request) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """The state of the emulated Azure, and the switches by which tests make it slow, strict or broken."""
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,29 +30,6 @@ class Call:
     action: str
     at: datetime
     status: int = 0
-
-
-@dataclass
-class Counters:
-    """Totals by host, by `host action`, and by `host status`; calls in flight now and at most, over all hosts."""
-
-    hosts: Counter[str] = field(default_factory=Counter)
-    actions: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
-    in_flight: int = 0
-    peak: int = 0
-
-    def begin(self, call: Call) -> None:
-        """Count a call that arrived."""
-        self.hosts[call.host] += 1
-        self.actions[f"{call.host} {call.action or call.method}"] += 1
-        self.in_flight += 1
-        self.peak = max(self.peak, self.in_flight)
-
-    def end(self, call: Call) -> None:
-        """Count a call that was answered."""
-        self.statuses[f"{call.host} {call.status}"] += 1
-        self.in_flight -= 1
 
 
 @dataclass
@@ -109,7 +85,8 @@ class Azure:
     """Everything that outlives a call.
 
     `clock` gives aware UTC times. `latency` is the seconds every call takes. `granted` are the RBAC actions that
-    the one identity holds, None meaning all. `throttle` is off while None. `calls` are kept while `record` is on.
+    the one identity holds, None meaning all. `throttle` is off while None. `calls` are kept while `record` is on;
+    `arrived` counts them always, `in_flight` those that are not answered yet, `peak` the most at the same time.
     """
 
     clock: Callable[[], datetime] = utc_now
@@ -117,11 +94,12 @@ class Azure:
     granted: set[str] | None = None
     throttle: Throttle | None = None
     page_size: int = 100
-    token_lifetime: int = 86_400
     client_ids: set[str] | None = None
     record: bool = True
     calls: list[Call] = field(default_factory=list)
-    counters: Counters = field(default_factory=Counters)
+    arrived: int = 0
+    in_flight: int = 0
+    peak: int = 0
     faults: Faults = field(default_factory=Faults)
     services: dict[tuple[str, str, str], Service] = field(default_factory=dict)
     groups: set[tuple[str, str]] = field(default_factory=set)

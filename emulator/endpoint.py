@@ -166,7 +166,7 @@ def application(azure: Azure, endpoint: Endpoint) -> web.Application:
             call.status = response.status
             return response
         finally:
-            azure.counters.end(call)
+            azure.in_flight -= 1
 
     app = web.Application(middlewares=[around], client_max_size=LARGEST_BODY)
     for route in endpoint.routes():
@@ -203,7 +203,9 @@ def _begin(azure: Azure, endpoint: Endpoint, route: Route | None, request: web.R
         action,
         azure.clock(),
     )
-    azure.counters.begin(call)
+    azure.arrived += 1
+    azure.in_flight += 1
+    azure.peak = max(azure.peak, azure.in_flight)
     if azure.record:
         azure.calls.append(call)
     return call

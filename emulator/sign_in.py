@@ -39,7 +39,7 @@ async def _identity_token(azure: Azure, request: web.Request) -> web.Response:
         message = "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."
         raise RefusedError(400, "BadRequest", message)
     # Clients compare this with their own clock, which no test moves: the machine's time, not azure.clock.
-    expires = int(time.time()) + azure.token_lifetime
+    expires = int(time.time()) + 24 * 60 * 60
     return web.json_response(
         {
             "access_token": azure.issue_bearer(resource),

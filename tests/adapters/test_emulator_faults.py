@@ -97,8 +97,7 @@ async def test_calls_are_recorded_unless_switched_off_and_counted_always(
     (call,) = emulator.azure.called("vault", "PUT", PATH)
     assert (call.instance, call.status) == ("contoso", 200)
     assert call.action == "Microsoft.KeyVault/vaults/secrets/setSecret/action"
-    assert emulator.azure.counters.statuses == {"vault 200": 2}
-    assert (emulator.azure.counters.in_flight, emulator.azure.counters.peak) == (0, 1)
+    assert (emulator.azure.arrived, emulator.azure.in_flight, emulator.azure.peak) == (2, 0, 1)
 
 
 def test_a_bucket_empties_and_refills_and_each_subscription_has_its_own() -> None:

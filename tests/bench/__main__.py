@@ -61,15 +61,14 @@ async def run(gateways: int = 1_000, latency: float = 0.05) -> None:
         f"{'':<10}{'seconds':>9}{'CPU s':>7}{'calls':>8}{'limit s':>9}{'ratio':>7}{'peak calls':>12}{'peak MiB':>10}"
     )
     async with an_estate(gateways, latency=latency) as emulator:
-        counters = emulator.azure.counters
         for name in ("all due", "all fresh"):
-            before = counters.hosts.total()
+            before = emulator.azure.arrived
             (found,) = await _runs(emulator)
-            calls = counters.hosts.total() - before
+            calls = emulator.azure.arrived - before
             limit = calls * latency / AT_ONCE
             say(
                 f"{name:<10}{found['seconds']:>9.1f}{found['cpu']:>7.1f}{calls:>8,}{limit:>9.1f}"
-                f"{found['seconds'] / limit:>7.2f}{counters.peak:>12}{found['peak']:>10.0f}   {found['rows']}"
+                f"{found['seconds'] / limit:>7.2f}{emulator.azure.peak:>12}{found['peak']:>10.0f}   {found['rows']}"
             )
     say(f"limit = calls x latency / {AT_ONCE} at a time")
 
