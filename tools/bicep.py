@@ -1,15 +1,11 @@
 """The Bicep compiler as this project uses it: evaluated parameter files, compiled templates, lint and format."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any, NamedTuple
 
 # The deployment that every parameter file is evaluated for. Its ids enter names, so they never change.
 _DEPLOYMENT = {

@@ -1,18 +1,14 @@
 """The digest of an evaluated deployment: what a reviewer wants to know of it, in 20 to 40 lines of text."""
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from tools.bicep import Evaluated
 
-    from tools.bicep import Evaluated
-
-    Resource = dict[str, Any]
+Resource = dict[str, Any]
 
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 BUILT_IN_ROLES = {
@@ -22,68 +18,29 @@ BUILT_IN_ROLES = {
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
 }
-# What is told of a resource beside its name. A digest lists every resource, of other types by name alone.
+# What is told of a resource beside its name, by paths into it or into its properties. A digest lists every resource, of
+# other types by name alone.
 _TOLD = {
-    "Microsoft.Storage/storageAccounts": (
-        "sku.name",
-        "properties.allowSharedKeyAccess",
-        "properties.allowBlobPublicAccess",
-        "properties.allowCrossTenantReplication",
-        "properties.defaultToOAuthAuthentication",
-        "properties.minimumTlsVersion",
-        "properties.supportsHttpsTrafficOnly",
-        "properties.publicNetworkAccess",
-        "properties.networkAcls",
-    ),
-    "Microsoft.Web/serverfarms": ("sku.name", "properties.reserved"),
-    "Microsoft.Web/sites": (
-        "identity.type",
-        "properties.httpsOnly",
-        "properties.publicNetworkAccess",
-        "properties.virtualNetworkSubnetId",
-        "properties.siteConfig",
-        "properties.functionAppConfig.runtime",
-        "properties.functionAppConfig.scaleAndConcurrency",
-        "properties.functionAppConfig.deployment.storage.authentication.type",
-    ),
-    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": ("properties.allow",),
-    "Microsoft.Insights/components": ("properties.DisableLocalAuth",),
-    "Microsoft.OperationalInsights/workspaces": (
-        "properties.features.disableLocalAuth",
-        "properties.retentionInDays",
-    ),
-    "Microsoft.KeyVault/vaults": (
-        "properties.enableRbacAuthorization",
-        "properties.enablePurgeProtection",
-        "properties.publicNetworkAccess",
-    ),
-    "Microsoft.Network/privateEndpoints": (
-        "properties.privateLinkServiceConnections.0.properties.groupIds",
-        "properties.subnet.id",
-    ),
-    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": (
-        "properties.privateDnsZoneConfigs.0.properties.privateDnsZoneId",
-    ),
-    "Microsoft.EventGrid/systemTopics": ("location", "identity.type", "properties.source"),
-    "Microsoft.EventGrid/systemTopics/eventSubscriptions": (
-        "properties.filter",
-        "properties.deliveryWithResourceIdentity.identity.type",
-        "properties.deliveryWithResourceIdentity.destination.endpointType",
-        "properties.deliveryWithResourceIdentity.destination.properties.queueName",
-    ),
-    "Microsoft.Insights/workbooks": ("properties.displayName", "properties.sourceId"),
-    "Microsoft.Insights/actionGroups": ("properties.emailReceivers.0.emailAddress",),
-    "Microsoft.Insights/scheduledQueryRules": (
-        "properties.severity",
-        "properties.windowSize",
-        "properties.evaluationFrequency",
-        "properties.actions.actionGroups",
-    ),
-    "Microsoft.Insights/metricAlerts": (
-        "properties.severity",
-        "properties.criteria.allOf.0.metricName",
-        "properties.criteria.allOf.0.threshold",
-    ),
+    "Microsoft.Storage/storageAccounts": "sku.name allowSharedKeyAccess allowBlobPublicAccess allowCrossTenantReplication "
+    "defaultToOAuthAuthentication minimumTlsVersion supportsHttpsTrafficOnly publicNetworkAccess networkAcls",
+    "Microsoft.Web/serverfarms": "sku.name reserved",
+    "Microsoft.Web/sites": "identity.type httpsOnly publicNetworkAccess virtualNetworkSubnetId siteConfig "
+    "functionAppConfig.runtime functionAppConfig.scaleAndConcurrency "
+    "functionAppConfig.deployment.storage.authentication.type",
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": "allow",
+    "Microsoft.Insights/components": "DisableLocalAuth",
+    "Microsoft.OperationalInsights/workspaces": "features.disableLocalAuth retentionInDays",
+    "Microsoft.KeyVault/vaults": "enableRbacAuthorization enablePurgeProtection publicNetworkAccess",
+    "Microsoft.Network/privateEndpoints": "privateLinkServiceConnections.0.properties.groupIds subnet.id",
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": "privateDnsZoneConfigs.0.properties.privateDnsZoneId",
+    "Microsoft.EventGrid/systemTopics": "location identity.type source",
+    "Microsoft.EventGrid/systemTopics/eventSubscriptions": "filter deliveryWithResourceIdentity.identity.type "
+    "deliveryWithResourceIdentity.destination.endpointType "
+    "deliveryWithResourceIdentity.destination.properties.queueName",
+    "Microsoft.Insights/workbooks": "displayName sourceId",
+    "Microsoft.Insights/actionGroups": "emailReceivers.0.emailAddress",
+    "Microsoft.Insights/scheduledQueryRules": "severity windowSize evaluationFrequency actions.actionGroups",
+    "Microsoft.Insights/metricAlerts": "severity criteria.allOf.0.metricName criteria.allOf.0.threshold",
 }
 _ALERTS = ("Microsoft.Insights/scheduledQueryRules", "Microsoft.Insights/metricAlerts")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -183,16 +140,15 @@ def _others(resources: list[Resource]) -> Iterator[str]:
     rest = []
     alerts = [] if _is_of_alerts_alone(resources) else [one for one in resources if one["type"] in _ALERTS]
     for one in resources:
-        if (
-            one["type"].startswith(("Microsoft.Authorization/", "Microsoft.Web/sites/config"))
-            or one in alerts
+        if one in alerts or one["type"].startswith(
+            ("Microsoft.Authorization/", "Microsoft.Web/sites/config")
         ):
             continue
         name = f"{_last(one['type'])} {plain(one['name'])}"
         told = [
             f"{path.rpartition('.')[2]}={_shown(value)}"
-            for path in _TOLD.get(one["type"], ())
-            if (value := _at(one, path)) is not None
+            for path in _TOLD.get(one["type"], "").split()
+            if (value := _at(one.get("properties", {}) | one, path)) is not None
         ]
         if told:
             yield " | ".join([name, *told])
@@ -208,16 +164,18 @@ def _others(resources: list[Resource]) -> Iterator[str]:
 
 def _queries(resources: list[Resource]) -> Iterator[str]:
     """What an alert or a workbook asks, whole: only a deployment of these alone has room for it."""
-    alone = _is_of_alerts_alone(resources)
-    for book in _of_type(resources, "Microsoft.Insights/workbooks") if alone else ():
+    if not _is_of_alerts_alone(resources):
+        return
+    for book in _of_type(resources, "Microsoft.Insights/workbooks"):
         for item in json.loads(book["properties"]["serializedData"])["items"]:
-            told = {name: value for name, value in item["content"].items() if name != "query"}
-            yield f"{item['name']}: {json.dumps(told)}"
-            yield from (f"  {line}" for line in item["content"].get("query", "").splitlines())
-    for rule in _of_type(resources, "Microsoft.Insights/scheduledQueryRules") if alone else ():
-        criterion = rule["properties"]["criteria"]["allOf"][0]
-        yield f"{rule['name']}: {json.dumps({k: v for k, v in criterion.items() if k != 'query'})}"
-        yield from (f"  {line}" for line in criterion["query"].splitlines())
+            yield from _query(item["name"], item["content"])
+    for rule in _of_type(resources, "Microsoft.Insights/scheduledQueryRules"):
+        yield from _query(rule["name"], rule["properties"]["criteria"]["allOf"][0])
+
+
+def _query(name: str, asked: dict[str, Any]) -> Iterator[str]:
+    yield f"{name}: {json.dumps({key: value for key, value in asked.items() if key != 'query'})}"
+    yield from (f"  {line}" for line in asked.get("query", "").splitlines())
 
 
 _SECTIONS: dict[str, Callable[[list[Resource]], Iterator[str]]] = {

@@ -3,8 +3,6 @@
 With `--check` nothing is written, and whatever would change is reported.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

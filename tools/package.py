@@ -1,16 +1,10 @@
 """`make package`: the zip that `func azure functionapp publish` would send, and what is in it."""
 
-from __future__ import annotations
-
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from pathspec import GitIgnoreSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = ROOT / ".build" / "app.zip"
@@ -52,15 +46,9 @@ def _entry(name: str) -> ZipInfo:
     return entry
 
 
-def main() -> int:
-    """Build the package and print its files and size."""
-    packed = build(ROOT, ARCHIVE)
-    for name, size in packed:
-        print(f"{size:>9,}  {name}")
-    print(f"{sum(size for _, size in packed):>9,}  bytes in {len(packed)} files")
-    print(f"{ARCHIVE.stat().st_size:>9,}  bytes in {ARCHIVE.relative_to(ROOT)}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    files = build(ROOT, ARCHIVE)
+    for file, size in files:
+        print(f"{size:>9,}  {file}")
+    print(f"{sum(size for _, size in files):>9,}  bytes in {len(files)} files")
+    print(f"{ARCHIVE.stat().st_size:>9,}  bytes in {ARCHIVE.relative_to(ROOT)}")

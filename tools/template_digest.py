@@ -1,14 +1,10 @@
 """What a compiled template takes: its parameters, what waits for what, and the shape of a parameter's type."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    Type = Mapping[str, Any]
+Type = Mapping[str, Any]
 
 
 def interface(templates: Mapping[str, Type]) -> str:

@@ -3,18 +3,17 @@
 The sample estate runs on the emulator, with some gateways more. Each part computes from the lines what its query asks for.
 """
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from datetime import timedelta
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emulator import sample
 from emulator.command import serving
@@ -22,11 +21,8 @@ from emulator.demonstration import KEY, issue_one
 from emulator.server import Emulator
 from gateway_tokens.renewal.report import BAD, Outcome
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    Line = dict[str, Any]
-    Table = tuple[Sequence[str], list[Sequence[object]]]
+Line = dict[str, Any]
+Table = tuple[Sequence[str], list[Sequence[object]]]
 
 ROOT = Path(__file__).parents[1]
 _WIDTH, _ROW, _LETTER = 1200, 17, 6.7
