@@ -1,6 +1,5 @@
 """A stand-in for the Azure Functions host: serves an unmodified function app on a machine without Core Tools."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -9,9 +8,9 @@ from typing import Self
 
 from aiohttp import web
 
-from emulator.host_app import TIMER, HostedFunction, load_functions, read_host_settings
+from emulator.host_app import TIMER, HostedFunction, load_functions, route_prefix
 from emulator.host_http import HostServer
-from emulator.host_invocation import Pause, Queues, invoke, timer_request
+from emulator.host_invocation import Queues, invoke, timer_request
 
 
 class Host:
@@ -36,22 +35,19 @@ class Host:
         *,
         key: str,
         environ: Mapping[str, str] | None = None,
-        pause: Pause = asyncio.sleep,
     ) -> Self:
         """The host with the app loaded, `app_root` first on `sys.path` until `stop`. Raises AppError.
 
-        `key` opens every function. `environ` resolves `%SETTING%` in triggers; the process's own when None. `pause` waits
-        the seconds between the tries of a message.
+        `key` opens every function. `environ` resolves `%SETTING%` in triggers; the process's own when None.
 
         Every load runs function_app.py afresh, but what it imports stays loaded: two apps that have modules of the
         same name need two processes.
         """
         sys.path.insert(0, str(app_root))
         try:
-            settings = read_host_settings(app_root)
             functions = load_functions(app_root, os.environ if environ is None else environ)
-            queues = Queues(functions.values(), settings, pause)
-            server = HostServer(functions, settings.route_prefix, key, queues.send)
+            queues = Queues(functions.values())
+            server = HostServer(functions, route_prefix(app_root), key, queues.send)
         except BaseException:
             sys.path.remove(str(app_root))
             raise
