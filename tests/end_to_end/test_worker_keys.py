@@ -4,16 +4,14 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from emulator.faults import Fault
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import GatewayToken
-from tests.functions.edge_estate import ALL, DAY, Edge
+from tests.functions.edge_estate import DAY, Edge
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,17 +36,16 @@ async def worker(edge: Edge) -> AsyncIterator[WorkerRuntime]:
         yield loaded
 
 
-async def revoke(
-    worker: WorkerRuntime, gateway: str = "edge-01", **more: object
-) -> tuple[int, dict[str, Any]]:
+async def revoke(worker: WorkerRuntime, gateway: str) -> tuple[int, bool]:
+    """The status, and whether the key was regenerated."""
     answer = await worker.invoke_http(
         "revoke_key",
         "POST",
         f"http://localhost/api/services/contoso/gateways/{gateway}/revoke",
         params={"service": "contoso", "gatewayId": gateway},
-        body=json.dumps({"keyType": "primary", "reason": "a leak", **more}).encode(),
+        body=b'{"keyType": "primary", "reason": "a leak"}',
     )
-    return answer.status, json.loads(answer.body)
+    return answer.status, json.loads(answer.body)["regenerated"]
 
 
 async def run(worker: WorkerRuntime) -> None:
@@ -96,37 +93,8 @@ async def test_a_rotation_leaves_no_destination_without_a_good_token_for_130_day
 async def test_a_loop_revokes_the_keys_of_25_gateways(edge: Edge, worker: WorkerRuntime) -> None:
     edge.add(*MANY)
     before = {name: edge.stored(name)[0] for name in MANY}
-    answers = [await revoke(worker, name) for name in MANY]
-    assert {(status, body["regenerated"]) for status, body in answers} == {(200, True)}
+    assert [await revoke(worker, name) for name in MANY] == [(200, True)] * len(MANY)
     assert edge.regenerated() == MANY
     assert {edge.accepted(name)[0] for name in MANY} == {True}
     now = datetime.now(UTC)
     assert not [name for name in MANY if edge.gateways[name].accepts(before[name], now)]
-
-
-async def test_a_revoke_stops_at_a_failing_destination_goes_on_from_there_and_may_be_repeated(
-    edge: Edge, worker: WorkerRuntime
-) -> None:
-    edge.emulator.azure.faults.add(Fault(host="kubernetes", method="POST", status=403, times=None))
-    status, body = await revoke(worker)
-    assert (status, body["code"], edge.regenerated()) == (503, "revoke_stopped", [])
-    edge.emulator.azure.faults.clear()
-    for times in (1, 2):
-        status, body = await revoke(worker)
-        assert (status, body["regenerated"], edge.accepted()) == (200, True, [True, True])
-        assert edge.regenerated() == ["edge-01"] * times
-    assert signing(edge) == {"secondary"}
-
-
-async def test_a_revoke_may_come_before_the_delivery_and_needs_its_own_permission(
-    edge: Edge, worker: WorkerRuntime
-) -> None:
-    edge.configure([{**ALL[0], "allow": ["issue", "read", "renew"]}])
-    status, body = await revoke(worker, immediately=True)
-    assert (status, body["code"], edge.regenerated()) == (403, "access_denied", [])
-    edge.configure()
-    await gateway_app.forget()
-    (leaked,) = edge.stored()
-    status, body = await revoke(worker, immediately=True)
-    assert (status, body["regenerated"], edge.accepted()) == (200, True, [True, True])
-    assert not edge.gateways["edge-01"].accepts(leaked, datetime.now(UTC))
