@@ -1,12 +1,11 @@
 """A stand-in for the Azure Functions host: serves an unmodified function app on a machine without Core Tools."""
 
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
-
-from aiohttp import web
 
 from emulator.host_app import TIMER, HostedFunction, load_functions, route_prefix
 from emulator.host_http import HostServer
@@ -53,13 +52,9 @@ class Host:
             raise
         return cls(app_root, functions, server, queues)
 
-    async def start(self, port: int = 0) -> str:
+    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> str:
         """Serves on this port, a free one when 0. Returns the address, without a slash at its end."""
-        return await self._server.start(port)
-
-    def application(self) -> web.Application:
-        """The application that answers, for whoever serves it in another way."""
-        return self._server.application()
+        return await self._server.start(port, tls)
 
     async def stop(self) -> None:
         """Stops serving, ends what runs and takes the app's directory off `sys.path`. Once only."""

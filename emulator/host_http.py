@@ -3,6 +3,7 @@
 import codecs
 import hmac
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -56,10 +57,12 @@ class HostServer:
         self._enqueue = enqueue
         self._runner: web.AppRunner | None = None
 
-    async def start(self, port: int) -> str:
+    async def start(self, port: int, tls: ssl.SSLContext | None) -> str:
         """Serves on this port, a free one when 0. Returns the address, without a slash at its end."""
+        application = web.Application(client_max_size=_BODY_LIMIT)
+        application.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(
-            self.application(),
+            application,
             access_log=None,
             shutdown_timeout=0.5,
             max_line_size=_AIOHTTP_BOUND,
@@ -67,14 +70,8 @@ class HostServer:
             max_headers=_AIOHTTP_BOUND,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    def application(self) -> web.Application:
-        """The application that answers, for whoever serves it in another way."""
-        application = web.Application(client_max_size=_BODY_LIMIT)
-        application.router.add_route("*", "/{path:.*}", self._serve)
-        return application
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=tls).start()
+        return f"http{'s' if tls else ''}://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Stops serving; calls under way have half a second to end."""

@@ -6,16 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from emulator.directory import API_ID
 from emulator.faults import Fault
-from emulator.gateways import Service
 from emulator.host import Host
 from emulator.server import Emulator
 from emulator.tls import throw_away_tls
@@ -133,30 +130,18 @@ async def host(
     await gateway_app.forget()
     app = await Host.load(ROOT, key="nobody-has-it")
     try:
-        async with _served(app.application()) as url:
-            yield EdgeHost(tmp_path, APP_URL=url, IDENTITY_URL=vm.address, CURL_CA_BUNDLE=emulator.ca_file)
+        url = await app.start(tls=throw_away_tls().server)
+        yield EdgeHost(tmp_path, APP_URL=url, IDENTITY_URL=vm.address, CURL_CA_BUNDLE=emulator.ca_file)
     finally:
         await app.stop()
         await gateway_app.forget()
 
 
-@asynccontextmanager
-async def _served(application: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.05)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=throw_away_tls().server).start()
-    yield f"https://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-def contoso(emulator: Emulator) -> Service:
-    return next(service for service in emulator.azure.services.values() if service.name == "contoso-apim")
-
-
 async def test_the_file_is_written_once_and_again_when_the_token_is_due_or_its_key_is_new(
     emulator: Emulator, host: EdgeHost, time: StandingClock
 ) -> None:
-    gateway = contoso(emulator).gateways["edge-01"]
+    [contoso] = [found for found in emulator.azure.services.values() if found.name == "contoso-apim"]
+    gateway = contoso.gateways["edge-01"]
     assert (await host.run(), host.restarts) == (0, 1)
     first, written = host.line, host.env_file.stat()
     assert first.startswith("config.service.auth=GatewayKey edge-01&")
