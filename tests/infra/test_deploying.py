@@ -1,7 +1,6 @@
 """The deployment chapter: the names it uses are those of the files."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -35,10 +34,3 @@ def test_every_parameter_and_output_that_a_chapter_names_exists(text: str) -> No
     named = set(re.findall(r"`([a-z]+[A-Z]\w*)`", text))
     assert named
     assert named - known == set()
-
-
-@pytest.mark.parametrize("path", [ROOT / "docs" / "deploying.md", INFRA / "README.md"], ids=lambda p: p.name)
-def test_every_file_that_a_chapter_links_to_exists(path: Path) -> None:
-    linked = [target.split("#")[0] for target in re.findall(r"\]\(([^):]+)\)", path.read_text())]
-    assert linked
-    assert [target for target in linked if not (path.parent / target).exists()] == []

@@ -11,7 +11,7 @@ _HEADING = re.compile(r"^(?P<level>##+) (?P<title>.+)$", re.MULTILINE)
 
 def read_documents() -> dict[str, str]:
     """Every document by its path from the root."""
-    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").glob("*.md")]
     return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths}
 
 
