@@ -17,14 +17,13 @@ from typing import Any
 
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.app_settings import AppSettings
-from gateway_tokens.renewal.gateway import GatewayRun
 from gateway_tokens.renewal.keys import OTHER, KeyState
-from gateway_tokens.renewal.messages import run_requests
-from gateway_tokens.renewal.places import Places
+from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import ServiceReport
-from gateway_tokens.renewal.revoke import Revocation, active_key, revoke
+from gateway_tokens.renewal.rotation import Revocation, active_key, revoke
 from gateway_tokens.renewal.rows import Demand
-from gateway_tokens.renewal.run import Runs, options_of
+from gateway_tokens.renewal.run import Runs, run_requests
+from gateway_tokens.renewal.service import ServiceRun
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType, Secret, ServiceId, expiry_after
 from tests.fakes import MemoryDestination
@@ -271,8 +270,8 @@ class Model:
         found: list[KeyState] = []
 
         async def work() -> None:
-            options = options_of(self.estate.app, Demand(self.estate.clock.now), "caller")
-            run = GatewayRun(self.estate.gateway(), options, ServiceReport(), Places(self.estate.clock.now))
+            options = RunOptions(self.estate.app, Demand(self.estate.clock.now), "caller")
+            run = ServiceRun("contoso", options, ServiceReport()).of(self.estate.gateway())
             await run.read_all()
             found.append(run.key_state())
 

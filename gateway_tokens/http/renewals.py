@@ -20,11 +20,17 @@ from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.health import summaries_of
 from gateway_tokens.renewal.keys import KeyState
-from gateway_tokens.renewal.messages import as_message, run_requests
+from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
-from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
+from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
 from gateway_tokens.renewal.rows import Action, Demand
-from gateway_tokens.renewal.run import SERVICES_AT_ONCE, load_report, options_of, place_of, reconcile_gateway
+from gateway_tokens.renewal.run import (
+    SERVICES_AT_ONCE,
+    as_message,
+    place_of,
+    reconcile_gateway,
+    run_requests,
+)
 from gateway_tokens.renewal.service import Selects, ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
 
@@ -57,8 +63,8 @@ class RenewalApi(Routes):
         names = [gateway async for gateway in app.callers_gateways.names(service.resource_id)]
         refs = [ref for ref in (GatewayRef(name, gateway) for gateway in names) if scope.covers(ref)]
         gateways = [gateway for ref in refs if (gateway := managed(name, service, ref.gateway, paused=True))]
-        options = options_of(app, Demand(app.clock()), str(scope.caller))
-        run = ServiceRun(name, options, await load_report(app, name))
+        options = RunOptions(app, Demand(app.clock()), str(scope.caller))
+        run = await ServiceRun.begun(name, options)
         await run.plan(gateways)
         destinations: dict[GatewayRef, list[dict[str, Any]]] = {ref: [] for ref in refs}
         for row in run.rows.values():
@@ -184,11 +190,11 @@ async def planned(
 
     Several are read at once; each that is read calls `done`.
     """
-    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), options_of(app, Demand(app.clock()), caller)
+    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), RunOptions(app, Demand(app.clock()), caller)
 
     async def one(name: str) -> ServiceRun:
         async with free:
-            run = ServiceRun(name, options, await load_report(app, name))
+            run = await ServiceRun.begun(name, options)
             await run.plan(await run.gateways(app.settings.estate.services[name], selects))
             done()
             return run

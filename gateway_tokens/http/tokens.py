@@ -61,7 +61,7 @@ class TokenApi(Routes):
 
 async def _active_key(app: App, gateway: ManagedGateway) -> KeyType:
     # This loads the modules of renewal, which few tokens need.
-    from gateway_tokens.renewal.revoke import active_key  # noqa: PLC0415
+    from gateway_tokens.renewal.rotation import active_key  # noqa: PLC0415
 
     return await active_key(app, gateway)
 

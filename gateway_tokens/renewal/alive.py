@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.logs import log_line, log_unexpected
-from gateway_tokens.tokens import Clock, GatewayRef
+from gateway_tokens.parts import App
+from gateway_tokens.tokens import GatewayRef
 
 from .gateway import GatewayRun
 from .reader import ASK_AGAIN_AFTER
@@ -37,8 +38,8 @@ _STOPPED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A stored token that Azure is to be asked about, and when it was last asked."""
+class _Question:
+    """A stored token that Azure is to be asked about."""
 
     service: ServiceRun
     run: GatewayRun
@@ -48,61 +49,86 @@ class Question:
     @property
     def last_asked(self) -> datetime:
         """When Azure last answered with this very token: when it was asked about it, or when it issued it to this app."""
-        ownership = self.observed.ownership
-        issued_at = ownership.issued_at if ownership and not ownership.taken_over else _NEVER
-        return max((self.row.asked and self.row.asked.at) or _NEVER, issued_at)
+        ours, proof = self.observed.ownership, self.row.asked
+        issued_at = ours.issued_at if ours and not ours.taken_over else _NEVER
+        return max(issued_at, (proof and proof.at) or _NEVER)
 
-    @property
-    def ref(self) -> GatewayRef:
-        """Whose token it is."""
-        return self.row.id.ref
+    async def verdict(self, free: asyncio.Semaphore) -> str:
+        """Azure's verdict; nothing when it could not be had, which the next run makes up for."""
+        token, key_type = self.observed.token, self.observed.key_type
+        if token is None or key_type is None:
+            return ""
+        async with free:
+            try:
+                answer = await self.run.issue(token.expiry, key_type)
+                if answer == token:
+                    return _ALIVE
+                return _DEAD if await self.run.issue(token.expiry, key_type) == answer else _UNSTEADY
+            except GatewayTokensError:
+                return ""
+            except Exception as error:  # noqa: BLE001 - one question must not end the others
+                log_unexpected(error, str(self.row.id))
+                return ""
+
+
+_ALIVE, _DEAD, _UNSTEADY = "alive", "dead", "unsteady"
 
 
 class AliveCheck:
     """The check of one run: `collect` as services end, then `carry_out`."""
 
-    def __init__(self, clock: Clock, pause: timedelta) -> None:
-        self._clock, self._pause = clock, pause
-        self._questions: list[Question] = []
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._questions: list[_Question] = []
 
     def collect(self, service: ServiceRun) -> None:
         """Keep what a service has to ask: the oldest first, no more in all than a run asks."""
-        before = self._clock() - ASK_AGAIN_AFTER
-        questions = [
-            Question(service, run, observed, row)
-            for run, observed in service.fresh
-            if (row := service.rows[observed.id]).decision.reason not in _NOT_ASKED and observed.ownership
+        before = self._app.clock() - ASK_AGAIN_AFTER
+        questions = [_Question(service, run, row, service.rows[row.id]) for run, row in service.fresh]
+        due = [
+            question
+            for question in questions
+            if question.observed.ownership and question.row.decision.reason not in _NOT_ASKED
+            if question.last_asked < before
         ]
-        due = [question for question in questions if question.last_asked < before]
         self._questions = heapq.nsmallest(MOST_ASKED, [*self._questions, *due], key=lambda q: q.last_asked)
         service.fresh.clear()
 
     async def carry_out(self) -> dict[ServiceRun, list[Row]]:
         """Ask, and renew what is dead unless too much differs; the rows that changed, by their service."""
         free = asyncio.Semaphore(_AT_ONCE)
-        verdicts = await asyncio.gather(*(_ask(question, free) for question in self._questions))
+        verdicts = await asyncio.gather(*(question.verdict(free) for question in self._questions))
         asked = [(q, verdict) for q, verdict in zip(self._questions, verdicts, strict=True) if verdict]
         dead = [question for question, verdict in asked if verdict is not _ALIVE]
+        gateways = {question.row.id.ref for question in dead}
         stopped = is_stopped(
-            len({q.ref for q, _ in asked}),
-            len({q.ref for q in dead}),
-            steady=all(verdict is not _UNSTEADY for verdict in verdicts),
+            len({question.row.id.ref for question, _ in asked}),
+            len(gateways),
+            steady=_UNSTEADY not in verdicts,
         )
         if asked:
-            _log(len(asked), dead, stopped=stopped)
-        now, changed = self._clock(), dict[ServiceRun, list[Row]]()
+            _log(len(asked), gateways, stopped=stopped)
+        changed = defaultdict[ServiceRun, list[Row]](list)
         for question, verdict in asked:
             if verdict is _ALIVE:
-                row = _alive(question, now)
-                if row.outcome is not question.row.outcome:
-                    log_row(row, now)
-                _keep(changed, question.service, row)
+                changed[question.service].append(self._alive(question))
         # Told until the next check but one: each run of the schedule asks again.
-        failure = Failure(CHECK_STOPPED, _STOPPED, now + 2 * self._pause) if stopped else None
+        until = self._app.clock() + 2 * self._app.pause
+        failure = Failure(CHECK_STOPPED, _STOPPED, until) if stopped else None
         ends = await asyncio.gather(*(_end(question, failure) for question in dead))
         for question, row in zip(dead, ends, strict=True):
-            _keep(changed, question.service, question.service.finish(row))
+            changed[question.service].append(question.service.finish(row))
         return changed
+
+    def _alive(self, question: _Question) -> Row:
+        """The row, noted as asked about; a check that is well takes back what a stopped one told."""
+        row, value, now = question.row, question.observed.value, self._app.clock()
+        row = replace(row, asked=Proof(question.observed.key_type, now, value.fingerprint if value else ""))
+        if row.code == CHECK_STOPPED:
+            row = replace(row, outcome=Outcome.FRESH, failure=None, failing_since=None)
+            log_row(row, now)
+        question.service.rows[row.id] = row
+        return row
 
 
 def is_stopped(asked: int, dead: int, *, steady: bool) -> bool:
@@ -110,58 +136,24 @@ def is_stopped(asked: int, dead: int, *, steady: bool) -> bool:
     return not steady or (dead > FEW and dead > asked * SHARE)
 
 
-_ALIVE, _DEAD, _UNSTEADY = "alive", "dead", "unsteady"
-
-
-async def _ask(question: Question, free: asyncio.Semaphore) -> str:
-    """Azure's verdict on a stored token; nothing when it could not be had, which the next run makes up for."""
-    token, key_type = question.observed.token, question.observed.key_type
-    if token is None or key_type is None:
-        return ""
-    async with free:
-        try:
-            answer = await question.run.issue(token.expiry, key_type)
-            if answer == token:
-                return _ALIVE
-            return _DEAD if await question.run.issue(token.expiry, key_type) == answer else _UNSTEADY
-        except GatewayTokensError:
-            return ""
-        except Exception as error:  # noqa: BLE001 - one question must not end the others
-            log_unexpected(error, str(question.row.id))
-            return ""
-
-
-async def _end(question: Question, failure: Failure | None) -> Row:
-    """The row of a dead token. While it is not replaced it is not noted as asked, so that the next run asks again."""
+async def _end(question: _Question, failure: Failure | None) -> Row:
+    """The row of a dead token. While it is not replaced it is not noted as asked about, so that the next run asks again."""
     if failure:
         return replace(question.row, outcome=Outcome.UNVERIFIED, failure=failure)
     return await question.run.reconcile(replace(question.observed, proof=Proof(None)))
 
 
-def _alive(question: Question, now: datetime) -> Row:
-    row, value = question.row, question.observed.value
-    if row.code == CHECK_STOPPED:
-        row = replace(row, outcome=Outcome.FRESH, failure=None, failing_since=None)
-    return replace(row, asked=Proof(question.observed.key_type, now, value.fingerprint if value else ""))
-
-
-def _keep(changed: dict[ServiceRun, list[Row]], service: ServiceRun, row: Row) -> None:
-    service.rows[row.id] = row
-    changed.setdefault(service, []).append(row)
-
-
-def _log(asked: int, dead: Iterable[Question], *, stopped: bool) -> None:
-    names = sorted({str(question.ref) for question in dead})
-    gateways = ", ".join(names[:20])
+def _log(asked: int, dead: set[GatewayRef], *, stopped: bool) -> None:
+    gateways = ", ".join(sorted(map(str, dead))[:20])
     if stopped:
         log_line(
             "alive.stopped",
             logging.ERROR,
             asked=asked,
-            dead=len(names),
+            dead=len(dead),
             gateways=gateways,
             code=CHECK_STOPPED,
             error=_STOPPED,
         )
     else:
-        log_line("alive.checked", asked=asked, dead=len(names), gateways=gateways)
+        log_line("alive.checked", asked=asked, dead=len(dead), gateways=gateways)

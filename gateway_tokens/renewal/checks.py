@@ -1,21 +1,51 @@
-"""The plan: what to do with one row, and why. The checks are asked in their order, and the first that hits decides."""
+"""The plan: what to do with one row, why, and whether it waits for a window or the end of a freeze.
+
+The checks are asked in their order, and the first that hits decides.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gateway_tokens.estate.schedule import FEW_RUNS, Calendar
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.stored import Running, kind_of
 from gateway_tokens.tokens import MAX_LIFETIME, renewal_expiry
 
-from .rows import Action, Decision, Demand, Observed, Reason
-from .waiting import at_risk_from, due_at, in_time
+from .rows import Action, Decision, Demand, Observed, Reason, RowId
 
 # Our ownership beside an older value than ours: for so long after our issue that is told as another writer's.
 CONFLICT_FOR = timedelta(days=1)
 _CLOCKS_DIFFER = timedelta(days=1)
+_CHANGES = frozenset({Action.RENEW, Action.REWRITE, Action.RESTART})
+_NOT_JUDGED = {
+    Running.UNVERIFIED: Reason.RESTART_UNVERIFIED,
+    Running.WAITING: Reason.WAITING_FOR_WORKLOAD,
+}
+_ANOTHER_WRITER = (
+    "{0} put an older token of this gateway back after this app had renewed it. {1}. Let one writer own the value: take the "
+    "token out of the manifest, or this row out of the settings"
+)
+_UNLABELLED = "a live token without this app's ownership: Azure is asked whether it is this gateway's"
+
+
+def due_at(row: RowId, rule: GatewayRule, expiry: datetime) -> datetime:
+    """When the row's token is to be renewed: at the window's start or, by the row's own jitter, a little earlier.
+
+    The window is measured back from the token's expiry, so that the token alone tells it; the jitter is a stable
+    function of the row. It takes no more than a tenth of what comes before the window either: else a token with
+    a wide window would be due from birth.
+    """
+    share = int.from_bytes(hashlib.sha256(str(row).encode()).digest()[:4]) / 2**32
+    return expiry - rule.window - rule.jitter * share
+
+
+def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
+    """From when on a token that is still there counts as at risk."""
+    return expiry - rule.margin
 
 
 def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> Decision:
@@ -24,7 +54,7 @@ def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> 
     decision = next(decision for check in CHECKS if (decision := check(asked)))
     # The event of a gateway that was made anew: a token that is dead by then does not wait.
     made_anew = demand.waits and demand.issued_before and row.ownership and row.proof is None
-    timed = in_time(decision, row, demand, calendar, now)
+    timed = _in_time(decision, asked, calendar)
     if made_anew and timed.action is not decision.action:
         return _prove("the gateway was made anew: Azure is asked whether its stored token is still good")
     return timed
@@ -37,9 +67,52 @@ class _Asked:
     pause: timedelta
     now: datetime
 
+    @property
+    def rule(self) -> GatewayRule:
+        return self.row.gateway.rule
+
+    @property
+    def expiry(self) -> datetime:
+        """That of the stored token. The checks before those that ask for it see to it that there is one."""
+        if self.row.token is None:
+            raise AssertionError("there is no token")
+        return self.row.token.expiry
+
+    @property
+    def due(self) -> datetime:
+        return due_at(self.row.id, self.rule, self.expiry)
+
+
+def _in_time(decision: Decision, asked: _Asked, calendar: Calendar) -> Decision:
+    """The decision as it is if it may be carried out now, else as one that waits."""
+    if decision.action not in _CHANGES:
+        return decision
+    now, rule, awaited = asked.now, asked.rule, calendar.awaits(asked.rule.windows, asked.now)
+    ends = _good_until(decision, asked)
+    if ends is None or at_risk_from(rule, ends) <= now or ends - now <= FEW_RUNS * calendar.pause:
+        over = f"; does not wait for {awaited}" if awaited else ""
+        return replace(decision, urgent=True, message=decision.message + over)
+    if not awaited:
+        return decision
+    is_due = decision.reason is Reason.IN_RENEWAL_WINDOW
+    since = f"due since {asked.due:%Y-%m-%d %H:%M} UTC, " if is_due else ""
+    return Decision(Action.WAIT, decision.reason, f"{decision.message}; {since}waits for {awaited}")
+
+
+def _good_until(decision: Decision, asked: _Asked) -> datetime | None:
+    """The expiry of the good token that the gateway runs while the decision waits; None when it cannot wait."""
+    ours, token, reason = asked.row.ownership, asked.row.token, decision.reason
+    if asked.demand.key_type:
+        return None
+    if reason is Reason.RESTART_DUE:
+        return ours.replaced_expiry if ours and not ours.urgent else None
+    event = reason is Reason.FORCED and asked.demand.waits
+    waits = decision.staged or event or reason is Reason.IN_RENEWAL_WINDOW
+    return token.expiry if token and waits else None
+
 
 def _paused(asked: _Asked) -> Decision | None:
-    why = asked.row.gateway.rule.paused(asked.now)
+    why = asked.rule.paused(asked.now)
     return Decision(Action.KEEP, Reason.PAUSED, why) if why else None
 
 
@@ -48,97 +121,72 @@ def _not_stored(asked: _Asked) -> Decision | None:
     return None if there else _renew(Reason.NOT_STORED, "nothing is stored at this location yet")
 
 
-def _owned_by_another(asked: _Asked) -> Decision | None:
-    ownership = asked.row.ownership
-    if ownership is None or ownership.owner == asked.row.gateway.owner:
-        return None
-    return _foreign(asked, Reason.OWNED_BY_ANOTHER, f"a value that belongs to '{ownership.owner}'")
-
-
-def _not_a_token(asked: _Asked) -> Decision | None:
-    token, value = asked.row.token, asked.row.value
-    if value is None or (token and token.expiry <= asked.now + MAX_LIFETIME + _CLOCKS_DIFFER):
-        return None
-    kind = (
-        "a token that ends more than 30 days ahead, which Azure does not issue" if token else kind_of(value)
-    )
-    return _foreign(asked, Reason.NOT_OWNED, kind)
-
-
-def _another_gateways(asked: _Asked) -> Decision | None:
-    token = asked.row.token
-    if token is None or token.is_for(asked.row.gateway.ref.gateway):
-        return None
-    return _foreign(asked, Reason.NOT_OWNED, f"a token of the gateway '{token.gateway_id}'")
+def _not_ours(asked: _Asked) -> Decision | None:
+    """A value of another row, one that is not a token, and another gateway's token."""
+    row, ours, token, value = asked.row, asked.row.ownership, asked.row.token, asked.row.value
+    if ours and ours.owner != row.gateway.owner:
+        return _foreign(asked, Reason.OWNED_BY_ANOTHER, f"a value that belongs to '{ours.owner}'")
+    if value and token is None:
+        return _foreign(asked, Reason.NOT_OWNED, kind_of(value))
+    if asked.expiry > asked.now + MAX_LIFETIME + _CLOCKS_DIFFER:
+        too_long = "a token that ends more than 30 days ahead, which Azure does not issue"
+        return _foreign(asked, Reason.NOT_OWNED, too_long)
+    if token and not token.is_for(row.gateway.ref.gateway):
+        return _foreign(asked, Reason.NOT_OWNED, f"a token of the gateway '{token.gateway_id}'")
+    return None
 
 
 def _write_conflict(asked: _Asked) -> Decision | None:
     """Somebody put an older value back beside our ownership. A live one is left, one that ends soon is replaced by ours."""
     row, stored, now = asked.row, asked.row.stored, asked.now
-    ours, expiry = stored.ownership if stored else None, _expiry(asked)
+    ours = stored.ownership if stored else None
     if stored is None or ours is None or row.ownership or ours.owner != row.gateway.owner:
         return None
-    if ours.issued_at <= now - CONFLICT_FOR or expiry >= ours.expiry or _is_asked_for(asked):
+    if ours.issued_at <= now - CONFLICT_FOR or asked.expiry >= ours.expiry or _is_asked_for(asked):
         return None
-    if at_risk_from(row.gateway.rule, expiry) > now:
+    writer = stored.writer or "somebody"
+    if at_risk_from(asked.rule, asked.expiry) > now:
         if row.proof is None:
             return _prove()
         if row.proof.key_type:
-            message = _ANOTHER_WRITER.format(
-                stored.writer or "somebody", "It is alive, so it is left for a day"
-            )
+            message = _ANOTHER_WRITER.format(writer, "It is alive, so it is left for a day")
             return Decision(Action.REFUSE, Reason.WRITE_CONFLICT, message)
-    if due_at(row.id, row.gateway.rule, ours.expiry) <= now:
+    if due_at(row.id, asked.rule, ours.expiry) <= now:
         return None
-    message = _ANOTHER_WRITER.format(stored.writer or "somebody", "The token issued before is written again")
+    message = _ANOTHER_WRITER.format(writer, "The token issued before is written again")
     return Decision(Action.REWRITE, Reason.WRITE_CONFLICT, message)
 
 
 def _expired(asked: _Asked) -> Decision | None:
-    expiry = _expiry(asked)
-    if expiry <= asked.now:
-        return _renew(Reason.EXPIRED, f"expired on {expiry:%Y-%m-%d %H:%M} UTC")
-    return None
-
-
-def _not_ours(asked: _Asked) -> Decision | None:
-    """A live token that names this gateway, without our ownership: Azure proves whether it is this very gateway's."""
-    if asked.row.ownership is not None:
+    if asked.expiry > asked.now:
         return None
-    if asked.row.proof is None:
-        return _prove()
-    if asked.row.proof.key_type is None:
+    return _renew(Reason.EXPIRED, f"expired on {asked.expiry:%Y-%m-%d %H:%M} UTC")
+
+
+def _not_proved(asked: _Asked) -> Decision | None:
+    """A live token that names this gateway: where our ownership is not beside it, Azure proves that it is this very gateway's."""
+    ours, proof = asked.row.ownership, asked.row.proof
+    if proof is None:
+        return None if ours else _prove()
+    if proof.key_type:
+        return None
+    if ours is None:
         return _foreign(asked, Reason.NOT_PROVED, "a token that neither key of this gateway signs")
-    return None
+    return _renew(Reason.DEAD, "its key was regenerated: the gateway's service does not accept it")
 
 
-def _dead(asked: _Asked) -> Decision | None:
-    if asked.row.ownership and asked.row.proof and asked.row.proof.key_type is None:
-        return _renew(Reason.DEAD, "its key was regenerated: the gateway's service does not accept it")
-    return None
-
-
-def _revoked(asked: _Asked) -> Decision | None:
+def _demanded(asked: _Asked) -> Decision | None:
     key_type = asked.demand.key_type
-    if key_type is None or asked.row.key_type is key_type:
-        return None
-    return _renew(Reason.REVOKED, f"its key is revoked: moves to the {key_type} key")
-
-
-def _forced(asked: _Asked) -> Decision | None:
+    if key_type and asked.row.key_type is not key_type:
+        return _renew(Reason.REVOKED, f"its key is revoked: moves to the {key_type} key")
     return _renew(Reason.FORCED, "asked for") if _is_asked_for(asked) else None
 
 
-def _few_runs_left(asked: _Asked) -> Decision | None:
-    expiry = _expiry(asked)
+def _due(asked: _Asked) -> Decision | None:
+    expiry = asked.expiry
     if expiry - asked.now <= FEW_RUNS * asked.pause:
         return _renew(Reason.FEW_RUNS_LEFT, f"expires on {expiry:%Y-%m-%d %H:%M} UTC, a few runs from now")
-    return None
-
-
-def _in_renewal_window(asked: _Asked) -> Decision | None:
-    expiry = _expiry(asked)
-    if due_at(asked.row.id, asked.row.gateway.rule, expiry) <= asked.now:
+    if asked.due <= asked.now:
         return _renew(Reason.IN_RENEWAL_WINDOW, f"expires on {expiry:%Y-%m-%d %H:%M} UTC")
     return None
 
@@ -169,8 +217,8 @@ def _wrong_form(asked: _Asked) -> Decision | None:
 
 
 def _restart(asked: _Asked) -> Decision | None:
-    restart = asked.row.stored.restart if asked.row.stored else None
-    if restart is None or restart.running in {Running.CURRENT, Running.UNVERIFIED, Running.WAITING}:
+    restart = asked.row.restart
+    if restart is None or restart.running not in {Running.OLD, Running.RESTARTING, Running.STUCK}:
         return None
     if restart.running is Running.OLD:
         return Decision(Action.RESTART, Reason.RESTART_DUE, restart.message)
@@ -186,30 +234,19 @@ def _not_picked_up(asked: _Asked) -> Decision | None:
     return Decision(Action.WAIT, Reason.NOT_PICKED_UP, message)
 
 
-def _cannot_judge(asked: _Asked) -> Decision | None:
-    restart = asked.row.stored.restart if asked.row.stored else None
-    if restart and restart.running is Running.UNVERIFIED:
-        return Decision(Action.WAIT, Reason.RESTART_UNVERIFIED, restart.message)
-    if restart and restart.running is Running.WAITING:
-        return Decision(Action.WAIT, Reason.WAITING_FOR_WORKLOAD, restart.message)
-    return None
+def _not_judged(asked: _Asked) -> Decision | None:
+    restart = asked.row.restart
+    reason = _NOT_JUDGED.get(restart.running) if restart else None
+    return Decision(Action.WAIT, reason, restart.message) if restart and reason else None
 
 
 def _fresh(asked: _Asked) -> Decision | None:
-    row, expiry = asked.row, _expiry(asked)
-    message = f"due on {due_at(row.id, row.gateway.rule, expiry):%Y-%m-%d %H:%M} UTC"
-    ownership = row.ownership
-    if ownership and not ownership.taken_over:
-        usual = renewal_expiry(row.gateway.rule.lifetime, ownership.issued_at)
-        if abs(usual - expiry) > timedelta(hours=2):
+    message, ours = f"due on {asked.due:%Y-%m-%d %H:%M} UTC", asked.row.ownership
+    if ours and not ours.taken_over:
+        usual = renewal_expiry(asked.rule.lifetime, ours.issued_at)
+        if abs(usual - asked.expiry) > timedelta(hours=2):
             message += "; the lifetime of the settings counts from the next renewal"
     return Decision(Action.KEEP, Reason.FRESH, message)
-
-
-_ANOTHER_WRITER = (
-    "{0} put an older token of this gateway back after this app had renewed it. {1}. Let one writer own the value: take the "
-    "token out of the manifest, or this row out of the settings"
-)
 
 
 def _foreign(asked: _Asked, reason: Reason, what: str) -> Decision:
@@ -221,11 +258,12 @@ def _foreign(asked: _Asked, reason: Reason, what: str) -> Decision:
     return Decision(Action.RENEW, Reason.ADOPTED, f"{what} is replaced", staged=alive)
 
 
-_UNLABELLED = "a live token without this app's ownership: Azure is asked whether it is this gateway's"
-
-
 def _prove(message: str = _UNLABELLED) -> Decision:
     return Decision(Action.PROVE, Reason.TO_BE_PROVED, message)
+
+
+def _renew(reason: Reason, message: str) -> Decision:
+    return Decision(Action.RENEW, reason, message)
 
 
 def _is_asked_for(asked: _Asked) -> bool:
@@ -234,40 +272,24 @@ def _is_asked_for(asked: _Asked) -> bool:
     ownership = stored.ownership if stored else None
     before = demand.issued_before and demand.issued_before.replace(microsecond=0)
     old = before is not None and (ownership is None or ownership.issued_at < before)
-    return old or (demand.expires_before is not None and _expiry(asked) <= demand.expires_before)
-
-
-def _expiry(asked: _Asked) -> datetime:
-    """The expiry of the token that is stored. The checks before those that ask for it see to it that there is one."""
-    if asked.row.token is None:
-        raise AssertionError("there is no token")
-    return asked.row.token.expiry
-
-
-def _renew(reason: Reason, message: str) -> Decision:
-    return Decision(Action.RENEW, reason, message)
+    return old or (demand.expires_before is not None and asked.expiry <= demand.expires_before)
 
 
 # In this order. Whether a location may be written to comes before whether it should be; what is due comes before what can wait.
 CHECKS: tuple[Callable[[_Asked], Decision | None], ...] = (
     _paused,
     _not_stored,
-    _owned_by_another,
-    _not_a_token,
-    _another_gateways,
+    _not_ours,
     _write_conflict,
     _expired,
-    _not_ours,
-    _dead,
-    _revoked,
-    _forced,
-    _few_runs_left,
-    _in_renewal_window,
+    _not_proved,
+    _demanded,
+    _due,
     _taken_over,
     _wrong_key,
     _wrong_form,
     _restart,
     _not_picked_up,
-    _cannot_judge,
+    _not_judged,
     _fresh,
 )

@@ -98,7 +98,7 @@ def key_state(
 
 def _hindrance(row: Observed, active: KeyType, now: datetime) -> str:
     """What in a row keeps its gateway from the next step, or the empty string."""
-    where, restart = row.id.location, row.stored.restart if row.stored else None
+    where, restart = row.id.location, row.restart
     if row.token is None or row.ownership is None or row.token.expiry <= now:
         return f"{where}, which holds no live token of this app's"
     if row.ownership.taken_over or row.ownership.owner != row.gateway.owner:

@@ -17,10 +17,9 @@ from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 
 from .events import NEAR_EXPIRY, EventKind, GatewayEvent, read_events
-from .messages import as_message, read_message, run_requests
 from .report import failure_of
 from .rows import Demand
-from .run import SERVICE_SECONDS, Runs, reconcile_gateway
+from .run import SERVICE_SECONDS, Runs, as_message, read_message, reconcile_gateway, run_requests
 from .service import managed
 
 # After so many tries the host moves a message to the poison queue: `maxDequeueCount` in host.json.

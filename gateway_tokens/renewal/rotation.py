@@ -1,92 +1,204 @@
-"""Regenerate a gateway's idle key: at the end of a rotation, or because somebody revokes it.
+"""Regenerate a gateway's key: the idle one at the end of a rotation, or one that somebody revokes.
 
-Proof before the deed: every location is read again, and Azure is asked whether each token there is the active key's.
+Proof before the deed: every location is read again, and Azure is asked whether each token there is the other key's. A
+revoke first delivers tokens of that key everywhere, verifies, and asks for the restarts. Asked again, it goes on from
+where it was, and regenerates a key that nothing needs once more, which harms nobody.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from gateway_tokens.errors import GatewayTokensError
+from gateway_tokens.errors import (
+    AzureFacts,
+    AzureNotFound,
+    AzureUnavailable,
+    GatewayTokensError,
+    RevokeStopped,
+)
+from gateway_tokens.estate.schema import ManagedGateway
+from gateway_tokens.issuing import gateway_missing
 from gateway_tokens.logs import log_line, log_unexpected
+from gateway_tokens.parts import App
+from gateway_tokens.stored import Running
 from gateway_tokens.tokens import KeyType
 
 from .gateway import GatewayRun
 from .keys import OTHER, Phase
+from .reader import RunOptions
 from .report import Row, why
-from .rows import Observed, Proof
+from .rows import Demand, Observed, Proof
+from .service import ServiceRun
+
+# What is not delivered by then stops a revoke before the regeneration; a caller waits a minute at most.
+DELIVER_SECONDS = 45.0
 
 
-async def rotate(run: GatewayRun) -> list[Row]:
+async def reconcile(service: ServiceRun, gateways: Iterable[ManagedGateway]) -> None:
+    """Bring every row of the gateways up to date, and then their keys. Raises nothing but the end of its time."""
+    await service.reconcile(gateways)
+    for run in service.rotating:
+        for row in await _rotate(run):
+            service.finish(row)
+
+
+async def _rotate(run: GatewayRun) -> list[Row]:
     """Regenerate the idle key if the rotation is that far; the rows that had to be repaired. Raises nothing."""
-    rule, options = run.gateway.rule, run.options
-    now = options.clock()
-    if run.key_state().phase is not Phase.REGENERATE or rule.paused(now) or options.calendar.freeze(now):
+    options, ref, now = run.options, run.gateway.ref, run.options.app.clock()
+    waits = run.gateway.rule.paused(now) or options.calendar.freeze(now)
+    if run.key_state().phase is not Phase.REGENERATE or waits:
         return []
     try:
         rows = await run.read_all()
         state = run.key_state()
-        if state.phase is Phase.REGENERATE and await _proved(run, rows, state.active):
-            return await regenerate(run, state.idle, reason="rotation")
+        if state.phase is Phase.REGENERATE and await _proved(run, filter(None, rows), state.active):
+            await _end_key(run, state.idle, "rotation")
+            return await _settle(run, state.active)
     except Exception as error:  # noqa: BLE001 - a rotation that fails must not stop its neighbours; the next run asks again
-        ref = run.gateway.ref
         if not isinstance(error, GatewayTokensError):
             log_unexpected(error, str(ref))
         log_line("key.not_regenerated", logging.ERROR, service=ref.service, gateway=ref.gateway, **why(error))
     return []
 
 
-async def regenerate(run: GatewayRun, key_type: KeyType, *, reason: str) -> list[Row]:
-    """Regenerate a key that no location needs, note it beside the tokens of the other one, and prove them once more.
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What somebody asks for: the key to end, why, and whether it is to end before the gateway has tokens of the other."""
 
-    The rows that had to be repaired. Raises AzureError, NotFound; what follows the regeneration raises nothing.
-    """
-    await end_key(run, key_type, reason=reason)
-    for row in await run.read_all():
-        if row and row.key_type is OTHER[key_type]:
-            await run.note_regenerated(row)
-    return await repair(run)
+    key_type: KeyType
+    reason: str
+    immediately: bool = False
+    dry_run: bool = False
 
 
-async def end_key(run: GatewayRun, key_type: KeyType, *, reason: str) -> None:
-    """Regenerate a key and log it, with the tokens that were read last. Raises AzureError, NotFound."""
-    await run.regenerate_key(key_type)
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What became of it: the gateway's rows, and why the key was not regenerated."""
+
+    rows: list[Row]
+    stopped: RevokeStopped | None = None
+
+
+async def revoke(
+    app: App, gateway: ManagedGateway, wanted: Revocation, caller: str, seconds: float = DELIVER_SECONDS
+) -> Revoked:
+    """The gateway's rows after it, and what kept the key from being regenerated, if anything. Raises AzureError, NotFound."""
+    kept = OTHER[wanted.key_type]
+    options = RunOptions(app, Demand(app.clock(), key_type=kept), caller)
+    service = await ServiceRun.begun(gateway.ref.service, options)
+    if wanted.dry_run:
+        await service.plan([gateway])
+        return Revoked(list(service.rows.values()))
+    run = service.of(gateway)
+    if wanted.immediately:
+        await _end_revoked(run, wanted)
+    async with service.reported(seconds):
+        await reconcile(service, [gateway])
+        for row in await _repair(run):
+            service.finish(row)
+    if wanted.immediately:
+        return Revoked(list(service.rows.values()))
+    if left := await _left(run, kept):
+        return Revoked(list(service.rows.values()), RevokeStopped(wanted.key_type, left))
+    await _end_revoked(run, wanted)
+    repaired = {row.id: row for row in await _settle(run, kept)}
+    return Revoked(list({**service.rows, **repaired}.values()))
+
+
+async def active_key(app: App, gateway: ManagedGateway) -> KeyType:
+    """The key in use of a gateway, as its destinations tell. Raises AzureUnavailable when none of them can be read."""
+    service = await ServiceRun.begun(gateway.ref.service, RunOptions(app, Demand(app.clock()), "caller"))
+    run = service.of(gateway)
+    if not any(await run.read_all()):
+        raise AzureUnavailable(f"Reading which key '{gateway.ref}' uses", AzureFacts())
+    return run.key_state().active
+
+
+async def _end_revoked(run: GatewayRun, wanted: Revocation) -> None:
+    await _end_key(run, wanted.key_type, wanted.reason)
     log_line(
-        "key.regenerated",
+        "key.revoked",
+        logging.WARNING,
         caller=run.options.caller,
         service=run.gateway.ref.service,
         gateway=run.gateway.ref.gateway,
+        keyType=wanted.key_type,
+        reason=wanted.reason,
+        immediately=wanted.immediately,
+        fingerprints=run.fingerprints,
+    )
+
+
+async def _end_key(run: GatewayRun, key_type: KeyType, reason: str) -> None:
+    """Regenerate a key: every token of it ends. Log it with the tokens that were read last. Raises AzureError, NotFound."""
+    service, ref = run.gateway.service, run.gateway.ref
+    try:
+        await run.options.app.gateways.regenerate_key(service, ref.gateway, key_type)
+    except AzureNotFound as error:
+        raise gateway_missing(error, ref) from None
+    log_line(
+        "key.regenerated",
+        caller=run.options.caller,
+        service=ref.service,
+        gateway=ref.gateway,
         keyType=key_type,
         reason=reason,
         fingerprints=run.fingerprints,
     )
 
 
-async def repair(run: GatewayRun) -> list[Row]:
+async def _settle(run: GatewayRun, kept: KeyType) -> list[Row]:
+    """After a regeneration: note it beside the tokens of the key that was kept, and prove them once more. Raises nothing."""
+    for row in await run.read_all():
+        if row and row.key_type is kept:
+            await _note_regenerated(run, row)
+    return await _repair(run)
+
+
+async def _note_regenerated(run: GatewayRun, row: Observed) -> None:
+    """Note beside a token that the other key was regenerated. A note that is lost costs one regeneration more."""
+    if row.stored is None or row.ownership is None:
+        return
+    app, ownership = run.options.app, replace(row.ownership, regenerated_at=run.options.app.clock())
+    try:
+        await app.destination(row.settings, run.gateway.ref).write_ownership(ownership, row.stored)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the key is regenerated
+        log_line("key.not_noted", logging.WARNING, destination=row.id.location, **why(error))
+
+
+async def _repair(run: GatewayRun) -> list[Row]:
     """Read every location again and renew the tokens of this app's that are dead; their rows. Raises nothing."""
     rows = [row for row in await run.read_all() if row and row.ownership]
     return [await run.reconcile(replace(row, proof=Proof(None))) for row in rows if await _is_dead(run, row)]
 
 
-async def is_signed(run: GatewayRun, row: Observed, key_type: KeyType) -> bool:
+async def _is_dead(run: GatewayRun, row: Observed) -> bool:
+    """Whether Azure answers with another token; without an answer the daily check will tell."""
+    try:
+        return row.key_type is not None and not await _is_signed(run, row, row.key_type)
+    except Exception:  # noqa: BLE001 - the key is regenerated: nothing after it may look like its failure
+        return False
+
+
+async def _is_signed(run: GatewayRun, row: Observed, key_type: KeyType) -> bool:
     """Whether the stored token is alive and that key's, by Azure's own answer. Raises AzureError, NotFound, TokenUnusable."""
     token = row.token
-    alive = token is not None and token.expiry > run.options.clock()
-    return token is not None and alive and await run.issue(token.expiry, key_type) == token
+    if token is None or token.expiry <= run.options.app.clock():
+        return False
+    return await run.issue(token.expiry, key_type) == token
 
 
-async def _proved(run: GatewayRun, rows: Sequence[Observed | None], key_type: KeyType) -> bool:
+async def _proved(run: GatewayRun, rows: Iterable[Observed], key_type: KeyType) -> bool:
     """Whether every stored token is that key's."""
-    for row in filter(None, rows):
-        if not await is_signed(run, row, key_type):
-            ref = run.gateway.ref
+    for row in rows:
+        if not await _is_signed(run, row, key_type):
             log_line(
                 "key.not_proved",
                 logging.ERROR,
-                service=ref.service,
-                gateway=ref.gateway,
+                service=row.id.ref.service,
+                gateway=row.id.ref.gateway,
                 destination=row.id.location,
                 keyType=key_type,
             )
@@ -94,11 +206,11 @@ async def _proved(run: GatewayRun, rows: Sequence[Observed | None], key_type: Ke
     return True
 
 
-async def _is_dead(run: GatewayRun, row: Observed) -> bool:
-    """Whether Azure answers with another token; without an answer the daily check will tell."""
-    if row.key_type is None:
-        return False
-    try:
-        return not await is_signed(run, row, row.key_type)
-    except Exception:  # noqa: BLE001 - the key is regenerated: nothing after it may look like its failure
-        return False
+async def _left(run: GatewayRun, key_type: KeyType) -> list[str]:
+    """The locations, read again, that still need a token of the key, by Azure's own answer, or a restart for it."""
+    left = []
+    for settings, row in zip(run.gateway.rule.destinations, await run.read_all(), strict=True):
+        asked = row and (row.restart is None or row.restart.running is not Running.OLD)
+        if not (row and asked and await _is_signed(run, row, key_type)):
+            left.append(settings.location(run.gateway.ref))
+    return left

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
-from gateway_tokens.stored import Ownership, StoredToken
+from gateway_tokens.stored import Ownership, Restart, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret
 
 
@@ -118,6 +118,11 @@ class Observed:
     def token(self) -> GatewayToken | None:
         """The token that is stored."""
         return self.stored.token if self.stored else None
+
+    @property
+    def restart(self) -> Restart | None:
+        """How far the gateway's workloads run what is stored, where that can be told."""
+        return self.stored.restart if self.stored else None
 
     @property
     def ownership(self) -> Ownership | None:

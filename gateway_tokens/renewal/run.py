@@ -7,33 +7,92 @@ subscription's last run saves doubled work; it never prevents a run.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import time
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
 from random import Random
+from typing import Annotated, Any
 
-from gateway_tokens.estate.schedule import Calendar
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from gateway_tokens.access import matches, overlap
+from gateway_tokens.errors import Fault, MessageInvalid
 from gateway_tokens.estate.schema import Estate, ManagedGateway, Service
 from gateway_tokens.logs import correlation, log_line
-from gateway_tokens.parsing import read_json, read_model
+from gateway_tokens.parsing import StrictModel, read_json, read_model
 from gateway_tokens.parts import App
+from gateway_tokens.tokens import GatewayRef
 
 from .alive import AliveCheck
-from .causes import Causes
-from .messages import SCHEDULE, RunRequest, as_message
 from .reader import RunOptions
-from .report import BAD, Outcome, Row, ServiceReport, count, read_report, why
+from .report import BAD, Outcome, Row, count, why
+from .rotation import reconcile
 from .rows import Demand
 from .service import ServiceRun, log_service
 
+SCHEDULE = "schedule"  # who asks for a run that nobody asks for
+EVERYTHING = ("*/*",)
 SERVICES_AT_ONCE = 16
 SERVICE_SECONDS = 240.0
 RUN_SECONDS = 600.0
 _MOST_ENDED = 100
 _TRIES = 3
-_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class RunRequest(StrictModel):
+    """A message that asks for a run of one subscription's services."""
+
+    subscription: str = Field(min_length=1)
+    run: str = Field(min_length=1, max_length=64)
+    asked_at: AwareDatetime
+    asked_by: str = SCHEDULE
+    gateways: tuple[str, ...] = EVERYTHING
+    force: bool = False
+    expires_before: AwareDatetime | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it asks for every gateway."""
+        return "*/*" in self.gateways
+
+    def selects(self, ref: GatewayRef) -> bool:
+        """Whether it asks for this gateway."""
+        return any(matches(pattern, str(ref)) for pattern in self.gateways)
+
+    def concerns(self, service: str) -> bool:
+        """Whether it may ask for some gateway of the service."""
+        return any(overlap(pattern, f"{service}/*") for pattern in self.gateways)
+
+    def covers(self, other: RunRequest) -> bool:
+        """Whether a run for this request does all that the other asks for."""
+        selection = self.whole or set(other.gateways) <= set(self.gateways)
+        forced = self.force and self.asked_at >= other.asked_at
+        later = self.expires_before and other.expires_before and self.expires_before >= other.expires_before
+        return (
+            selection and (not other.force or forced) and (not other.expires_before or bool(later or forced))
+        )
+
+
+def run_requests(estate: Estate, now: datetime, run: str = "", **more: Any) -> list[RunRequest]:  # noqa: ANN401 - its fields
+    """One request for each subscription that has a service with something to renew."""
+    subscriptions = {s.resource_id.subscription_id for s in estate.services.values() if s.delivers}
+    run = run or str(uuid.uuid4())
+    return [RunRequest(subscription=name, run=run, asked_at=now, **more) for name in sorted(subscriptions)]
+
+
+def as_message(request: RunRequest) -> str:
+    """The request as the text of a queue message."""
+    return request.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def read_message(body: bytes) -> RunRequest:
+    """The request in a queue message. Raises MessageInvalid."""
+    document, faults = read_json(body, "message")
+    request, more = read_model(RunRequest, document) if not faults else (None, [])
+    if request is None:
+        raise MessageInvalid([*faults, *more] or [Fault("message", "is not a request")])
+    return request
 
 
 class Runs:
@@ -45,7 +104,12 @@ class Runs:
     async def reconcile(self, app: App, request: RunRequest) -> None:
         """Carry out the request, unless another run has done so. Raises nothing for what happens to a row."""
         correlation.set(request.run)
-        services = _services(app.settings.estate, request.subscription)
+        wanted = request.subscription.casefold()
+        services = {
+            name: service
+            for name, service in app.settings.estate.services.items()
+            if service.delivers and service.resource_id.subscription_id.casefold() == wanted
+        }
         if not services:
             log_line("run.not_needed", subscription=request.subscription)
             return
@@ -57,83 +121,56 @@ class Runs:
             await _run(app, request, services)
 
 
-def options_of(app: App, demand: Demand, caller: str) -> RunOptions:
-    """What a run of this app works under."""
-    calendar = Calendar(app.settings.schedule, app.pause, app.settings.estate.freeze)
-    return RunOptions(
-        demand,
-        caller,
-        calendar,
-        app.clock,
-        app.gateways,
-        app.destination,
-        Causes(time.monotonic),
-        app.settings.log_fresh_rows,
-    )
-
-
 async def reconcile_gateway(
     app: App, gateway: ManagedGateway, demand: Demand, caller: str, seconds: float
 ) -> list[Row]:
     """Bring one gateway's rows up to date within so many seconds; its service's report is kept up to date."""
-    started_at, name = app.clock(), gateway.ref.service
-    run = ServiceRun(name, options_of(app, demand, caller), await load_report(app, name))
-    try:
-        async with asyncio.timeout(seconds):
-            await run.reconcile([gateway])
-    except TimeoutError:
-        log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
-    rows = list(run.rows.values())
-    await save_report(app, name, rows, correlation.get(), started_at=started_at, whole=False)
-    return rows
+    service = await ServiceRun.begun(gateway.ref.service, RunOptions(app, demand, caller))
+    async with service.reported(seconds):
+        await reconcile(service, [gateway])
+    return list(service.rows.values())
 
 
-async def load_report(app: App, name: str) -> ServiceReport:
-    """The report of a service; an empty one, and a log line, when it cannot be read."""
-    try:
-        text, _ = await app.reports.read(_report_name(name))
-        return read_report(text, app.clock())
-    except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
-        log_line("report.unreadable", logging.WARNING, service=name, **why(error))
-        return ServiceReport()
-
-
-async def save_report(
-    app: App, name: str, rows: Iterable[Row], run: str, *, started_at: datetime, whole: bool
-) -> None:
-    """Bring the report of a service up to date; a log line when it cannot be written."""
-    rows, now = list(rows), app.clock()
-
-    def changed(text: str | None) -> tuple[str, Mapping[str, str]]:
-        report = read_report(text, now).with_rows(rows, run, now, started_at=started_at, whole=whole)
-        return report.as_text(), report.summary(now)
-
-    try:
-        await app.reports.update(_report_name(name), changed)
-    except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
-        log_line("report.not_written", logging.WARNING, service=name, **why(error))
-
-
-async def _run(app: App, request: RunRequest, services: dict[str, Service]) -> None:
-    started_at, until = app.clock(), asyncio.get_running_loop().time() + RUN_SECONDS
+async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -> None:
+    started_at, clock = app.clock(), asyncio.get_running_loop().time
+    until, free, check = clock() + RUN_SECONDS, asyncio.Semaphore(SERVICES_AT_ONCE), AliveCheck(app)
     issued_before = request.asked_at if request.force else None
     demand = Demand(request.asked_at, issued_before=issued_before, expires_before=request.expires_before)
-    options = options_of(app, demand, request.asked_by)
-    # Another order every time, so that no service is always last.
-    wanted = sorted(filter(request.concerns, services))
-    names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
-    free, check = asyncio.Semaphore(SERVICES_AT_ONCE), AliveCheck(app.clock, app.pause)
+    options = RunOptions(app, demand, request.asked_by)
 
     async def one(name: str) -> ServiceRun:
         async with free:
-            run = await _service(app, request, name, services[name], options=options, until=until)
+            run = await ServiceRun.begun(name, options)
+            async with run.reported(min(SERVICE_SECONDS, until - clock()), whole=request.whole):
+                await reconcile(run, await run.gateways(services[name], request.selects))
+            log_service(name, run.rows.values(), whole=request.whole)
             check.collect(run)
             return run
 
+    # Another order every time, so that no service is always last.
+    wanted = sorted(filter(request.concerns, services))
+    names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
     runs = await asyncio.gather(*(one(name) for name in names))
     if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
         await _check_alive(app, request, check, until)
     _log(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+
+
+async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:
+    """The daily question about stored tokens, after all that is due; what it could not ask, the next run asks."""
+    started_at, free = app.clock(), asyncio.Semaphore(SERVICES_AT_ONCE)
+    try:
+        async with asyncio.timeout_at(until):
+            changed = await check.carry_out()
+    except TimeoutError:
+        log_line("alive.cut_off", logging.WARNING, subscription=request.subscription)
+        return
+
+    async def save(run: ServiceRun, rows: list[Row]) -> None:
+        async with free:
+            await run.save(rows, started_at)
+
+    await asyncio.gather(*(save(run, rows) for run, rows in changed.items()))
 
 
 def _log(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:
@@ -152,47 +189,15 @@ def _log(request: RunRequest, rows: list[Row], started_at: datetime, now: dateti
     )
 
 
-async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:
-    """The daily question about stored tokens, after all that is due; what it could not ask, the next run asks."""
-    started_at = app.clock()
-    try:
-        async with asyncio.timeout_at(until):
-            changed = await check.carry_out()
-    except TimeoutError:
-        log_line("alive.cut_off", logging.WARNING, subscription=request.subscription)
-        return
-    free = asyncio.Semaphore(SERVICES_AT_ONCE)
-
-    async def save(run: ServiceRun, rows: list[Row]) -> None:
-        async with free:
-            await save_report(app, run.name, rows, request.run, started_at=started_at, whole=False)
-
-    await asyncio.gather(*(save(run, rows) for run, rows in changed.items()))
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list | tuple) else ()
 
 
-async def _service(
-    app: App, request: RunRequest, name: str, service: Service, *, options: RunOptions, until: float
-) -> ServiceRun:
-    started_at, now = app.clock(), asyncio.get_running_loop().time()
-    run = ServiceRun(name, options, await load_report(app, name))
-    try:
-        async with asyncio.timeout_at(min(until, now + SERVICE_SECONDS)):
-            await run.reconcile(await run.gateways(service, request.selects))
-    except TimeoutError:
-        log_line("service.cut_off", logging.ERROR, service=name, rows=len(run.rows))
-    rows = run.rows.values()
-    log_service(name, rows, whole=request.whole)
-    await save_report(app, name, rows, request.run, started_at=started_at, whole=request.whole)
-    return run
+class _Record(RunRequest):
+    """A subscription's last run, as its blob remembers it. `ended` are the runs whose place it took."""
 
-
-def _services(estate: Estate, subscription: str) -> dict[str, Service]:
-    wanted = subscription.casefold()
-    return {
-        name: service
-        for name, service in estate.services.items()
-        if service.delivers and service.resource_id.subscription_id.casefold() == wanted
-    }
+    began_at: AwareDatetime
+    ended: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
 
 def record_name(subscription: str) -> str:
@@ -200,57 +205,36 @@ def record_name(subscription: str) -> str:
     return f"runs/{subscription}.json"
 
 
-def _report_name(service: str) -> str:
-    return f"reports/{service}.json"
+async def place_of(app: App, subscription: str, run: str) -> str:
+    """The run that does or did the work of the run with this id in the subscription; empty when that is not known."""
+    record, _ = await _record(app, subscription)
+    return record.run if record and run in {record.run, *record.ended} else ""
+
+
+async def _record(app: App, subscription: str) -> tuple[_Record | None, str]:
+    """The record and its ETag; None for anything that is not a record."""
+    text, etag = await app.reports.read(record_name(subscription))
+    document, faults = read_json(text or "{}", "record")
+    return (None if faults else read_model(_Record, document)[0]), etag
 
 
 async def _covered_by(app: App, request: RunRequest) -> str:
     """The id of a run that began after this request and covers it, else nothing, and this run is the one remembered."""
+
+    async def remember(record: _Record, etag: str) -> bool:
+        return await app.reports.write(record_name(request.subscription), as_message(record), etag, {})
+
     try:
         for _ in range(_TRIES):
-            text, etag = await app.reports.read(record_name(request.subscription))
-            record = _record(text)
-            before, began_at, ended = record
+            before, etag = await _record(app, request.subscription)
             if before is not None and before.run == request.run:
                 return ""
-            if before is not None and began_at > request.asked_at and before.covers(request):
-                await _remember(app, before, began_at, [*ended, request.run], etag)
+            if before is not None and before.began_at > request.asked_at and before.covers(request):
+                ended = (*before.ended, request.run)[-_MOST_ENDED:]
+                await remember(before.model_copy(update={"ended": ended}), etag)
                 return before.run
-            if await _remember(app, request, app.clock(), [], etag):
+            if await remember(_Record(**request.model_dump(), began_at=app.clock()), etag):
                 return ""
     except Exception as error:  # noqa: BLE001 - this saves work, and never prevents it
         log_line("run.record_unusable", logging.WARNING, subscription=request.subscription, **why(error))
     return ""
-
-
-async def place_of(app: App, subscription: str, run: str) -> str:
-    """The run that does or did the work of the run with this id in the subscription; empty when that is not known."""
-    record, _, ended = _record((await app.reports.read(record_name(subscription)))[0])
-    return record.run if record and run in {record.run, *ended} else ""
-
-
-async def _remember(app: App, request: RunRequest, began_at: datetime, ended: list[str], etag: str) -> bool:
-    document = {
-        **json.loads(as_message(request)),
-        "beganAt": began_at.isoformat(),
-        "ended": ended[-_MOST_ENDED:],
-    }
-    return await app.reports.write(record_name(request.subscription), json.dumps(document), etag, {})
-
-
-def _record(text: str | None) -> tuple[RunRequest | None, datetime, list[str]]:
-    """The last run's request, when it began, and the requests that it took the place of; None for anything else."""
-    document, faults = read_json(text or "{}", "record")
-    if faults or not isinstance(document, dict):
-        return None, _NEVER, []
-    began_at, ended = document.pop("beganAt", None), document.pop("ended", None)
-    request, _ = read_model(RunRequest, document)
-    try:
-        moment = datetime.fromisoformat(str(began_at))
-    except ValueError:
-        return None, _NEVER, []
-    return (
-        (request if moment.tzinfo else None),
-        moment,
-        [run for run in ended if isinstance(run, str)] if isinstance(ended, list) else [],
-    )

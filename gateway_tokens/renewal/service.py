@@ -7,20 +7,20 @@ import heapq
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 
 from gateway_tokens.access import matches
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway, Service
-from gateway_tokens.logs import log_line
+from gateway_tokens.logs import correlation, log_line
+from gateway_tokens.parts import App
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
 from .gateway import GatewayRun, not_reached
 from .keys import KeyState
-from .places import Places
-from .reader import RunOptions
-from .report import BAD, Outcome, Row, ServiceReport, count, failure_of
-from .rotation import rotate
+from .reader import Places, RunOptions
+from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report, why
 from .rows import Action, Decision, Observed, Reason, RowId
 
 # Rows of one service that are written at the same time.
@@ -29,7 +29,6 @@ AT_ONCE = 16
 READ_FIRST_SECONDS = 5.0
 _MOST_SHOWN = 20
 Selects = Callable[[GatewayRef], bool]
-Work = Callable[[GatewayRun, DestinationSettings], Coroutine[None, None, None]]
 
 
 def managed(name: str, service: Service, gateway: str, *, paused: bool = False) -> ManagedGateway | None:
@@ -47,92 +46,140 @@ class ServiceRun:
     """
 
     def __init__(self, name: str, options: RunOptions, report: ServiceReport) -> None:
-        self.name, self.report = name, report
+        self.name, self.options, self.report = name, options, report
         self.rows: dict[RowId, Row] = {}
-        self._rotating: list[GatewayRun] = []
+        self.rotating: list[GatewayRun] = []  # the gateways whose keys are rotated
         self.listed: set[str] | None = None  # every gateway of the service, once Azure has listed them
         self.fresh: list[tuple[GatewayRun, Observed]] = []
-        self._options, self._places = options, Places(options.clock() - options.calendar.pause)
-        self._turns = _Turns(AT_ONCE)
+        self._places = Places(options.app.clock() - options.app.pause)
+
+    @classmethod
+    async def begun(cls, name: str, options: RunOptions) -> ServiceRun:
+        """A run of the service, with its report: an empty one when it cannot be read."""
+        return cls(name, options, await load_report(options.app, name))
 
     async def gateways(self, service: Service, selects: Selects) -> list[ManagedGateway]:
         """What Azure lists and what the settings name. A gateway that is named is gone only when Azure says so of it."""
         listed: set[str] = set()
         try:
-            listed = {name async for name in self._options.gateways.names(service.resource_id)}
+            listed = {name async for name in self.options.app.gateways.names(service.resource_id)}
         except Exception as error:  # noqa: BLE001 - the gateways that are named are reconciled all the same
-            self.finish(_not_listed(self.name, service, error))
+            row = RowId(GatewayRef(self.name, "*"), str(service.resource_id))
+            decision = Decision(Action.KEEP, Reason.NOT_LISTED, "the service's gateways could not be listed")
+            failure = failure_of(error)
+            self.finish(Row(row, decision, readable=False, outcome=Outcome.FAILED, failure=failure))
         else:
             self.listed = listed
-            _tell(self.name, service, listed, self.report)
+            self._tell(service, listed)
         folded = {name.casefold() for name in listed}
         named = [name for name in service.gateways if "*" not in name and name.casefold() not in folded]
         names = [*sorted(filter(is_gateway_id, listed)), *named]
         gateways = (managed(self.name, service, name, paused=True) for name in names)
         return [gateway for gateway in gateways if gateway and selects(gateway.ref)]
 
-    async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
-        """Bring every row of the gateways up to date, and their keys. Raises nothing but the end of its time."""
-        await self._each(gateways, self._reconcile)
-        for run in self._rotating:
-            for row in await rotate(run):
-                self.finish(row)
-
-    def key_states(self) -> dict[GatewayRef, KeyState]:
-        """Where the rotation of each gateway is whose keys are rotated, once its rows were read."""
-        return {run.gateway.ref: run.key_state() for run in self._rotating}
+    def of(self, gateway: ManagedGateway) -> GatewayRun:
+        """A run of one of its gateways."""
+        return GatewayRun(gateway, self.options, self.report, self._places)
 
     async def plan(self, gateways: Iterable[ManagedGateway]) -> None:
         """Read every row of the gateways; nothing is executed."""
-        await self._each(gateways, self._read)
+        reading = (run.read(settings) for run, settings in self._rows_of(gateways))
+        now, rows = self.options.app.clock(), [row for row, _ in await asyncio.gather(*reading)]
+        self.rows |= {row.id: self.report.judged(row, now) for row in rows}
         for row in sorted(self.rows.values(), key=_urgency):
             self.rows[row.id] = self._places.let(row)
 
-    async def _each(self, gateways: Iterable[ManagedGateway], work: Work) -> None:
-        runs = [GatewayRun(gateway, self._options, self.report, self._places) for gateway in gateways]
-        self._rotating = [run for run in runs if run.gateway.rule.rotate_keys]
-        pairs = [(run, settings) for run in runs for settings in run.gateway.rule.destinations]
+    async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
+        """Bring every row of the gateways up to date. Raises nothing but the end of its time."""
+        pairs, turns = self._rows_of(gateways), _Turns()
         self.rows |= {row.id: row for row in (not_reached(run.unread(settings)) for run, settings in pairs)}
-        opening = asyncio.get_running_loop().call_later(READ_FIRST_SECONDS, self._turns.open)
-        self._turns.expected = len(pairs)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for run, settings in pairs:
-                    group.create_task(work(run, settings))
-        finally:
-            opening.cancel()
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(run.read(settings)) for run, settings in pairs]
+            for (run, _), task in zip(pairs, reading, strict=True):
+                group.create_task(self._reconcile(run, task, turns))
+            if reading:
+                await asyncio.wait(reading, timeout=READ_FIRST_SECONDS)
+            turns.give(AT_ONCE)
 
-    async def _read(self, run: GatewayRun, settings: DestinationSettings) -> None:
-        row, _ = await run.read(settings)
-        self.rows[row.id] = self.report.judged(row, self._options.clock())
-
-    async def _reconcile(self, run: GatewayRun, settings: DestinationSettings) -> None:
-        row, observed = await run.read(settings)
+    async def _reconcile(
+        self, run: GatewayRun, reading: asyncio.Task[tuple[Row, Observed | None]], turns: _Turns
+    ) -> None:
+        row, observed = await reading
         if observed is None:
-            self._turns.arrived()
             self.finish(row)
-        elif row.decision.action in _TAKE_TURNS:
-            self.rows[row.id] = not_reached(row)
-            async with self._turns.turn(_urgency(row)):
-                row = self.finish(await run.reconcile(observed))
-        else:
-            self._turns.arrived()
+            return
+        turn = nullcontext() if row.decision.action in _NEED_NO_TURN else turns.taken(_urgency(row))
+        self.rows[row.id] = not_reached(row)
+        async with turn:
             row = self.finish(await run.reconcile(observed))
-        if observed and row.decision.action not in {Action.RENEW, Action.REWRITE}:
+        if row.decision.action not in {Action.RENEW, Action.REWRITE}:
             self.fresh.append((run, observed))
+
+    def _rows_of(self, gateways: Iterable[ManagedGateway]) -> list[tuple[GatewayRun, DestinationSettings]]:
+        runs = [self.of(gateway) for gateway in gateways]
+        self.rotating = [run for run in runs if run.gateway.rule.rotate_keys]
+        return [(run, settings) for run in runs for settings in run.gateway.rule.destinations]
+
+    def key_states(self) -> dict[GatewayRef, KeyState]:
+        """Where the rotation of each gateway is whose keys are rotated, once its rows were read."""
+        return {run.gateway.ref: run.key_state() for run in self.rotating}
 
     def finish(self, row: Row) -> Row:
         """Keep and log the result of a row; the row with what the report knows of it."""
-        now = self._options.clock()
+        now = self.options.app.clock()
         judged = self.report.judged(row, now)
         self.rows[row.id] = judged
-        if self._options.log_fresh_rows or not self.report.stays_fresh(judged, now):
+        if self.options.app.settings.log_fresh_rows or not self.report.stays_fresh(judged, now):
             log_row(judged, now)
         return judged
 
+    @asynccontextmanager
+    async def reported(self, seconds: float, *, whole: bool = False) -> AsyncIterator[None]:
+        """Work within so many seconds, whatever was reached; then the report is brought up to date with all rows."""
+        started_at = self.options.app.clock()
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            log_line("service.cut_off", logging.ERROR, service=self.name, rows=len(self.rows))
+        await self.save(self.rows.values(), started_at, whole=whole)
 
-# What asks something of Azure or of the destination.
-_TAKE_TURNS = frozenset({Action.RENEW, Action.REWRITE, Action.PROVE, Action.TAKE_OVER, Action.RESTART})
+    async def save(self, rows: Collection[Row], started_at: datetime, *, whole: bool = False) -> None:
+        """Bring the report up to date; a log line when it cannot be written."""
+        app, run = self.options.app, correlation.get()
+        now = app.clock()
+
+        def changed(text: str | None) -> tuple[str, Mapping[str, str]]:
+            report = read_report(text, now).with_rows(rows, run, now, started_at=started_at, whole=whole)
+            return report.as_text(), report.summary(now)
+
+        try:
+            await app.reports.update(_report_name(self.name), changed)
+        except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
+            log_line("report.not_written", logging.WARNING, service=self.name, **why(error))
+
+    def _tell(self, service: Service, listed: set[str]) -> None:
+        """Tell what no rule covers, what rules name in vain, and which gateways have gone since the last run."""
+        uncovered = sorted(gateway for gateway in listed if service.rule_for(gateway) is None)
+        unused = sorted(
+            pattern for pattern in service.gateways if not any(matches(pattern, g) for g in listed)
+        )
+        if uncovered or unused:
+            log_line(
+                "service.unmatched",
+                service=self.name,
+                gateways=", ".join(uncovered[:_MOST_SHOWN]),
+                gatewaysWithoutRule=len(uncovered),
+                rules=", ".join(unused[:_MOST_SHOWN]),
+                rulesWithoutGateway=len(unused),
+            )
+        there = {GatewayRef(self.name, gateway) for gateway in (*listed, *service.gateways)}
+        for gone in {row.id.ref for row in self.report.rows.values()} - there:
+            log_line("gateway.gone", logging.WARNING, service=self.name, gateway=gone.gateway)
+
+
+# They ask nothing of Azure or of the destination.
+_NEED_NO_TURN = frozenset({Action.KEEP, Action.WAIT, Action.REFUSE})
 
 
 def _urgency(row: Row) -> datetime:
@@ -140,57 +187,44 @@ def _urgency(row: Row) -> datetime:
 
 
 class _Turns:
-    """Turns to renew, given to the most urgent first once every row was read or took too long."""
+    """Turns to change something, taken by the most urgent first once they are given."""
 
-    def __init__(self, at_once: int) -> None:
-        self.expected = 0
-        self._free, self._open, self._number = at_once, False, itertools.count()
-        self._waiting: list[tuple[datetime, int, asyncio.Future[None]]] = []
+    def __init__(self) -> None:
+        self._free, self._number = 0, itertools.count()
+        self._waiting: list[tuple[datetime, int, asyncio.Event]] = []
 
-    def arrived(self) -> None:
-        """One more row was read."""
-        self.expected -= 1
-        self._open |= self.expected <= 0
-        self._give()
+    def give(self, more: int) -> None:
+        """Let so many more be taken at the same time."""
+        self._free += more
+        while self._free and self._waiting:
+            self._free -= 1
+            heapq.heappop(self._waiting)[2].set()
 
-    def open(self) -> None:
-        """Begin to give turns."""
-        self._open = True
-        self._give()
-
-    def turn(self, urgency: datetime) -> _Turn:
-        """A turn, to be entered."""
-        return _Turn(self, urgency)
-
-    async def take(self, urgency: datetime) -> None:
-        """Wait for a turn, for a row that was read."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._number), future))
-        self.arrived()
-        await future
-
-    def give_back(self) -> None:
-        """End a turn."""
-        self._free += 1
-        self._give()
-
-    def _give(self) -> None:
-        while self._open and self._free and self._waiting:
-            future = heapq.heappop(self._waiting)[2]
-            if not future.done():
-                self._free -= 1
-                future.set_result(None)
+    @asynccontextmanager
+    async def taken(self, urgency: datetime) -> AsyncIterator[None]:
+        """Around a change."""
+        turn = asyncio.Event()
+        heapq.heappush(self._waiting, (urgency, next(self._number), turn))
+        self.give(0)
+        await turn.wait()
+        try:
+            yield
+        finally:
+            self.give(1)
 
 
-class _Turn:
-    def __init__(self, turns: _Turns, urgency: datetime) -> None:
-        self._turns, self._urgency = turns, urgency
+async def load_report(app: App, name: str) -> ServiceReport:
+    """The report of a service; an empty one, and a log line, when it cannot be read."""
+    try:
+        text, _ = await app.reports.read(_report_name(name))
+        return read_report(text, app.clock())
+    except Exception as error:  # noqa: BLE001 - whatever happens to a report, renewals go on
+        log_line("report.unreadable", logging.WARNING, service=name, **why(error))
+        return ServiceReport()
 
-    async def __aenter__(self) -> None:
-        await self._turns.take(self._urgency)
 
-    async def __aexit__(self, *_: object) -> None:
-        self._turns.give_back()
+def _report_name(service: str) -> str:
+    return f"reports/{service}.json"
 
 
 def log_row(row: Row, now: datetime) -> None:
@@ -231,27 +265,3 @@ def log_service(name: str, rows: Collection[Row], *, whole: bool) -> None:
         dueByDay=Counter(f"{moment:%Y-%m-%d}" for moment in due),
         expiryByDay=Counter(f"{moment:%Y-%m-%d}" for moment in expiry),
     )
-
-
-def _tell(name: str, service: Service, listed: set[str], report: ServiceReport) -> None:
-    """Tell what no rule covers, what rules name in vain, and which gateways have gone since the last run."""
-    uncovered = sorted(gateway for gateway in listed if service.rule_for(gateway) is None)
-    unused = sorted(pattern for pattern in service.gateways if not any(matches(pattern, g) for g in listed))
-    if uncovered or unused:
-        log_line(
-            "service.unmatched",
-            service=name,
-            gateways=", ".join(uncovered[:_MOST_SHOWN]),
-            gatewaysWithoutRule=len(uncovered),
-            rules=", ".join(unused[:_MOST_SHOWN]),
-            rulesWithoutGateway=len(unused),
-        )
-    there = {GatewayRef(name, gateway) for gateway in (*listed, *service.gateways)}
-    for gone in {row.id.ref for row in report.rows.values()} - there:
-        log_line("gateway.gone", logging.WARNING, service=name, gateway=gone.gateway)
-
-
-def _not_listed(name: str, service: Service, error: Exception) -> Row:
-    row = RowId(GatewayRef(name, "*"), str(service.resource_id))
-    decision = Decision(Action.KEEP, Reason.NOT_LISTED, "the service's gateways could not be listed")
-    return Row(row, decision, readable=False, outcome=Outcome.FAILED, failure=failure_of(error))

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from gateway_tokens import app as gateway_app
-from gateway_tokens.renewal.messages import run_requests
-from gateway_tokens.renewal.run import Runs, load_report
+from gateway_tokens.renewal.run import Runs, run_requests
+from gateway_tokens.renewal.service import load_report
 
 
 def peak_mib() -> float:

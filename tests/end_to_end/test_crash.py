@@ -16,8 +16,8 @@ from emulator.faults import Fault, Kind
 from emulator.gateways import Gateway
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.renewal.messages import run_requests
-from gateway_tokens.renewal.run import Runs, load_report
+from gateway_tokens.renewal.run import Runs, run_requests
+from gateway_tokens.renewal.service import load_report
 from gateway_tokens.stored import Ownership, token_in
 from gateway_tokens.tokens import KeyType, Secret
 

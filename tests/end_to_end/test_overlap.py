@@ -16,8 +16,8 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.parts import App
 from gateway_tokens.renewal import run
-from gateway_tokens.renewal.messages import RunRequest, run_requests
-from gateway_tokens.renewal.run import Runs, load_report
+from gateway_tokens.renewal.run import RunRequest, Runs, run_requests
+from gateway_tokens.renewal.service import load_report
 from gateway_tokens.tokens import GatewayRef
 
 GATEWAYS = [f"edge-{number:02}" for number in range(8)]

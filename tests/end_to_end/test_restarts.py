@@ -14,9 +14,9 @@ from gateway_tokens import app as gateway_app
 from gateway_tokens.destinations.kubernetes.delivery import FINGERPRINT
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.queues import react
-from gateway_tokens.renewal.run import Runs, load_report
+from gateway_tokens.renewal.run import Runs, run_requests
+from gateway_tokens.renewal.service import load_report
 from gateway_tokens.tokens import ServiceId
 
 NOW, HOUR, DAY = datetime(2026, 3, 1, 12, tzinfo=UTC), timedelta(hours=1), timedelta(days=1)

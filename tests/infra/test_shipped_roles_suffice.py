@@ -18,12 +18,11 @@ from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.issuing import TokenRequest, issue_for
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.report import Row
-from gateway_tokens.renewal.revoke import Revocation, revoke
+from gateway_tokens.renewal.rotation import Revocation, revoke
 from gateway_tokens.renewal.rows import Demand
-from gateway_tokens.renewal.run import Runs, load_report, reconcile_gateway
-from gateway_tokens.renewal.service import managed
+from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
+from gateway_tokens.renewal.service import load_report, managed
 from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of

@@ -5,9 +5,8 @@ from random import Random
 
 from gateway_tokens.estate.schema import Service
 from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.messages import run_requests
 from gateway_tokens.renewal.queues import react
-from gateway_tokens.renewal.run import Runs
+from gateway_tokens.renewal.run import Runs, run_requests
 from gateway_tokens.tokens import GatewayRef
 from tests.simulation.estate import SUBSCRIPTIONS
 from tests.simulation.sky import SimulatedPlace, Sky

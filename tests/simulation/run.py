@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from gateway_tokens.renewal.messages import run_requests
-from gateway_tokens.renewal.run import Runs
+from gateway_tokens.renewal.run import Runs, run_requests
 from tests.simulation.estate import estate_of
 from tests.simulation.judge import Judge, Line, Verdict
 from tests.simulation.others import Others

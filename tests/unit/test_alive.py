@@ -10,7 +10,7 @@ from gateway_tokens.errors import WriteConflict
 from gateway_tokens.renewal import alive
 from gateway_tokens.renewal.alive import is_stopped
 from gateway_tokens.renewal.health import problems_of
-from gateway_tokens.renewal.messages import SCHEDULE
+from gateway_tokens.renewal.run import SCHEDULE
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests.renewal_estate import CONTOSO, DAY, HOUR, NOW, OUTAGE, Estate, FakeGateways, a_token, kept, lines
 

@@ -23,7 +23,7 @@ from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
 from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.parsing import StrictModel
-from gateway_tokens.renewal.causes import PROBE_AFTER
+from gateway_tokens.renewal.reader import PROBE_AFTER
 from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport
 from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE

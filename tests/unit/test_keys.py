@@ -10,7 +10,7 @@ import pytest
 from gateway_tokens.errors import AzureFacts, AzureForbidden
 from gateway_tokens.renewal.keys import GRACE, key_in_use
 from gateway_tokens.renewal.reader import OTHER_ROWS_SECONDS
-from gateway_tokens.renewal.revoke import Revocation, Revoked, revoke
+from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, ServiceId
 from tests.fakes import MemoryDestination

@@ -19,8 +19,8 @@ from gateway_tokens.errors import (
 )
 from gateway_tokens.renewal import run as runs
 from gateway_tokens.renewal import service as services
-from gateway_tokens.renewal.messages import RunRequest, as_message, read_message, run_requests
 from gateway_tokens.renewal.rows import Demand
+from gateway_tokens.renewal.run import RunRequest, as_message, read_message, run_requests
 from gateway_tokens.tokens import KeyType
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (

@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 
 from gateway_tokens.errors import WriteConflict
-from gateway_tokens.renewal.places import Places
+from gateway_tokens.renewal.reader import Places, RunOptions
 from gateway_tokens.renewal.report import ServiceReport
 from gateway_tokens.renewal.rows import Demand, Observed
-from gateway_tokens.renewal.run import options_of
 from gateway_tokens.renewal.service import ServiceRun
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
@@ -115,7 +114,7 @@ class TestALiveToken:
 
     async def test_is_planned_to_be_proved_without_a_question(self) -> None:
         estate, location = written_by_hand(a_token(FAR))
-        run = ServiceRun("contoso", options_of(estate.app, Demand(estate.clock()), "caller"), ServiceReport())
+        run = ServiceRun("contoso", RunOptions(estate.app, Demand(estate.clock()), "caller"), ServiceReport())
         await run.plan([estate.gateway()])
         assert [row.decision.action for row in run.rows.values()] == ["prove"]
         assert (location.calls, estate.gateways.issued) == (["read"], [])
@@ -234,7 +233,7 @@ class TestStaged:
 
     async def test_one_that_waits_is_planned_to_wait_and_names_those_it_waits_for(self) -> None:
         estate = self.an_estate(3, keyType="secondary")
-        run = ServiceRun("contoso", options_of(estate.app, Demand(estate.clock()), "caller"), ServiceReport())
+        run = ServiceRun("contoso", RunOptions(estate.app, Demand(estate.clock()), "caller"), ServiceReport())
         await run.plan(await run.gateways(estate.app.settings.estate.services["contoso"], lambda _: True))
         *first, last = sorted(run.rows.values(), key=lambda row: row.decision.action == "wait")
         assert [row.decision.action for row in (*first, last)] == ["renew", "renew", "wait"]
