@@ -173,13 +173,18 @@ async def _held(what: str, about: str, expiry: Awaitable[datetime | None], now: 
 
 async def _certificate(app: App, azure: AzureAccess, place: str, settings: DestinationSettings) -> datetime:
     server = await address_of(azure, place) if place.startswith("/") else Address(place, None)
-    address = urlsplit(server.server)
     authority = getattr(settings, "certificate_authority", None) or server.certificate_authority
-    trust = trust_in(authority, app.settings.ca_file)
+    return await certificate_end(server.server, trust_in(authority, app.settings.ca_file))
+
+
+async def certificate_end(url: str, trust: ssl.SSLContext) -> datetime:
+    """When the certificate of the server at the address ends. Raises OSError, of which SSLError is one, and ValueError."""
+    address = urlsplit(url)
     async with asyncio.timeout(10):
         _, writer = await asyncio.open_connection(address.hostname, address.port or 443, ssl=trust)
     ends = writer.get_extra_info("peercert")["notAfter"]
-    writer.close()
+    # Closed at once: a server that is slow to answer a close would outlive the event loop of the command.
+    writer.transport.abort()
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
 
 

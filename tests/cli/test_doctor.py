@@ -1,9 +1,13 @@
 """`doctor`: what is lacking is named with its scope, its role and the command that grants it; nothing is written."""
 
+import asyncio
 import base64
+import gc
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,6 +15,9 @@ from pathlib import Path
 import jwt
 import pytest
 
+from emulator.tls import throw_away_tls
+from gateway_tokens.azure.clients import trust_in
+from gateway_tokens.cli.doctor import certificate_end
 from gateway_tokens.errors import ROLES
 from tests.adapters.destination_places import SUBSCRIPTION
 from tests.cli.conftest import CLUSTER, SERVICE, Laptop
@@ -199,6 +206,26 @@ async def test_a_sign_in_secret_is_held_to_its_expiry(everything: Laptop, days: 
     _, found = await checks_of(everything)
     [check] = [check for check in found[verdict] if check["what"] == "sign-in"]
     assert f"Expires on {ends:%Y-%m-%d %H:%M} UTC." in check["message"]
+
+
+async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow_to_end_it() -> None:
+    tls, asked = throw_away_tls(), threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with tls.server.wrap_socket(connection, server_side=True):
+            asked.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+        serving = threads.submit(serve)
+        reading = certificate_end(
+            f"https://127.0.0.1:{listening.getsockname()[1]}", trust_in(None, tls.ca_file)
+        )
+        ends = await asyncio.to_thread(asyncio.run, reading)
+        asked.set()
+        serving.result()
+    assert ends > datetime.now(UTC)
+    gc.collect()  # a transport that is left open is a warning, which fails whichever test runs by then
 
 
 class _Health(BaseHTTPRequestHandler):
