@@ -10,21 +10,19 @@ from urllib.parse import parse_qsl, urlsplit
 import azure_functions_runtime as runtime
 from azure_functions_runtime import handle_event
 
-from tests.worker_answers import (
+from tests.worker_messages import (
     FunctionMetadata,
     HttpAnswer,
     IndexingError,
-    Result,
-    function_metadata,
-    http_answer,
-    invocation_result,
-)
-from tests.worker_messages import (
     Message,
     ParameterBinding,
+    Result,
     TypedData,
+    function_metadata,
+    http_answer,
     http_data,
     invocation,
+    invocation_result,
     queue_metadata,
     timer_data,
     worker_init,

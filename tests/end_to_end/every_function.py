@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.worker_answers import InvocationError
+from tests.worker_messages import InvocationError
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from tests import estate
-from tests.worker_answers import FunctionMetadata, HttpAnswer
+from tests.worker_messages import FunctionMetadata, HttpAnswer
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from tests.functions.renewal_app import RenewalApp, renewal_app
 from tests.renewal_estate import CONTOSO, lines
-from tests.worker_answers import Result
+from tests.worker_messages import Result
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker_answers import IndexingError, Result
+from tests.worker_messages import IndexingError, Result
 from tests.worker_runtime import WorkerRuntime
 
 APP = """
