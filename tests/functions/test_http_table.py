@@ -1,6 +1,5 @@
 """Issuing tokens, listing gateways, health, and what holds for every answer."""
 
-import json
 import logging
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests.callers import SIGN_IN_MODE, rule
-from tests.estate import CONTOSO, Opens
+from tests.estate import CONTOSO, KEY_HOLDER, Opens
 from tests.http_calls import Answer, document, generate_token, health, list_gateways, text
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -141,14 +140,11 @@ async def test_list_gateways_gives_the_service_its_declared_name() -> None:
 # GET health
 
 
-async def test_health_is_green_when_the_app_can_do_its_job() -> None:
-    answer = await health()
-    assert (answer.status_code, document(answer)["status"]) == (200, "healthy")
-
-
-async def test_health_needs_no_caller(app: Opens) -> None:
-    app([rule({"appRole": "Issuer"})], **SIGN_IN_MODE)
-    assert (await health()).status_code == 200
+async def test_health_is_green_when_the_app_can_do_its_job_and_needs_no_caller(app: Opens) -> None:
+    for access, settings in ((KEY_HOLDER, {}), ([rule({"appRole": "Issuer"})], SIGN_IN_MODE)):
+        app(access, **settings)
+        answer = await health()
+        assert (answer.status_code, document(answer)["status"]) == (200, "healthy")
 
 
 async def test_an_estate_that_delivers_nothing_needs_no_storage(app: Opens) -> None:
@@ -160,16 +156,15 @@ async def test_an_estate_that_delivers_nothing_needs_no_storage(app: Opens) -> N
 # Every answer
 
 
-async def every_kind_of_answer(emulator: Emulator) -> list[tuple[int, Answer]]:
-    """Answers of every status the routes give, with the status expected."""
+async def test_every_answer_forbids_caching_and_every_error_is_a_problem_document_of_rfc_9457(
+    emulator: Emulator,
+) -> None:
     fault = emulator.azure.faults.add(Fault(host="arm", times=None, status=418))
     failed = await generate_token()
     emulator.azure.faults.remove(fault)
-    return [
+    answers = [
         (200, await generate_token()),
-        (200, await generate_token(form="headerValue")),
-        (200, await generate_token(form="envFile")),
-        (200, await generate_token(form="kubernetesSecret")),
+        *[(200, await generate_token(form=form)) for form in ("headerValue", "envFile", "kubernetesSecret")],
         (200, await list_gateways()),
         (200, await health()),
         (400, await generate_token(body=b"{")),
@@ -178,30 +173,19 @@ async def every_kind_of_answer(emulator: Emulator) -> list[tuple[int, Answer]]:
         (404, await generate_token("edge-99")),
         (502, failed),
     ]
-
-
-async def test_every_answer_forbids_caching_and_has_a_correlation_id_of_its_own(emulator: Emulator) -> None:
-    answers = await every_kind_of_answer(emulator)
     for status, answer in answers:
         assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store")
-        if "json" in (answer.mimetype or ""):
-            json.loads(answer.get_body().decode())
+        assert "json" not in (answer.mimetype or "") or document(answer)
+        if status >= 400:
+            body = document(answer)
+            assert (answer.mimetype, body["status"]) == ("application/problem+json", status)
+            assert all(isinstance(body[name], str) and body[name] for name in ("type", "title", "detail"))
+            # `type` is an address of the kind of problem, the same for the same code.
+            assert re.fullmatch(r"[a-z][a-z0-9+.-]*:[^\s]+", body["type"])
+            assert body["type"].endswith(body["code"])
+            assert re.fullmatch(r"[a-z_]+", body["code"])
+            assert body["correlationId"] == answer.headers["x-correlation-id"]
     assert len({answer.headers["x-correlation-id"] for _, answer in answers}) == len(answers)
-
-
-async def test_every_error_is_a_problem_document_of_rfc_9457(emulator: Emulator) -> None:
-    problems = [(s, a) for s, a in await every_kind_of_answer(emulator) if s >= 400]
-    assert {status for status, _ in problems} == {400, 403, 404, 502}
-    for status, answer in problems:
-        body = document(answer)
-        assert answer.mimetype == "application/problem+json"
-        assert body["status"] == status
-        assert all(isinstance(body[member], str) and body[member] for member in ("type", "title", "detail"))
-        # `type` is an address of the kind of problem, the same for the same code.
-        assert re.fullmatch(r"[a-z][a-z0-9+.-]*:[^\s]+", body["type"])
-        assert body["type"].endswith(body["code"])
-        assert re.fullmatch(r"[a-z_]+", body["code"])
-        assert body["correlationId"] == answer.headers["x-correlation-id"]
 
 
 async def test_the_callers_own_correlation_id_is_kept() -> None:
@@ -210,13 +194,10 @@ async def test_the_callers_own_correlation_id_is_kept() -> None:
         assert answer.headers["x-correlation-id"] == document(answer)["correlationId"] == given
 
 
-@pytest.mark.parametrize(
-    "harmful",
-    ["", " ", "a b", "a\r\nSet-Cookie: b=c", "é", '{"event": "token.issued"}', "a" * 65, "<script>"],
-)
-async def test_a_correlation_id_that_may_harm_the_log_is_replaced(harmful: str) -> None:
-    answer = await health(headers={"x-correlation-id": harmful})
-    assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-correlation-id"])
+async def test_a_correlation_id_that_may_harm_the_log_is_replaced() -> None:
+    for harmful in ("", " ", "a b", "a\r\nSet-Cookie: b=c", "é", '{"event": "x"}', "a" * 65, "<script>"):
+        answer = await health(headers={"x-correlation-id": harmful})
+        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["x-correlation-id"])
 
 
 async def test_the_sdk_does_not_log_requests(caplog: pytest.LogCaptureFixture) -> None:
