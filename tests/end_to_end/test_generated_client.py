@@ -75,79 +75,54 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
         yield Generated(served)
 
 
-def test_generate_token(generated: Generated) -> None:
+def test_a_token_is_read_in_every_format(generated: Generated) -> None:
     token = generated.parsed("generateToken", **EDGE)
     assert isinstance(token, generated.IssuedToken)
     assert token.expiry == GatewayToken.parse(token.value).expiry
     assert (token.gateway_id, token.key_type) == ("edge-01", generated.KeyType.PRIMARY)
-
-
-def test_generate_token_for_an_expiry_and_a_key(generated: Generated) -> None:
     expiry = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=1)
     body = generated.TokenRequest(key_type=generated.KeyType.SECONDARY, expiry=expiry)
     token = generated.parsed("generateToken", **EDGE, body=body, api_version="2024-05-01")
     assert (token.key_type, token.expiry) == (generated.KeyType.SECONDARY, expiry)
-
-
-def test_generate_token_as_header_value(generated: Generated) -> None:
+    header = "GatewayKey edge-01&"
     body = generated.TokenRequest(lifetime="P1D")
-    assert generated.parsed("generateTokenAsHeaderValue", **EDGE, body=body).startswith("GatewayKey edge-01&")
-
-
-def test_generate_token_as_env_file(generated: Generated) -> None:
+    assert generated.parsed("generateTokenAsHeaderValue", **EDGE, body=body).startswith(header)
     line = generated.parsed("generateTokenAsEnvFile", **EDGE)
-    assert line.startswith("config.service.auth=GatewayKey edge-01&")
-    assert line.endswith("\n")
-
-
-def test_generate_token_as_kubernetes_secret(generated: Generated) -> None:
-    manifest = generated.parsed(
-        "generateTokenAsKubernetesSecret", **EDGE, secret_name="mine", secret_key="value", namespace="edge"
-    )
+    assert (line.startswith(f"config.service.auth={header}"), line[-1]) == (True, "\n")
+    names: dict[str, Any] = {"secret_name": "mine", "secret_key": "value", "namespace": "edge"}
+    manifest = generated.parsed("generateTokenAsKubernetesSecret", **EDGE, **names)
     assert isinstance(manifest, generated.KubernetesSecret)
     assert (manifest.metadata.name, manifest.metadata.namespace) == ("mine", "edge")
-    assert manifest.string_data["value"].startswith("GatewayKey edge-01&")
+    assert manifest.string_data["value"].startswith(header)
 
 
-def test_list_gateways(generated: Generated) -> None:
+def test_gateways_and_what_became_of_them_are_read(generated: Generated) -> None:
     shown = generated.parsed("listGateways", service="contoso")
     assert isinstance(shown, generated.GatewayList)
     edge, *_, lab = shown.gateways
     assert (edge.gateway_id, lab.gateway_id, lab.destinations) == ("edge-01", "lab-01", [])
     assert edge.destinations[0].expiry > datetime.now(UTC)
     assert edge.destinations[0].outcome is None
-
-
-def test_renew_gateway(generated: Generated) -> None:
     report = generated.parsed("renewGateway", **EDGE)
     assert isinstance(report, generated.Report)
     assert [(row.gateway_id, row.reason) for row in report.listed] == [("edge-01", "forced")]
-
-
-def test_revoke_key(generated: Generated) -> None:
     wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
     revoked = generated.parsed("revokeKey", **EDGE, body=wish)
     assert isinstance(revoked, generated.Revocation)
     assert (revoked.regenerated, [row.key_type for row in revoked.destinations]) == (True, ["secondary"])
 
 
-def test_plan_renewals(generated: Generated) -> None:
+def test_the_plan_a_run_and_health_are_read(generated: Generated) -> None:
     plan = generated.parsed("planRenewals")
     assert isinstance(plan, generated.Plan)
     assert ("plant-b", None) in {(row.gateway_id, row.action) for row in plan.listed}
     assert {service.service for service in plan.services} == {"contoso", "fabrikam"}
-
-
-def test_run_renewals_and_show_run(generated: Generated) -> None:
     run = generated.parsed("runRenewals", 202)
     assert isinstance(run, generated.RunAsked)
     assert len(run.subscriptions) == 2
     state = generated.parsed("showRun", run=run.run)
     assert isinstance(state, generated.RunState)
     assert state.run == run.run
-
-
-def test_get_health(generated: Generated) -> None:
     answer = generated.call("getHealth")
     assert isinstance(answer.parsed, generated.Health)
     assert (answer.status_code, answer.parsed.status) in {(200, "healthy"), (503, "unhealthy")}
@@ -174,9 +149,9 @@ def test_a_refusal_is_read_as_a_problem(
     assert [fault.path for fault in problem.faults or ()] == (["gatewayId"] if status == 400 else [])
 
 
-@pytest.mark.parametrize("operation", ["generateToken", "generateTokenAsHeaderValue"])
-def test_the_hosts_own_refusal_has_no_body_and_is_read_as_none(generated: Generated, operation: str) -> None:
-    assert generated.parsed(operation, 401, **EDGE, key="another-key") is None
+def test_the_hosts_own_refusal_has_no_body_and_is_read_as_none(generated: Generated) -> None:
+    for operation in ("generateToken", "generateTokenAsHeaderValue"):
+        assert generated.parsed(operation, 401, **EDGE, key="another-key") is None
 
 
 def test_every_operation_is_called_here() -> None:
