@@ -45,7 +45,7 @@ def signatures(laptop: Laptop) -> list[str]:
     ]
 
 
-async def test_every_gateway_is_told_with_what_is_stored_whose_it_is_and_what_would_be_done(
+async def test_every_gateway_is_told_with_what_is_stored_whose_it_is_and_what_would_be_done_and_nothing_is(
     laptop: Laptop, signatures: list[str]
 ) -> None:
     done = await laptop.run("plan", "--json")
@@ -64,6 +64,8 @@ async def test_every_gateway_is_told_with_what_is_stored_whose_it_is_and_what_wo
     assert rows["lab-01"]["message"] == "its rule has no destination"
     assert rows["edge-01"]["expiry"].endswith("Z")
     assert len(rows) == 8
+    assert [call.path for call in laptop.azure.calls if call.host == "vault"]
+    assert laptop.writes() == []
     assert done.exit_code == 1
     assert not [signature for signature in signatures if signature in done.output]
 
@@ -79,13 +81,6 @@ async def test_the_table_fits_the_terminal_and_tells_the_same(
         assert word in done.stdout
     assert "1 keep, 1 left_alone, 1 not known, 1 prove, 1 refuse, 3 renew" in done.stdout
     assert not [signature for signature in signatures if signature[:20] in done.output]
-
-
-@pytest.mark.usefixtures("signatures")
-async def test_nothing_is_written_and_no_token_is_issued(laptop: Laptop) -> None:
-    await laptop.run("plan")
-    assert [call.path for call in laptop.azure.calls if call.host == "vault"]
-    assert laptop.writes() == []
 
 
 async def test_a_right_that_is_lacking_is_named_as_that_of_the_person(laptop: Laptop) -> None:

@@ -131,8 +131,10 @@ class TestPlan:
         assert document(await plan())["atRisk"] == 1
 
     async def test_shows_only_what_the_caller_may_read(self, app: RenewalApp) -> None:
-        app.configure([rule("fabrikam/*")])
-        assert set(listed(await plan())) == {"fabrikam/plant-a"}
+        app.configure([rule("contoso/edge-02")])
+        answer = await plan()
+        assert set(listed(answer)) == {"contoso/edge-02"}
+        assert [service["service"] for service in document(answer)["services"]] == ["contoso"]
 
     async def test_goes_on_when_a_service_cannot_be_listed(self, app: RenewalApp) -> None:
         app.emulator.azure.faults.add(
