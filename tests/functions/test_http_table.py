@@ -10,6 +10,8 @@ from emulator.faults import Fault
 from emulator.gateways import Service
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
+from gateway_tokens import errors
+from gateway_tokens.http.answers import problem
 from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import CONTOSO, KEY_HOLDER, Opens
@@ -186,6 +188,14 @@ async def test_every_answer_forbids_caching_and_every_error_is_a_problem_documen
             assert re.fullmatch(r"[a-z_]+", body["code"])
             assert body["correlationId"] == answer.headers["x-correlation-id"]
     assert len({answer.headers["x-correlation-id"] for _, answer in answers}) == len(answers)
+
+
+async def test_azures_own_words_are_told_of_a_request_that_it_found_invalid_and_of_no_other() -> None:
+    facts = errors.AzureFacts(400, "Odd", "its words", (errors.Fault("expiry", "its words"),))
+    for kind in (errors.AzureRejected, errors.AzureError, errors.AzureBlocked, errors.AzureUnavailable):
+        told = document(problem(kind("Issuing", facts)))["azure"]
+        assert told["code"] == "Odd"
+        assert ("its words" in str(told)) == (kind is errors.AzureRejected)
 
 
 async def test_the_callers_own_correlation_id_is_kept() -> None:
