@@ -16,6 +16,7 @@ from gateway_tokens.tokens import CLOCK_MARGIN, GatewayToken
 from tests.callers import SIGN_IN_MODE, rule
 from tests.estate import CONTOSO, KEY_HOLDER, Opens
 from tests.http_calls import Answer, document, generate_token, health, list_gateways, text
+from tests.renewal_estate import lines
 
 pytestmark = pytest.mark.usefixtures("app")
 STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -97,6 +98,17 @@ async def test_a_stable_token_is_the_same_until_its_window_begins(
     assert await value() != first
     asked_at += timedelta(days=20)
     assert await value(keyType="secondary") != another
+
+
+async def test_a_refusal_is_a_warning_in_the_log_where_the_caller_can_mend_it_and_an_error_elsewhere(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for gateway in ("lab-01", "edge-99", "managed"):
+        await generate_token(gateway)
+    emulator.azure.faults.add(Fault(host="arm", times=None, status=418))
+    await generate_token()
+    levels = [line["level"] for line in lines(caplog, "token.refused")]
+    assert levels == ["WARNING", "WARNING", "WARNING", "ERROR"]
 
 
 NAMES = {"secretName": "apim", "secretKey": "value", "namespace": "gateways"}
