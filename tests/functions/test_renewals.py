@@ -213,23 +213,6 @@ class TestRun:
             answer, _ = await ask(body=body)
             assert bool(document(answer)["message"]) == said
 
-    async def test_renews_what_is_due(self, app: RenewalApp) -> None:
-        fresh = app.hold("edge-01", 20 * DAY)
-        app.hold("edge-02", 5 * DAY)
-        await run()
-        assert app.stored("edge-01") == fresh
-        assert app.stored("edge-02")
-        assert app.stored("plant-a", "fabrikam")
-        assert app.stored("lab-01") == ""
-
-    async def test_that_ended_has_succeeded_failed_rows_included(
-        self, app: RenewalApp, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        app.emulator.azure.faults.add(broken_vault())
-        await run()
-        assert {line["level"] for line in lines(caplog, "run.completed")} == {"INFO", "ERROR"}
-        assert app.stored("edge-01")
-
     async def test_may_be_about_some_gateways_and_tokens_that_are_not_due(self, app: RenewalApp) -> None:
         app.hold("edge-01", 20 * DAY)
         app.hold("edge-02", 20 * DAY)
