@@ -22,7 +22,9 @@ def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:
     assert env_file(token()).reveal() == f"config.service.auth={VALUE}\n"
 
 
-def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
+def test_a_manifest_suits_the_official_helm_chart_and_has_the_ownership_that_a_run_takes_for_its_own() -> (
+    None
+):
     manifest = kubernetes_secret(token(), OWNERSHIP, SecretName()).reveal()
     assert manifest.endswith("}\n")
     assert json.loads(manifest) == {
@@ -36,12 +38,7 @@ def test_a_manifest_suits_the_official_helm_chart_by_default() -> None:
         "type": "Opaque",
         "stringData": {"gateway-key": VALUE},
     }
-
-
-def test_a_manifest_carries_the_ownership_that_a_run_takes_for_its_own() -> None:
-    manifest = json.loads(kubernetes_secret(token(), OWNERSHIP, SecretName()).reveal())
-    annotations = manifest["metadata"]["annotations"]
-    assert annotations["gateway-tokens/gateway"] == "contoso-apim/edge-01"
+    annotations = json.loads(manifest)["metadata"]["annotations"]
     assert Ownership.from_annotations(annotations) == OWNERSHIP.of(Secret(VALUE))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway_tokens.logs import correlation, log_line
@@ -54,17 +54,16 @@ def test_a_moment_is_written_as_azure_writes_it_and_a_noun_as_it_prints(written:
     assert (line["ref"], line["caller"]) == ("contoso/edge-01", "client:c-1")
 
 
-@pytest.mark.parametrize("value", ["a\r\nb", "\u2028", "\x00", '"}\n{"event": "forged"', "%s %d", "\ud800"])
-def test_no_value_breaks_a_line(written: Written, value: str) -> None:
-    log_line("token.refused", gateway=value)
-    assert written() == [{"event": "token.refused", "gateway": value}]
-
-
 @given(st.text(min_size=1))
+@example("a\r\nb")
+@example("\u2028")
+@example('"}\n{"event": "forged"')
+@example("%s %d")
+@example("\ud800")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_comes_back_from_one_line(written: Written, value: str) -> None:
     log_line("token.refused", gateway=value)
-    assert written()[-1]["gateway"] == value
+    assert written()[-1] == {"event": "token.refused", "gateway": value}
 
 
 @pytest.mark.parametrize("value", [Secret("tok-3n"), ["a", Secret("tok-3n")], {"a": Secret("tok-3n")}])
