@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .access import Permission, Scope
+from .azure.api_management import ArmGateways
 from .errors import AccessDenied, AzureNotFound, KeyNotActive, NotFound, TokenUnusable
 from .estate.schema import Estate, GatewayRule, ManagedGateway
 from .logs import log_line
 from .parsing import duration_text
-from .parts import Gateways
 from .sign_in import Caller
 from .stored import MANAGED_BY, Ownership
 from .tokens import (
@@ -99,7 +99,7 @@ async def issue_for(
     caller: Caller,
     request: TokenRequest,
     estate: Estate,
-    gateways: Gateways,
+    gateways: ArmGateways,
     now: datetime,
     *,
     active_key: Callable[[ManagedGateway], Awaitable[KeyType]] | None = None,
@@ -129,7 +129,7 @@ async def issue_for(
 
 
 async def issue_checked(
-    gateways: Gateways, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+    gateways: ArmGateways, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
 ) -> GatewayToken:
     """A token that is what was asked for: this gateway's, ending in that very minute. Raises TokenUnusable."""
     token = await gateways.generate_token(service, gateway, key_type, expiry)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
 from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
@@ -66,7 +67,7 @@ class StandingClock:
         return self.now
 
 
-class FakeGateways:
+class FakeGateways(ArmGateways):
     """API Management without a wire.
 
     `estate` are the gateways by service; `issued` what was asked for, `new_keys` the keys that were regenerated. `unlisted` are services that cannot be listed,

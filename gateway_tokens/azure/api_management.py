@@ -21,7 +21,7 @@ READ_ACTION = "Microsoft.ApiManagement/service/gateways/read"
 
 
 class ArmGateways:
-    """The port `Gateways` on Azure Resource Manager; every request waits for its turn in the budget."""
+    """Self-hosted gateways in Azure Resource Manager; every request waits for its turn in the budget."""
 
     def __init__(self, azure: AzureAccess, budget: ArmBudget) -> None:
         self._azure, self._budget = azure, budget

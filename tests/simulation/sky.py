@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from emulator.gateways import Gateway
+from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.errors import (
     AzureFacts,
@@ -148,7 +149,7 @@ class WeatheredReports(MemoryReports):
             raise self._sky.failing(AzureUnavailable("reports", _NOWHERE), f"reports {fate}")
 
 
-class Sky:
+class Sky(ArmGateways):
     """The simulated clock, Azure Resource Manager, the destinations and the reports. Makes the app."""
 
     def __init__(self, estate: Estate, weather: Weather, now: datetime) -> None:
