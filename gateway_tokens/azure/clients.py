@@ -174,14 +174,14 @@ class AzureAccess:
         return AsyncPipelineClient(base_url, policies=steps, **self._transport(ca))
 
     async def arm_request(
-        self, method: str, path: str, *, api_version: str, action: str, scope: str, body: object = None
+        self, method: str, path: str, *, api_version: str, action: str, scope: str
     ) -> dict[str, Any] | None:
         """One call of Azure Resource Manager: the answer's JSON, or None when it is empty. Raises AzureError.
 
         `path` begins with /subscriptions. The call must be one that may be repeated.
         """
         client = self.shared(("arm",), self._arm)
-        request = HttpRequest(method, client.format_url(path), params={"api-version": api_version}, json=body)
+        request = HttpRequest(method, client.format_url(path), params={"api-version": api_version})
         await self.budget.spend("".join(path.split("/")[2:3]), Cost.READ if method == "GET" else Cost.WRITE)
         async with operation(f"{method} {path}", action=action, scope=scope):
             response = await client.send_request(request, retry_on_methods=[method])

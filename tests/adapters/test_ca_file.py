@@ -28,6 +28,8 @@ _MAY_SIGN = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+OTHER_CA = throw_away_tls().ca_file
+OTHER_TEXT = Path(OTHER_CA).read_text()
 _CONSTRAINTS = x509.BasicConstraints(ca=True, path_length=None)
 
 
@@ -97,11 +99,11 @@ async def test_an_authority_of_an_old_tool_is_trusted_by_file_and_by_text(
 ) -> None:
     tls, ca_file, ca = authority(tmp_path, extensions)
     await connect(tls, trust_in(None, ca_file))
-    await connect(tls, trust_in(ca, throw_away_tls().ca_file))
+    await connect(tls, trust_in(ca, OTHER_CA))
 
 
-async def test_an_authority_that_the_file_does_not_hold_is_not_trusted(tmp_path: Path) -> None:
-    tls, *_ = authority(tmp_path, [(_CONSTRAINTS, True), (_MAY_SIGN, True)])
-    for ca_file in (throw_away_tls().ca_file, ""):
+async def test_no_other_authority_than_the_one_that_is_named_is_trusted(tmp_path: Path) -> None:
+    tls, right_file, _ = authority(tmp_path, [(_CONSTRAINTS, True), (_MAY_SIGN, True)])
+    for ca, ca_file in ((None, OTHER_CA), (None, ""), (OTHER_TEXT, right_file)):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
-            await connect(tls, trust_in(None, ca_file))
+            await connect(tls, trust_in(ca, ca_file))
