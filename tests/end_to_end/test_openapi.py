@@ -229,6 +229,7 @@ THROTTLED = {"host": "arm", "status": 429, "headers": {"Retry-After": "3600"}}
         (404, REVOKE, "edge-99", LEAK, {}),
         (400, REVOKE, "edge-01", {"keyType": "third", "reason": ""}, {}),
     ],
+    ids=lambda value: value.rpartition("/")[2] if isinstance(value, str) else str(value)[:20],
 )
 def test_every_refusal_is_as_described(
     served: Served, *, status: int, path: str, gateway: str, body: dict[str, Any], fault: dict[str, Any]
