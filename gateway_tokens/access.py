@@ -1,4 +1,4 @@
-"""What a caller may do with which gateways: the rules of the settings, patterns of names, and the judgement. Closed unless a rule opens."""
+"""Who may do what with which gateways: the rules of the settings, patterns of names, and what a caller may do by them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from .errors import AccessDenied
-from .parsing import Duration, StrictModel, within
+from .parsing import Duration, Form, StrictModel, within
 from .sign_in import Caller
 from .tokens import MAX_LIFETIME, MIN_LIFETIME, GatewayRef
 
@@ -21,7 +21,7 @@ _LITERAL = str.maketrans({"[": "[[]", "?": "[?]"})
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether the whole name fits the pattern."""
+    """Whether the whole name fits the pattern, in any case."""
     if "*" not in pattern:
         return pattern.casefold() == name.casefold()
     return fnmatchcase(name.casefold(), pattern.casefold().translate(_LITERAL))
@@ -62,22 +62,24 @@ def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
 
 AccessPattern = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"),
+    Form(
+        "a pattern of service and gateway, such as contoso/edge-*",
+        r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$",
+    ),
     AfterValidator(_of_a_declared_service),
 ]
 GrantedLifetime = Annotated[
     Duration, within(MIN_LIFETIME, MAX_LIFETIME, "must be between one minute (PT1M) and 30 days (P30D)")
 ]
+Trait = Annotated[str, Field(min_length=1)]
 
 
 class CallerMatch(StrictModel):
     """Who a rule is about: every trait named must hold."""
 
-    app_role: str | None = Field(default=None, min_length=1, description="An app role in the caller's token.")
-    object_id: str | None = Field(default=None, min_length=1, description="The caller's object id in Entra.")
-    client_id: str | None = Field(
-        default=None, min_length=1, description="The calling application's client id."
-    )
+    app_role: Trait | None = Field(default=None, description="An app role in the caller's token.")
+    object_id: Trait | None = Field(default=None, description="The caller's object id in Entra.")
+    client_id: Trait | None = Field(default=None, description="The calling application's client id.")
     function_key: bool = Field(
         default=False,
         description="Every caller with a key of the function app and without a bearer token; alone.",
@@ -85,13 +87,25 @@ class CallerMatch(StrictModel):
 
     @model_validator(mode="after")
     def _somebody(self) -> CallerMatch:
-        if not (self.app_role or self.object_id or self.client_id or self.function_key):
+        signed_in = bool(self.app_role or self.object_id or self.client_id)
+        if not (signed_in or self.function_key):
             raise ValueError("must name an appRole, objectId, clientId or functionKey: true")
-        if self.function_key and (self.app_role or self.object_id or self.client_id):
+        if signed_in and self.function_key:
             raise ValueError(
                 "functionKey must be alone: a caller who sends a bearer token is identified by the token only"
             )
         return self
+
+    def is_about(self, caller: Caller) -> bool:
+        """Whether the caller has every trait that is named. Without any it would be about nobody."""
+        traits = (
+            (self.app_role, self.app_role in caller.app_roles),
+            (self.object_id, (self.object_id or "").casefold() == caller.object_id.casefold()),
+            (self.client_id, (self.client_id or "").casefold() == caller.client_id.casefold()),
+            (self.function_key, caller.function_key),
+        )
+        named = [holds for trait, holds in traits if trait]
+        return bool(named) and all(named)
 
 
 class AccessRule(StrictModel):
@@ -107,70 +121,49 @@ class AccessRule(StrictModel):
 
 @dataclass(frozen=True)
 class Scope:
-    """The gateways with which a caller may do one thing."""
+    """The gateways with which a caller may do one thing: none unless a rule opens."""
 
     rules: Sequence[AccessRule]
     caller: Caller
     permission: Permission
 
-    def longest_lifetime(self, ref: GatewayRef) -> timedelta | None:
-        """The longest lifetime that any matching rule grants; None when no rule covers the gateway."""
-        granted = [
-            rule.max_lifetime or MAX_LIFETIME
-            for rule in self._opening()
-            if any(matches(pattern, str(ref)) for pattern in rule.gateways)
-        ]
-        return max(granted, default=None)
+    def _opening(self) -> Iterator[tuple[str, AccessRule]]:
+        """Each pattern that opens, with its rule."""
+        for rule in self.rules:
+            if self.permission in rule.allow and rule.caller.is_about(self.caller):
+                yield from ((pattern, rule) for pattern in rule.gateways)
+
+    def _granted(self, ref: GatewayRef) -> list[timedelta]:
+        fitting = (rule for pattern, rule in self._opening() if matches(pattern, str(ref)))
+        return [rule.max_lifetime or MAX_LIFETIME for rule in fitting]
 
     def covers(self, ref: GatewayRef) -> bool:
         """Whether it covers this gateway."""
-        return self.longest_lifetime(ref) is not None
+        return bool(self._granted(ref))
 
     def covers_some(self, service: str = "*") -> bool:
         """Whether it may cover some gateway of the service; of any service: `*`."""
-        return any(overlap(pattern, f"{service}/*") for rule in self._opening() for pattern in rule.gateways)
+        return any(overlap(pattern, f"{service}/*") for pattern, _ in self._opening())
 
     def narrowed(self, wanted: Sequence[str]) -> tuple[str, ...]:
         """The wanted patterns as far as it covers them: those within its own, and its own within those.
 
         Raises AccessDenied when it covers none of them.
         """
-        own = [pattern for rule in self._opening() for pattern in rule.gateways]
-        within = {name for name in wanted if any(matches(pattern, name) for pattern in own)}
-        within |= {pattern for pattern in own if any(matches(name, pattern) for name in wanted)}
-        if not within:
+        own = [pattern for pattern, _ in self._opening()]
+        inside = {name for name in wanted if any(matches(pattern, name) for pattern in own)}
+        inside |= {pattern for pattern in own if any(matches(name, pattern) for name in wanted)}
+        if not inside:
             raise AccessDenied(self.permission, ", ".join(wanted))
-        return tuple(sorted(within))
+        return tuple(sorted(inside))
 
     def require(self, ref: GatewayRef) -> timedelta:
-        """The longest lifetime granted for the gateway. Raises AccessDenied when no rule covers it."""
-        lifetime = self.longest_lifetime(ref)
-        if lifetime is None:
+        """The longest lifetime that a rule grants for the gateway. Raises AccessDenied when no rule covers it."""
+        if not (granted := self._granted(ref)):
             raise AccessDenied(self.permission, str(ref))
-        return lifetime
+        return max(granted)
 
     def require_some(self, service: str = "*") -> None:
         """Raise AccessDenied unless it may cover some gateway of the service."""
         if not self.covers_some(service):
             raise AccessDenied(self.permission, f"{service}/*")
-
-    def _opening(self) -> Iterator[AccessRule]:
-        return (
-            rule for rule in self.rules if self.permission in rule.allow and _is(self.caller, rule.caller)
-        )
-
-
-def _is(caller: Caller, wanted: CallerMatch) -> bool:
-    """Whether the caller has every trait the rule names. A rule that named none would match nobody."""
-    tests = [
-        wanted.app_role in caller.app_roles if wanted.app_role else None,
-        _same(wanted.object_id, caller.object_id) if wanted.object_id else None,
-        _same(wanted.client_id, caller.client_id) if wanted.client_id else None,
-        caller.function_key if wanted.function_key else None,
-    ]
-    named = [test for test in tests if test is not None]
-    return bool(named) and all(named)
-
-
-def _same(name: str, other: str) -> bool:
-    return name.casefold() == other.casefold()

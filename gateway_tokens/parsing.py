@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import lru_cache
@@ -22,6 +23,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from .errors import Fault
 
@@ -29,9 +31,9 @@ from .errors import Fault
 DURATION = r"^P(?=[0-9T])([0-9]{1,3}W)?([0-9]{1,4}D)?(T(?=[0-9])([0-9]{1,4}H)?([0-9]{1,5}M)?([0-9]{1,6}S)?)?$"
 _LONGEST_NAME = 100
 _KEY = "[key]"  # what pydantic calls a name of an object whose names are free
+# Texts in place of pydantic's own.
 _MESSAGES = {
     "missing": "required",
-    "value_error": "",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
     "dict_type": "must be an object",
@@ -77,6 +79,23 @@ def within(least: timedelta, most: timedelta, message: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a text must be like: in words, which a fault says, as a pattern, and its greatest length.
+
+    Editors compile patterns as ECMA-262, pydantic as Rust does: no look-around, no flags, no classes such as `word`.
+    """
+
+    words: str
+    pattern: str
+    longest: int | None = None
+
+    def __get_pydantic_core_schema__(self, *_: object) -> Any:  # noqa: ANN401 - a core schema, of a package that is pydantic's own business
+        text = {"type": "str", "pattern": self.pattern, "max_length": self.longest, "strict": True}
+        error = {"custom_error_type": "form", "custom_error_message": f"must be {self.words}"}
+        return {"type": "custom-error", "schema": {n: v for n, v in text.items() if v is not None}, **error}
 
 
 class StrictModel(BaseModel):
@@ -142,57 +161,59 @@ def _no_constant(name: str) -> None:
 
 
 def read_model(
-    kind: type[_P],
-    document: object,
-    *,
-    context: dict[str, Any] | None = None,
-    tags: Iterable[str] = (),
-    forms: Mapping[str, str] | None = None,
+    kind: type[_P], document: object, *, context: dict[str, Any] | None = None
 ) -> tuple[_P | None, list[Fault]]:
-    """The document as that kind of part and no faults, or None and every fault.
+    """The document as that kind of part and no faults, or None and every fault."""
+    part, errors = validated(kind, document, context)
+    return part, faults_of(errors, kind)
 
-    `tags` are the union tags, which are not part of a path. `forms` say what a text must be like, by `field` or `holder.field`;
-    `[key]` is the field of an object's own names.
-    """
+
+def validated(
+    kind: type[_P], document: object, context: dict[str, Any] | None = None
+) -> tuple[_P | None, list[ErrorDetails]]:
+    """The document as that kind of part and no errors, or None and pydantic's errors, which tell no value."""
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
         return kind.model_validate_json(json.dumps(document), context=context), []
     except RecursionError:
-        return None, [Fault("(document)", "is nested too deeply")]
+        return None, [ErrorDetails(type="nesting", loc=(), msg="is nested too deeply", input=None)]
     except ValidationError as error:
-        return None, _faults_of(error, kind, set(tags), forms or {})
+        return None, error.errors(include_url=False, include_context=False, include_input=False)
 
 
-def _faults_of(
-    invalid: ValidationError, kind: type[StrictModel], tags: set[str], forms: Mapping[str, str]
-) -> list[Fault]:
-    every = invalid.errors(include_url=False, include_context=False, include_input=False)
-    holders = {error["loc"][:end] for error in every for end in range(len(error["loc"]))}
+def faults_of(errors: list[ErrorDetails], kind: type[StrictModel], tags: Iterable[str] = ()) -> list[Fault]:
+    """The errors in our words; `tags` are those of unions, which are not part of a path."""
+    holders = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
     return [
-        Fault(_path(_field(error["loc"], error["type"]), tags) or "(document)", _text(error, kind, forms))
-        for error in every
+        Fault(_path(error, {*tags}) or "(document)", _text(error, kind))
+        for error in errors
         # An array whose only entries are faulty counts as too short as well: that is not a fault of its own.
         if not (error["type"] == "too_short" and error["loc"] in holders)
     ]
 
 
-def _field(loc: tuple[int | str, ...], problem: str) -> tuple[int | str, ...]:
-    if loc and loc[-1] == _KEY:
-        return loc[:-1]
-    return (*loc, "kind") if problem.startswith("union_tag") else loc
+def _path(error: ErrorDetails, tags: set[str]) -> str:
+    loc, path = error["loc"], ""
+    for before, part in zip(("", *loc), loc, strict=False):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part != _KEY and not (isinstance(before, int) and part in tags):
+            path += f".{shown_name(part)}"
+    return (f"{path}.kind" if error["type"].startswith("union_tag") else path).removeprefix(".")
 
 
-def _text(error: Mapping[str, Any], kind: type[StrictModel], forms: Mapping[str, str]) -> str:
+def _text(error: ErrorDetails, kind: type[StrictModel]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown field{_hint(str(error['loc'][-1]), kind)}"
-    if error["type"] == "string_pattern_mismatch":
-        # The last name, and what holds it; between an object and a name of its own is the name itself.
-        names = [str(part) for part in error["loc"] if isinstance(part, str)]
-        holder = names[-3:-2] if names[-1] == _KEY else names[-2:-1]
-        form = forms.get(".".join([*holder, names[-1]])) or forms.get(names[-1])
-        if form:
-            return f"must be {form}"
-    return _message(error["type"], error["msg"])
+    if error["type"] == "union_tag_invalid":  # pydantic's own words quote the value
+        return f"must be one of {error['msg'].rpartition(': ')[2]}"
+    message = re.sub("^(Input|String) should ", "must ", error["msg"].removeprefix("Value error, "))
+    return _MESSAGES.get(error["type"]) or message[0].lower() + message[1:]
+
+
+def shown_name(part: str) -> str:
+    """A field's name, unless it looks like a token: a token that is pasted there by mistake must not reach a log."""
+    return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
 
 
 def _hint(name: str, kind: type[StrictModel]) -> str:
@@ -213,26 +234,3 @@ def _names_in(schema: dict[str, Any]) -> Iterator[str]:
     yield from schema.get("properties", {})
     for part in schema.get("$defs", {}).values():
         yield from _names_in(part)
-
-
-def _path(loc: tuple[int | str, ...], tags: set[str]) -> str:
-    path = ""
-    for before, part in zip(("", *loc), loc, strict=False):
-        if isinstance(before, int) and part in tags:
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{shown_name(part)}" if path else shown_name(part)
-    return path
-
-
-def shown_name(part: str) -> str:
-    """A field's name, unless it looks like a token: a token that is pasted there by mistake must not reach a log."""
-    return "(a name withheld)" if "&" in part or len(part) > _LONGEST_NAME else part
-
-
-def _message(kind: str, message: str) -> str:
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    if kind == "union_tag_invalid":  # pydantic's own words quote the value
-        return f"must be one of {message.rpartition(': ')[2]}"
-    message = re.sub("^(Input|String) should ", "must ", message)
-    return _MESSAGES.get(kind) or message[0].lower() + message[1:]

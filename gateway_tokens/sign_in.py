@@ -7,7 +7,7 @@ with the first bearer token: 0.1 seconds by itself, a tenth of that once the app
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -75,15 +75,13 @@ class Caller:
 
     object_id: str = ""
     client_id: str = ""
-    app_roles: frozenset[str] = field(default_factory=frozenset)
+    app_roles: frozenset[str] = frozenset()
     function_key: bool = False
 
     def __str__(self) -> str:
-        named = [
-            f"client:{self.client_id}" if self.client_id else "",
-            f"object:{self.object_id}" if self.object_id else "",
-        ]
-        return " ".join(filter(None, named)) or ("function-key" if self.function_key else "nobody")
+        ids = {"client": self.client_id, "object": self.object_id}
+        named = " ".join(f"{kind}:{value}" for kind, value in ids.items() if value)
+        return named or ("function-key" if self.function_key else "nobody")
 
 
 LEEWAY = 60  # seconds by which the clocks of Entra and of this app may differ
@@ -142,12 +140,9 @@ def verified_caller(token: str, key: PyJWK | None, sign_in: SignIn, now: datetim
             f"The application '{client_id}' may not call. Ask the operator of this app to add its client id to SIGN_IN_APPLICATIONS.",
         )
     roles = claims.get("roles")
+    listed = roles if isinstance(roles, list) else [roles]
     return Caller(
-        object_id=_text(claims, "oid"),
-        client_id=client_id,
-        app_roles=frozenset(
-            role for role in (roles if isinstance(roles, list) else [roles]) if isinstance(role, str)
-        ),
+        _text(claims, "oid"), client_id, frozenset(role for role in listed if isinstance(role, str))
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from gateway_tokens.parsing import StrictModel
+from gateway_tokens.parsing import Form, StrictModel
 from gateway_tokens.tokens import GatewayRef
 
-# Editors compile patterns as ECMA-262, pydantic as Rust does: no look-around, no flags, and no `\w`, which differs.
 _ANY = r"\{(service|gateway)\}"
 _HOST, _PORT = f"([a-zA-Z0-9.-]|{_ANY})+", "(:[0-9]{1,5})?"
 _LABEL = f"([a-z0-9]|{_ANY})(([a-z0-9-]|{_ANY})*([a-z0-9]|{_ANY}))?"
@@ -32,48 +30,42 @@ def filled_in(template: str, ref: GatewayRef) -> str:
     return template.replace("{service}", ref.service).replace("{gateway}", ref.gateway)
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A text with placeholders that fits a pattern. A fault says what fits, in words and not as a pattern."""
-
-    what: str
-    pattern: str
-    longest: int
-
-    def __get_pydantic_core_schema__(self, *_: object) -> Any:  # noqa: ANN401 - as in schema.py
-        text = {"type": "str", "pattern": f"^{self.pattern}$", "max_length": self.longest, "strict": True}
-        rule = f"{self.what}, {self.longest} characters at most; it may hold {{service}} and {{gateway}}"
-        error = {"custom_error_type": "rule", "custom_error_message": f"must be {rule}"}
-        return {"type": "custom-error", "schema": text, **error}
+def _form(words: str, pattern: str, longest: int) -> Form:
+    rule = f"{words}, {longest} characters at most; it may hold {{service}} and {{gateway}}"
+    return Form(rule, f"^{pattern}$", longest)
 
 
-_AKS = resource_id("Microsoft.ContainerService/managedClusters", _IN_ID, _IN_ID)
-_VAULT = _Template(
-    "the address of a vault, such as https://contoso.vault.azure.net", f"https://{_HOST}{_PORT}/?", 255
-)
-_SERVER = _Template(
-    "the https:// address of an API server, such as https://edge.contoso.example:6443",
-    rf"https://({_HOST}|\[[0-9a-fA-F:.]+\]){_PORT}(/([a-zA-Z0-9._~-]|{_ANY})+)*/?",
-    255,
-)
-_CLUSTER = _Template(
-    "the resource id of an AKS cluster, or a name in `clusters`", f"({_AKS}|([a-z0-9._~-]|{_ANY})+)", 300
-)
 # DNS-1123: https://kubernetes.io/docs/concepts/overview/working-with-objects/names
 _OF_KUBERNETES = "a name of small letters, digits and inner hyphens"
-VaultAddress = Annotated[str, _VAULT]
-VaultSecretName = Annotated[
+_AKS = resource_id("Microsoft.ContainerService/managedClusters", _IN_ID, _IN_ID)
+VaultAddress = Annotated[
     str,
-    _Template(
-        "a name of letters, digits and hyphens, such as {gateway}-token", f"([0-9a-zA-Z-]|{_ANY})+", 127
+    _form(
+        "the address of a vault, such as https://contoso.vault.azure.net", f"https://{_HOST}{_PORT}/?", 255
     ),
 ]
-ServerAddress = Annotated[str, _SERVER]
-ClusterReference = Annotated[str, _CLUSTER]
-KubernetesLabel = Annotated[str, _Template(f"{_OF_KUBERNETES}, such as edge", _LABEL, 63)]
+VaultSecretName = Annotated[
+    str,
+    _form("a name of letters, digits and hyphens, such as {gateway}-token", f"([0-9a-zA-Z-]|{_ANY})+", 127),
+]
+ServerAddress = Annotated[
+    str,
+    _form(
+        "the https:// address of an API server, such as https://edge.contoso.example:6443",
+        rf"https://({_HOST}|\[[0-9a-fA-F:.]+\]){_PORT}(/([a-zA-Z0-9._~-]|{_ANY})+)*/?",
+        255,
+    ),
+]
+ClusterReference = Annotated[
+    str,
+    _form(
+        "the resource id of an AKS cluster, or a name in `clusters`", f"({_AKS}|([a-z0-9._~-]|{_ANY})+)", 300
+    ),
+]
+KubernetesLabel = Annotated[str, _form(f"{_OF_KUBERNETES}, such as edge", _LABEL, 63)]
 KubernetesName = Annotated[
     str,
-    _Template(
+    _form(
         f"{_OF_KUBERNETES}, and of dots between these, such as {{gateway}}-token",
         rf"{_LABEL}(\.{_LABEL})*",
         253,

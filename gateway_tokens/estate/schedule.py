@@ -18,9 +18,9 @@ from itertools import chain, pairwise
 from typing import Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from gateway_tokens.parsing import StrictModel, shown_name
+from gateway_tokens.parsing import Form, StrictModel, shown_name
 
 # A token with no more than this many runs left is renewed whatever its window says.
 FEW_RUNS = 3
@@ -159,25 +159,8 @@ def _zone_name(name: str) -> str:
     return name
 
 
-def _like(pattern: str, message: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(message)
-        return text
-
-    return AfterValidator(check)
-
-
-Days = Annotated[
-    str,
-    _like(_DAYS, "must be days of the week from Mon to Sun: Mon-Fri, or Sat,Sun"),
-    WithJsonSchema({"type": "string", "pattern": _DAYS}),
-]
-ClockTime = Annotated[
-    str,
-    _like(_TIME, "must be a time from 00:00 to 23:59, such as 22:00"),
-    WithJsonSchema({"type": "string", "pattern": _TIME}),
-]
+Days = Annotated[str, Form("days of the week from Mon to Sun: Mon-Fri, or Sat,Sun", _DAYS)]
+ClockTime = Annotated[str, Form("a time from 00:00 to 23:59, such as 22:00", _TIME)]
 Why = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -14,50 +14,56 @@ from pydantic import (
     GetCoreSchemaHandler,
     JsonValue,
     PlainValidator,
-    StringConstraints,
     WithJsonSchema,
 )
 
 from gateway_tokens.access import AccessRule, matches, specificity
 from gateway_tokens.errors import Fault, NotFound
-from gateway_tokens.parsing import Duration, StrictModel, read_model, within
+from gateway_tokens.parsing import Duration, Form, StrictModel, read_model, within
 from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId, owner_of
 
 from .addresses import Cluster, filled_in, resource_id
 from .schedule import Freeze, Pause, Window
 
-MIN_MANAGED_LIFETIME = timedelta(days=1)
-# A switch, and the 31 days after it in which every token of the key that is left ends.
-MIN_ROTATION = timedelta(days=65)
 # The schema has a pattern for names; without this it would let names outside the pattern pass.
 _NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
-
-
 _IN_AZURE = r"[^/{}\s]+", "[a-zA-Z]([a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?"
 _SERVICE_ID = f"^{resource_id('Microsoft.ApiManagement/service', *_IN_AZURE)}$"
-
-
-def _service_id(resource_id: object) -> ServiceId:
-    if not isinstance(resource_id, str):
-        raise ValueError("must be a string")  # noqa: TRY004 - pydantic reports a ValueError as a fault
-    return ServiceId.parse(resource_id)
-
-
-ServiceName = Annotated[str, StringConstraints(pattern=SERVICE_NAME, max_length=50)]
-GatewayPattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._~*-]+$", max_length=80)]
-ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._~-]+$", max_length=80)]
+ServiceName = Annotated[
+    str,
+    Form(
+        "a name of letters, digits and inner hyphens that begins with a letter, such as contoso, 50 characters at most",
+        SERVICE_NAME,
+        50,
+    ),
+]
+GatewayPattern = Annotated[
+    str,
+    Form(
+        "a gateway's name, or a pattern with *, such as edge-01 or edge-*, 80 characters at most",
+        r"^[a-zA-Z0-9._~*-]+$",
+        80,
+    ),
+]
+ClusterName = Annotated[
+    str,
+    Form(
+        "a name of small letters, digits, hyphens, dots, underscores and tildes, such as edge, 80 characters at most",
+        r"^[a-z0-9._~-]+$",
+        80,
+    ),
+]
 ManagedLifetime = Annotated[
-    Duration, within(MIN_MANAGED_LIFETIME, MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
+    Duration, within(timedelta(days=1), MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
 ]
 # Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
 _RECIPES_INSTEAD = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
 
 
 def _still_supported(destination: object) -> object:
-    kind = destination.get("kind") if isinstance(destination, dict) else None
-    recipe = _RECIPES_INSTEAD.get(kind) if isinstance(kind, str) else None
-    if recipe:
-        raise ValueError(f"the kind {kind} is not supported any more: see '{recipe}' in docs/recipes.md")
+    for kind, recipe in _RECIPES_INSTEAD.items():
+        if isinstance(destination, dict) and destination.get("kind") == kind:
+            raise ValueError(f"the kind {kind} is not supported any more: see '{recipe}' in docs/recipes.md")
     return destination
 
 
@@ -114,7 +120,10 @@ class DestinationSettings(StrictModel):
 class RotateKeys(StrictModel):
     """How often a gateway moves to its other key."""
 
-    every: Annotated[Duration, within(MIN_ROTATION, timedelta(days=3650), "must be at least 65 days (P65D)")]
+    # A switch, and the 31 days after it in which every token of the key that is left ends.
+    every: Annotated[
+        Duration, within(timedelta(days=65), timedelta(days=3650), "must be at least 65 days (P65D)")
+    ]
 
 
 class GatewayRule(StrictModel):
@@ -169,19 +178,17 @@ class GatewayRule(StrictModel):
 
     def contradictions(self) -> Iterator[tuple[set[str], str]]:
         """What is wrong between fields, and which: of a rule with all that it inherits."""
-        if not timedelta(0) < self.window < self.lifetime:
+        none, lengths = timedelta(), {"lifetime", "renew_before"}
+        if not none < self.window < self.lifetime:
+            yield lengths, "renewBefore must be longer than zero and shorter than lifetime"
+        if (self.risk_margin or none < self.window) and not none < self.margin < self.window:
             yield (
-                {"lifetime", "renew_before"},
-                "renewBefore must be longer than zero and shorter than lifetime",
+                {*lengths, "risk_margin"},
+                "riskMargin must be longer than zero and shorter than renewBefore",
             )
-        if (self.risk_margin or timedelta(0) < self.window) and not timedelta(0) < self.margin < self.window:
-            fields = {"lifetime", "renew_before", "risk_margin"}
-            yield fields, "riskMargin must be longer than zero and shorter than renewBefore"
         if self.rotate_keys and self.key_type:
-            yield (
-                {"rotate_keys"},
-                "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none",
-            )
+            said = "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
+            yield {"rotate_keys"}, said
         if self.rotate_keys and not (self.renew and self.destinations):
             yield {"rotate_keys"}, "has `rotateKeys`, and needs a destination and no `renew: false` for it"
 
@@ -195,7 +202,9 @@ class Service(StrictModel):
     """One API Management service and its self-hosted gateways."""
 
     resource_id: Annotated[
-        ServiceId, PlainValidator(_service_id), WithJsonSchema({"type": "string", "pattern": _SERVICE_ID})
+        ServiceId,
+        PlainValidator(lambda resource_id: ServiceId.parse(str(resource_id))),
+        WithJsonSchema({"type": "string", "pattern": _SERVICE_ID}),
     ] = Field(description="The service's full resource id in Azure.")
     defaults: GatewayRule = Field(
         default_factory=GatewayRule, description="What this service's rules leave out."
@@ -265,9 +274,3 @@ class Estate(StrictModel):
             if name.casefold() == service.casefold():
                 return name, declared
         raise NotFound(f"{service}/{gateway}" if gateway else service)
-
-
-def declared_names(document: object) -> list[str]:
-    """The services' names in a document that may be faulty elsewhere."""
-    services = document.get("services") if isinstance(document, dict) else None
-    return [str(name) for name in services] if isinstance(services, dict) else []

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from gateway_tokens.errors import Fault
-from gateway_tokens.parsing import Duration, StrictModel, duration_text, read_json, read_model
+from gateway_tokens.parsing import (
+    Duration,
+    StrictModel,
+    duration_text,
+    faults_of,
+    read_json,
+    read_model,
+    validated,
+)
 
 
 class Leaf(StrictModel):
@@ -156,8 +164,11 @@ def test_a_value_that_only_python_reads_as_json_is_a_fault() -> None:
 
 def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
     broken = {"leaf": {}, "leaves": [{"flag": 1}], "named": {"flag": {"flag": 1}}}
-    _, faults = read_model(Tree, broken, tags=("flag",))
-    assert [fault.path for fault in faults] == ["leaves[0]", "named.flag.flag"]
+    _, errors = validated(Tree, broken)
+    assert [fault.path for fault in faults_of(errors, Tree, tags=("flag",))] == [
+        "leaves[0]",
+        "named.flag.flag",
+    ]
 
 
 def test_a_fault_does_not_repeat_the_value() -> None:

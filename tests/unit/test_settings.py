@@ -10,7 +10,7 @@ from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret, Layout
 from gateway_tokens.errors import NotFound
 from gateway_tokens.estate.addresses import filled_in
-from gateway_tokens.estate.schema import GatewayRule, declared_names
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, SERVICE, VAULT, document, estate
 
@@ -82,12 +82,6 @@ def test_a_service_is_found_in_any_case_under_its_declared_name() -> None:
     for name in ("contos", "contoso2", "", "*"):
         with pytest.raises(NotFound):
             estate(document()).find(name)
-
-
-def test_services_are_declared_by_name_even_in_a_faulty_document() -> None:
-    assert declared_names({"services": {"a": 5, "b b": {}}}) == ["a", "b b"]
-    no_services: tuple[object, ...] = ({"services": []}, [], None, {})
-    assert not any(map(declared_names, no_services))
 
 
 def test_each_kind_of_destination_reads_with_its_defaults() -> None:

@@ -215,6 +215,12 @@ def test_a_faulty_access_rule_is_named_by_its_path(changes: dict[str, Any], at: 
     assert faults_of(access(**changes)) == [(f"access[0]{at}", said)]
 
 
+def test_access_to_a_service_that_is_faulty_itself_is_no_fault() -> None:
+    declared: tuple[tuple[object, bool], ...] = (({"contoso": 5}, True), (["contoso"], False), ({}, False))
+    for services, is_declared in declared:
+        assert ("access[0].gateways[0]" in paths_of({**access(), "services": services})) is not is_declared
+
+
 def test_faults_everywhere_are_told_together() -> None:
     broken = {
         "services": {
