@@ -60,14 +60,9 @@ def _of_a_declared_service(pattern: str, info: ValidationInfo) -> str:
     return pattern
 
 
-AccessPattern = Annotated[
-    str,
-    Form(
-        "a pattern of service and gateway, such as contoso/edge-*",
-        r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$",
-    ),
-    AfterValidator(_of_a_declared_service),
-]
+_PATTERN = r"^[a-zA-Z0-9*-]{1,50}/[a-zA-Z0-9._~*-]{1,80}$"
+_PATTERN_FORM = Form("a pattern of service and gateway, such as contoso/edge-*", _PATTERN)
+AccessPattern = Annotated[str, _PATTERN_FORM, AfterValidator(_of_a_declared_service)]
 GrantedLifetime = Annotated[
     Duration, within(MIN_LIFETIME, MAX_LIFETIME, "must be between one minute (PT1M) and 30 days (P30D)")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -227,10 +227,6 @@ def _hint(name: str, kind: type[StrictModel]) -> str:
 
 @lru_cache(maxsize=4)
 def _known_names(kind: type[StrictModel]) -> dict[str, str]:
-    return {name.casefold(): name for name in _names_in(kind.model_json_schema())}
-
-
-def _names_in(schema: dict[str, Any]) -> Iterator[str]:
-    yield from schema.get("properties", {})
-    for part in schema.get("$defs", {}).values():
-        yield from _names_in(part)
+    schema = kind.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return {name.casefold(): name for part in parts for name in part.get("properties", ())}

@@ -35,42 +35,21 @@ def _form(words: str, pattern: str, longest: int) -> Form:
     return Form(rule, f"^{pattern}$", longest)
 
 
+_AKS = resource_id("Microsoft.ContainerService/managedClusters", _IN_ID, _IN_ID)
+_VAULT_ADDRESS = "the address of a vault, such as https://contoso.vault.azure.net"
+_VAULT_SECRET = "a name of letters, digits and hyphens, such as {gateway}-token"  # noqa: S105 - a rule for names
+_SERVER = rf"https://({_HOST}|\[[0-9a-fA-F:.]+\]){_PORT}(/([a-zA-Z0-9._~-]|{_ANY})+)*/?"
+_SERVER_ADDRESS = "the https:// address of an API server, such as https://edge.contoso.example:6443"
+_CLUSTER = "the resource id of an AKS cluster, or a name in `clusters`"
 # DNS-1123: https://kubernetes.io/docs/concepts/overview/working-with-objects/names
 _OF_KUBERNETES = "a name of small letters, digits and inner hyphens"
-_AKS = resource_id("Microsoft.ContainerService/managedClusters", _IN_ID, _IN_ID)
-VaultAddress = Annotated[
-    str,
-    _form(
-        "the address of a vault, such as https://contoso.vault.azure.net", f"https://{_HOST}{_PORT}/?", 255
-    ),
-]
-VaultSecretName = Annotated[
-    str,
-    _form("a name of letters, digits and hyphens, such as {gateway}-token", f"([0-9a-zA-Z-]|{_ANY})+", 127),
-]
-ServerAddress = Annotated[
-    str,
-    _form(
-        "the https:// address of an API server, such as https://edge.contoso.example:6443",
-        rf"https://({_HOST}|\[[0-9a-fA-F:.]+\]){_PORT}(/([a-zA-Z0-9._~-]|{_ANY})+)*/?",
-        255,
-    ),
-]
-ClusterReference = Annotated[
-    str,
-    _form(
-        "the resource id of an AKS cluster, or a name in `clusters`", f"({_AKS}|([a-z0-9._~-]|{_ANY})+)", 300
-    ),
-]
+_WITH_DOTS = f"{_OF_KUBERNETES}, and of dots between these, such as {{gateway}}-token"
+VaultAddress = Annotated[str, _form(_VAULT_ADDRESS, f"https://{_HOST}{_PORT}/?", 255)]
+VaultSecretName = Annotated[str, _form(_VAULT_SECRET, f"([0-9a-zA-Z-]|{_ANY})+", 127)]
+ServerAddress = Annotated[str, _form(_SERVER_ADDRESS, _SERVER, 255)]
+ClusterReference = Annotated[str, _form(_CLUSTER, f"({_AKS}|([a-z0-9._~-]|{_ANY})+)", 300)]
 KubernetesLabel = Annotated[str, _form(f"{_OF_KUBERNETES}, such as edge", _LABEL, 63)]
-KubernetesName = Annotated[
-    str,
-    _form(
-        f"{_OF_KUBERNETES}, and of dots between these, such as {{gateway}}-token",
-        rf"{_LABEL}(\.{_LABEL})*",
-        253,
-    ),
-]
+KubernetesName = Annotated[str, _form(_WITH_DOTS, rf"{_LABEL}(\.{_LABEL})*", 253)]
 
 
 class ServiceAccountToken(StrictModel):

@@ -29,30 +29,13 @@ from .schedule import Freeze, Pause, Window
 _NO_OTHER_NAMES: dict[str, JsonValue] = {"additionalProperties": False}
 _IN_AZURE = r"[^/{}\s]+", "[a-zA-Z]([a-zA-Z0-9-]{0,48}[a-zA-Z0-9])?"
 _SERVICE_ID = f"^{resource_id('Microsoft.ApiManagement/service', *_IN_AZURE)}$"
-ServiceName = Annotated[
-    str,
-    Form(
-        "a name of letters, digits and inner hyphens that begins with a letter, such as contoso, 50 characters at most",
-        SERVICE_NAME,
-        50,
-    ),
-]
-GatewayPattern = Annotated[
-    str,
-    Form(
-        "a gateway's name, or a pattern with *, such as edge-01 or edge-*, 80 characters at most",
-        r"^[a-zA-Z0-9._~*-]+$",
-        80,
-    ),
-]
-ClusterName = Annotated[
-    str,
-    Form(
-        "a name of small letters, digits, hyphens, dots, underscores and tildes, such as edge, 80 characters at most",
-        r"^[a-z0-9._~-]+$",
-        80,
-    ),
-]
+# What names must be like, with an example.
+_SERVICE = "a name of letters, digits and inner hyphens that begins with a letter, such as contoso, 50 characters at most"
+_GATEWAY = "a gateway's name, or a pattern with *, such as edge-01 or edge-*, 80 characters at most"
+_CLUSTER = "a name of small letters, digits, hyphens, dots, underscores and tildes, such as edge, 80 characters at most"
+ServiceName = Annotated[str, Form(_SERVICE, SERVICE_NAME, 50)]
+GatewayPattern = Annotated[str, Form(_GATEWAY, r"^[a-zA-Z0-9._~*-]+$", 80)]
+ClusterName = Annotated[str, Form(_CLUSTER, r"^[a-z0-9._~-]+$", 80)]
 ManagedLifetime = Annotated[
     Duration, within(timedelta(days=1), MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
 ]
