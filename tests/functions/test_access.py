@@ -4,7 +4,7 @@ import pytest
 
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
+from tests.callers import OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens
 from tests.http_calls import Answer, code_of, document, generate_token, list_gateways, text
 
@@ -89,13 +89,6 @@ async def test_a_bearer_token_is_refused_where_the_settings_name_no_tenant(
     app(SIGN_IN_TENANT="", SIGN_IN_AUDIENCES="", SIGN_IN_APPLICATIONS="")
     assert code_of(await generate_token(headers=bearer(emulator))) == (401, "sign_in_required")
     assert (await generate_token()).status_code == 200
-
-
-async def test_a_signed_in_caller_has_the_role_and_ids_of_its_token(app: Opens, emulator: Emulator) -> None:
-    caller = {"appRole": "Issuer", "objectId": OBJECT_ID.upper(), "clientId": CLIENT_ID.upper()}
-    app([rule(caller)], **SIGN_IN_MODE)
-    assert (await generate_token(headers=bearer(emulator, "Issuer"))).status_code == 200
-    assert (await generate_token(headers=bearer(emulator, "Reader"))).status_code == 403
 
 
 # App Service's own sign-in is not read: neither its headers nor whether it is on

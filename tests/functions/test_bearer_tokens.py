@@ -5,15 +5,14 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from emulator.directory import API_ID, CALLER_ID, TENANT_ID, signing_key
+from emulator.directory import API_ID, signing_key
 from emulator.faults import Fault
 from emulator.server import Emulator
 from tests.callers import SIGN_IN_MODE, authorization, bearer, rule
@@ -30,16 +29,6 @@ def _mode(request: pytest.FixtureRequest, app: Opens) -> None:
         app([rule({"appRole": "Issuer"})], **SIGN_IN_MODE)
     else:
         app([rule({"appRole": "Issuer"}), rule({"functionKey": True})])
-
-
-def issuer(emulator: Emulator, claims: Mapping[str, Any]) -> dict[str, str]:
-    """The header of an Issuer with these claims; spans of time are counted from now."""
-    now = time.time()
-    dated = {
-        name: int(now + value.total_seconds()) if isinstance(value, timedelta) else value
-        for name, value in claims.items()
-    }
-    return bearer(emulator, **{"roles": ["Issuer"], **dated})
 
 
 def signed(emulator: Emulator, key_id: str = "emulator-1", header: dict[str, Any] | None = None) -> str:
@@ -62,41 +51,31 @@ def public_pem() -> bytes:
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-GOOD: dict[str, dict[str, Any]] = {
-    "v2": {},
-    "v1": {"version": 1},
-    "v2 for the address of the API": {"aud": f"api://{API_ID}"},
-    "v1 for the client id of the API": {"version": 1, "aud": API_ID},
-    "for several audiences": {"aud": ["https://graph.microsoft.com", API_ID]},
-    "of a user": {"scp": "user_impersonation", "idtyp": "user"},
-    "with ids in capitals": {"azp": CALLER_ID.upper(), "tid": TENANT_ID.upper()},
-}
+async def test_a_good_token_of_an_application_or_a_user_is_accepted(emulator: Emulator) -> None:
+    good: tuple[dict[str, Any], ...] = (
+        {},
+        {"version": 1},
+        {"aud": f"api://{API_ID}"},
+        {"scp": "user_impersonation", "idtyp": "user"},
+    )
+    for claims in good:
+        assert code_of(await generate_token(headers=bearer(emulator, "Issuer", **claims))) == (200, "")
 
 
-@pytest.mark.parametrize("claims", GOOD.values(), ids=GOOD)
-async def test_a_good_token_is_accepted(emulator: Emulator, claims: dict[str, Any]) -> None:
-    answer = await generate_token(headers=issuer(emulator, claims))
-    assert code_of(answer) == (200, "")
-
-
-WRONG_CLAIMS: dict[str, tuple[dict[str, Any], str]] = {
-    "expired": ({"exp": timedelta(seconds=-120)}, "it has expired"),
-    "for another audience": ({"aud": "https://graph.microsoft.com"}, "its audience is not"),
-    "for no audience": ({"aud": ""}, "is missing"),
-    "for an audience that only begins alike": ({"aud": f"api://{API_ID}/more"}, "its audience is not"),
-    "of another tenant's issuer": ({"iss": f"https://sts.windows.net/{STRANGER}/"}, "its issuer is not"),
-    "of several issuers": ({"iss": [f"https://sts.windows.net/{TENANT_ID}/"]}, "its issuer is not"),
-}
-
-
-@pytest.mark.parametrize(("claims", "reason"), WRONG_CLAIMS.values(), ids=WRONG_CLAIMS)
-async def test_a_token_with_a_wrong_claim_is_a_401_that_says_which(
-    emulator: Emulator, claims: dict[str, Any], reason: str
-) -> None:
-    answer = await generate_token(headers=issuer(emulator, claims))
-    assert code_of(answer) == (401, "sign_in_required")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert reason in document(answer)["detail"]
+async def test_a_token_with_a_wrong_claim_is_a_401_that_says_which(emulator: Emulator) -> None:
+    wrong: tuple[tuple[str, object, str], ...] = (
+        ("exp", int(time.time()) - 120, "it has expired"),
+        ("aud", "https://graph.microsoft.com", "its audience is not"),
+        ("iss", f"https://sts.windows.net/{STRANGER}/", "its issuer is not"),
+    )
+    for claim, value, reason in wrong:
+        answer = await generate_token(headers=bearer(emulator, "Issuer", **{claim: value}))
+        assert code_of(answer) == (401, "sign_in_required")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert reason in document(answer)["detail"]
+    for header in ("Basic YTpi", "Bearer", "token"):
+        answer = await generate_token(headers={"Authorization": header})
+        assert code_of(answer) == (401, "sign_in_required")
     assert emulator.azure.called("arm") == []
 
 
@@ -132,12 +111,6 @@ async def test_a_forged_token_is_a_401(emulator: Emulator, forge: Callable[[Emul
     assert code_of(answer) == (401, "sign_in_required")
     assert not token or token not in document(answer)["detail"]
     assert emulator.azure.called("arm") == []
-
-
-@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "token"])
-async def test_a_header_that_brings_no_bearer_token_is_a_401(header: str) -> None:
-    answer = await generate_token(headers={"Authorization": header})
-    assert code_of(answer) == (401, "sign_in_required")
 
 
 async def test_a_token_for_an_application_that_may_not_call_is_a_403(emulator: Emulator) -> None:

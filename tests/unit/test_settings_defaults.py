@@ -5,8 +5,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
 from gateway_tokens.estate.faults import MOST_BYTES, read_estate
 from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
@@ -56,13 +54,8 @@ def test_a_rule_inherits_each_field_that_it_leaves_out_from_the_nearest_defaults
     )
     every, edge = rule_of(value), rule_of(value, "edge")
     assert (every.lifetime, every.window, every.margin) == (20 * DAY, 8 * DAY, 2 * DAY)
-    assert every.key_type is KeyType.SECONDARY
-    assert (edge.lifetime, edge.window, edge.margin, edge.key_type) == (
-        10 * DAY,
-        4 * DAY,
-        3 * DAY,
-        KeyType.PRIMARY,
-    )
+    assert (edge.lifetime, edge.window, edge.margin) == (10 * DAY, 4 * DAY, 3 * DAY)
+    assert (every.key_type, edge.key_type) == (KeyType.SECONDARY, KeyType.PRIMARY)
     assert rule_of(written(of_estate={"renew": False}, any_gateway={})).renew is False
 
 
@@ -138,77 +131,20 @@ def test_a_cluster_that_nobody_describes_is_a_fault_where_it_is_named() -> None:
 
 
 def test_every_name_and_address_may_hold_placeholders() -> None:
-    value = written(
-        clusters={
-            "plant": {
-                **PLANT,
-                "server": "https://{gateway}.example",
-                "signIn": {"vault": BY_SERVICE["vault"], "secret": "{service}"},
-            }
-        },
-        any_gateway={
-            "destinations": [
-                {**AT_PLANT, "namespace": "{service}", "restart": {"name": "{service}-{gateway}"}}
-            ]
-        },
-    )
+    sign_in = {"vault": BY_SERVICE["vault"], "secret": "{service}"}
+    plant = {**PLANT, "server": "https://{gateway}.example", "signIn": sign_in}
+    row = {**AT_PLANT, "namespace": "{service}", "restart": {"name": "{service}-{gateway}"}}
+    value = written(clusters={"plant": plant}, any_gateway={"destinations": [row]})
     filled, faults = destination_of(value).at(GatewayRef("Contoso", "Edge-01"))
     assert faults == []
     assert isinstance(filled, KubernetesSecret)
     assert filled.sign_in is not None
-    assert (filled.server, filled.namespace, filled.secret) == (
-        "https://edge-01.example",
-        "contoso",
-        "edge-01-token",
-    )
-    assert ([one.name for one in filled.workloads], filled.sign_in.secret) == (["contoso-edge-01"], "contoso")
-    assert filled.sign_in.vault == "https://kv-contoso.vault.azure.net"
+    assert (filled.sign_in.vault, filled.sign_in.secret) == ("https://kv-contoso.vault.azure.net", "contoso")
+    assert [one.name for one in filled.workloads] == ["contoso-edge-01"]
     assert (
         filled.location(GatewayRef("a", "b"))
         == "https://edge-01.example/namespaces/contoso/secrets/edge-01-token"
     )
-
-
-@pytest.mark.parametrize(
-    "apart",
-    [
-        {"vault": "https://{service}"},
-        {"secret": "{service}-{gateway}"},
-        {**KUBERNETES, "namespace": "{service}"},
-        {**KUBERNETES, "server": "https://{service}"},
-    ],
-)
-def test_one_destination_for_all_services_must_depend_on_the_service(apart: dict[str, Any]) -> None:
-    together = {"kind": "keyVault", "vault": VAULT} if "kind" not in apart else KUBERNETES
-    for destination, faulty in ((together, True), ({**together, **apart}, False)):
-        services = {
-            name: {"resourceId": SERVICE.replace("contoso-apim", name), "gateways": {"*": {}}}
-            for name in ("contoso", "fabrikam")
-        }
-        value = {"defaults": {"destinations": [destination]}, "services": services}
-        place = "services.{}.gateways.*.destinations[0]"
-        same = f"{place.format('fabrikam')}: can write the same location as {place.format('contoso')}: set them apart"
-        assert said(value) == ([same] if faulty else [])
-
-
-def test_one_workload_for_all_services_must_depend_on_the_service() -> None:
-    for workload, namespace, faulty in (
-        ("{gateway}", "default", True),
-        ("{service}-{gateway}", "default", False),
-        ("{gateway}", "{service}", False),
-    ):
-        shared = {**KUBERNETES, "secret": "{service}.{gateway}", "namespace": namespace}
-        services = {
-            name: {"resourceId": SERVICE.replace("contoso-apim", name), "gateways": {"*": {}}}
-            for name in ("contoso", "fabrikam")
-        }
-        value = {
-            "defaults": {"destinations": [{**shared, "restart": {"name": workload}}]},
-            "services": services,
-        }
-        assert [fault.partition(":")[0] for fault in said(value)] == (
-            ["services.fabrikam.gateways.*.destinations[0]"] if faulty else []
-        )
 
 
 def test_a_location_that_a_placeholder_fills_in_collides_with_the_same_one_written_out() -> None:
@@ -237,6 +173,8 @@ def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told() -> None:
         ("a" * 60, {**KUBERNETES, "namespace": "b-b-{gateway}"}, ".namespace"),
         ("edge.01", {**KUBERNETES, "restart": {"name": "{gateway}"}}, ""),
         ("edge.01", {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ".restart"),
+        ("a" * 63, {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ""),
+        ("a" * 64, {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ".restart"),
         ("edge.01", {"kind": "keyVault", "vault": VAULT}, ".secret"),
         ("edge_01", {**KUBERNETES, "secret": "x"}, ""),
     ):
@@ -246,13 +184,6 @@ def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told() -> None:
             [f"services.contoso.gateways.{pattern}.destinations[0]{faulty}"] if faulty else []
         ), pattern
         assert all(f"as 'contoso/{pattern}' fills it in: " in message for _, message in found)
-
-
-def test_a_stateful_set_has_the_name_of_a_label() -> None:
-    for name, sound in (("a" * 63, True), ("a" * 64, False), ("a.b", False)):
-        for kind in ("StatefulSet", "Deployment"):
-            value = document(edge={"destinations": [{**KUBERNETES, "restart": {"kind": kind, "name": name}}]})
-            assert (said(value) == []) is (sound or kind == "Deployment")
 
 
 def test_faults_between_rows_are_told_beside_those_of_a_rule_with_defaults_in_force() -> None:

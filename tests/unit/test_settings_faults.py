@@ -89,9 +89,6 @@ def test_a_document_at_its_boundaries_has_no_fault() -> None:
         ("", "GATEWAY_TOKENS", "is empty: a JSON object is expected"),
         ("[]", "GATEWAY_TOKENS", "must be an object"),
         ("{}", "services", "required"),
-        ('{"services": {}, "services": {}}', "GATEWAY_TOKENS", "'services' is given twice"),
-        ('{"services": []}', "services", "must be an object"),
-        ('{"services": {"a": 5}}', "services.a", "must be an object"),
         ('{"services": {"a": {}}}', "services.a.resourceId", "required"),
         ('{"services": {}, "acess": []}', "acess", "unknown field. Did you mean 'access'?"),
     ],
@@ -125,8 +122,6 @@ def test_a_resource_id_names_an_api_management_service() -> None:
         ({"lifetime": "PT23H59M59S"}, ".lifetime", MANAGED),
         ({"lifetime": "P30DT1S"}, ".lifetime", MANAGED),
         ({"lifetime": "P1M"}, ".lifetime", NO_DURATION),
-        ({"renewBefore": "10"}, ".renewBefore", NO_DURATION),
-        ({"riskMargin": "10"}, ".riskMargin", NO_DURATION),
         ({"renewBefore": "P30D"}, "", WINDOW),
         ({"renewBefore": "P0D"}, "", WINDOW),
         ({"lifetime": "P7D", "renewBefore": "P7D"}, "", WINDOW),
@@ -141,11 +136,6 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
     assert faults_of(document(any_gateway=rule)) == [(RULE + at, said)]
 
 
-def test_a_wrong_window_does_not_hide_a_wrong_margin() -> None:
-    rule = {"renewBefore": "P40D", "riskMargin": "P50D"}
-    assert faults_of(document(any_gateway=rule)) == [(RULE, WINDOW), (RULE, MARGIN)]
-
-
 @pytest.mark.parametrize(
     ("fields", "at", "said"),
     [
@@ -153,7 +143,6 @@ def test_a_wrong_window_does_not_hide_a_wrong_margin() -> None:
         ({"kind": "vault"}, ".kind", "must be one of 'keyVault', 'kubernetes'"),
         ({"kind": "keyVault"}, ".vault", "required"),
         ({**KEY_VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
-        ({**KEY_VAULT, "secret": "{gateway}-{}"}, ".secret", PLACEHOLDERS),
         ({**KEY_VAULT, "secret": "{gateway"}, ".secret", PLACEHOLDERS),
         ({**KEY_VAULT, "secret": "gateway}"}, ".secret", PLACEHOLDERS),
         ({"kind": "kubernetes"}, "", "needs either `server` or `cluster`"),
@@ -165,7 +154,6 @@ def test_a_wrong_window_does_not_hide_a_wrong_margin() -> None:
         ({**KUBERNETES, "restart": [{"name": "a"}, {}]}, ".restart[1].name", "required"),
         ({**KUBERNETES, "secret": "-x"}, ".secret", KUBERNETES_NAME),
         ({"kind": "kubernetes", "cluster": "plant"}, ".cluster", NO_CLUSTER),
-        ({**KUBERNETES, "signIn": {"vault": VAULT}}, ".signIn.secret", "required"),
         ({"kind": "file"}, "", USE_DOCKER),
         ({"kind": "containerApp"}, "", USE_CONTAINER_APPS),
     ],
@@ -198,8 +186,6 @@ def test_a_value_that_breaks_its_pattern_is_named_by_its_path() -> None:
         ({"caller": {}}, ".caller", NOBODY),
         ({"caller": {"functionKey": False}}, ".caller", NOBODY),
         ({"caller": {"appRole": ""}}, ".caller.appRole", AT_LEAST),
-        ({"caller": {"objectId": ""}}, ".caller.objectId", AT_LEAST),
-        ({"caller": {"clientId": ""}}, ".caller.clientId", AT_LEAST),
         ({"caller": {"functionKey": True, "appRole": "r"}}, ".caller", NOT_ALONE),
         ({"caller": {"functionKey": True, "objectId": "o"}}, ".caller", NOT_ALONE),
         ({"caller": {"functionKey": True, "clientId": "c"}}, ".caller", NOT_ALONE),
@@ -219,6 +205,13 @@ def test_access_to_a_service_that_is_faulty_itself_is_no_fault() -> None:
     declared: tuple[tuple[object, bool], ...] = (({"contoso": 5}, True), (["contoso"], False), ({}, False))
     for services, is_declared in declared:
         assert ("access[0].gateways[0]" in paths_of({**access(), "services": services})) is not is_declared
+
+
+def test_services_that_differ_in_case_only_and_a_window_with_its_margin_are_told_as_well() -> None:
+    twice = {"services": {"contoso": {"resourceId": SERVICE}, "Contoso": {"resourceId": OTHER_SERVICE}}}
+    assert faults_of(twice) == [("services", "'contoso' and 'Contoso' differ in case only")]
+    rule = {"renewBefore": "P40D", "riskMargin": "P50D"}
+    assert faults_of(document(any_gateway=rule)) == [(RULE, WINDOW), (RULE, MARGIN)]
 
 
 def test_faults_everywhere_are_told_together() -> None:
@@ -267,33 +260,24 @@ def test_patterns_that_differ_in_weight_or_never_meet_are_no_tie() -> None:
     assert faults_of(two_services({"*": {}}, {"*": {}})) == []
 
 
-def test_services_that_differ_in_case_only_are_a_fault() -> None:
-    twice = {"services": {"contoso": {"resourceId": SERVICE}, "Contoso": {"resourceId": OTHER_SERVICE}}}
-    assert faults_of(twice) == [("services", "'contoso' and 'Contoso' differ in case only")]
-
-
 FIXED, BY_SERVICE, BY_GATEWAY, BY_BOTH = map(vault, ("x", "{service}", "{gateway}", "{service}-{gateway}"))
 ELSEWHERE = vault("x", "https://fabrikam.vault.azure.net")
 SPELLED_DIFFERENTLY = vault("X", "https://CONTOSO.VAULT.AZURE.NET/")
 TWICE, GATEWAY_TWICE = ({"destinations": rule["destinations"] * 2} for rule in (FIXED, BY_GATEWAY))
-# The rules of two services, and the later and the earlier of two rows that can write the same location.
+# The rules of two services, and of two rows that can write the same location the later and the earlier.
 SHARED_PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     "one gateway has a location twice": ({"a": TWICE}, {}, "contoso a 1", "contoso a 0"),
     "one pattern has its gateways' locations twice": ({"*": GATEWAY_TWICE}, {}, "contoso * 1", "contoso * 0"),
-    "two gateways have one location": ({"a": FIXED, "b": FIXED}, {}, "contoso b 0", "contoso a 0"),
     "it is named after a service": ({"a": BY_SERVICE, "b": BY_SERVICE}, {}, "contoso b 0", "contoso a 0"),
     "two services have one location": ({"a": FIXED}, {"b": FIXED}, "fabrikam b 0", "contoso a 0"),
     "patterns of two services meet": ({"*": BY_GATEWAY}, {"a*": BY_GATEWAY}, "fabrikam a* 0", "contoso * 0"),
     "case and slash differ": ({"a": FIXED, "b": SPELLED_DIFFERENTLY}, {}, "contoso b 0", "contoso a 0"),
-}
-SEPARATE_PLACES = {
-    "two services have locations named after them": two_services({"a": BY_SERVICE}, {"a": BY_SERVICE}),
-    "two patterns have locations named after gateways": two_services({"*": BY_GATEWAY, "a": BY_GATEWAY}, {}),
-    "patterns of two services never meet": two_services({"a-*": BY_GATEWAY}, {"b-*": BY_GATEWAY}),
-    "patterns of two services have locations named after both": two_services({"*": BY_BOTH}, {"*": BY_BOTH}),
-    "the same secret is in two vaults": two_services({"a": FIXED, "b": ELSEWHERE}, {}),
-    "one of the gateways is not renewed": two_services({"a": FIXED, "b": {"renew": False, **FIXED}}, {}),
-    "an exact name has a fixed location": two_services({"a": FIXED}, {}),
+    "two services have locations named after them": ({"a": BY_SERVICE}, {"a": BY_SERVICE}, "", ""),
+    "two patterns have locations named after gateways": ({"*": BY_GATEWAY, "a": BY_GATEWAY}, {}, "", ""),
+    "patterns of two services never meet": ({"a-*": BY_GATEWAY}, {"b-*": BY_GATEWAY}, "", ""),
+    "patterns have locations named after both": ({"*": BY_BOTH}, {"*": BY_BOTH}, "", ""),
+    "the same secret is in two vaults": ({"a": FIXED, "b": ELSEWHERE}, {}, "", ""),
+    "one of the gateways is not renewed": ({"a": FIXED, "b": {"renew": False, **FIXED}}, {}, "", ""),
 }
 
 
@@ -308,19 +292,17 @@ def row(text: str) -> str:
 def test_two_rows_that_can_write_the_same_place_are_a_fault(
     contoso: dict[str, Any], fabrikam: dict[str, Any], later: str, earlier: str
 ) -> None:
-    said = f"can write the same location as {row(earlier)}: set them apart"
-    assert faults_of(two_services(contoso, fabrikam)) == [(row(later), said)]
+    found = faults_of(two_services(contoso, fabrikam))
+    if later:
+        assert found == [(row(later), f"can write the same location as {row(earlier)}: set them apart")]
+    else:
+        assert found == []
 
 
-@pytest.mark.parametrize("value", SEPARATE_PLACES.values(), ids=SEPARATE_PLACES)
-def test_rows_that_never_write_the_same_place_are_sound(value: dict[str, Any]) -> None:
-    assert faults_of(value) == []
-
-
-@pytest.mark.parametrize("secret", ["fixed", "{service}"])
-def test_a_pattern_whose_gateways_would_all_write_one_place_is_a_fault(secret: str) -> None:
+def test_a_pattern_whose_gateways_would_all_write_one_place_is_a_fault() -> None:
     said = "every gateway of '*' would write the same location: add {gateway}"
-    assert faults_of(document(any_gateway=vault(secret))) == [(f"{RULE}.destinations[0]", said)]
+    for secret in ("fixed", "{service}"):
+        assert faults_of(document(any_gateway=vault(secret))) == [(f"{RULE}.destinations[0]", said)]
 
 
 def restarting(*names: str, **fields: object) -> dict[str, Any]:
@@ -332,41 +314,24 @@ def restarting(*names: str, **fields: object) -> dict[str, Any]:
 
 
 EDGE, ANY = "Deployment default/edge in https://k", "Deployment default/{gateway} in https://k"
-SHARED_WORKLOADS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
-    "a pattern without {gateway}": (
-        {"*": restarting("edge")},
-        {},
-        "contoso * 0",
-        f"every gateway of '*' would restart {EDGE}: add {{gateway}}",
-    ),
-    "one row names it twice": (
-        {"a": restarting("edge", "edge")},
-        {},
-        "contoso a 0",
-        f"restarts {EDGE} twice: name it once",
-    ),
-    "two rules name it": (
-        {"a": restarting("other", "edge"), "b": restarting("edge")},
-        {},
-        "contoso b 0",
-        f"can restart {EDGE}, as services.contoso.gateways.a.destinations[0] can: let one row restart it",
-    ),
-    "two services' rules name it": (
-        {"a": restarting("{gateway}")},
-        {"*": restarting("{gateway}")},
-        "fabrikam * 0",
-        f"can restart {ANY}, as services.contoso.gateways.a.destinations[0] can: let one row restart it",
-    ),
-}
 
 
-@pytest.mark.parametrize(
-    ("contoso", "fabrikam", "at", "said"), SHARED_WORKLOADS.values(), ids=SHARED_WORKLOADS
-)
-def test_a_workload_that_several_rows_restart_is_a_fault_that_names_it_and_both_rows(
-    contoso: dict[str, Any], fabrikam: dict[str, Any], at: str, said: str
-) -> None:
-    assert faults_of(two_services(contoso, fabrikam)) == [(row(at), said)]
+def test_a_workload_that_several_rows_restart_is_a_fault_that_names_it_and_both_rows() -> None:
+    each, first = restarting("{gateway}"), row("contoso a 0")
+    cases: tuple[tuple[dict[str, Any], dict[str, Any], str, str], ...] = (
+        ({"*": restarting("edge")}, {}, "*", f"every gateway of '*' would restart {EDGE}: add {{gateway}}"),
+        ({"a": restarting("edge", "edge")}, {}, "a", f"restarts {EDGE} twice: name it once"),
+        (
+            {"a": restarting("other", "edge"), "b": restarting("edge")},
+            {},
+            "b",
+            f"can restart {EDGE}, as {first} can: let one row restart it",
+        ),
+        ({"a": each}, {"*": each}, "*", f"can restart {ANY}, as {first} can: let one row restart it"),
+    )
+    for contoso, fabrikam, pattern, said in cases:
+        later = row(f"{'fabrikam' if fabrikam else 'contoso'} {pattern} 0")
+        assert faults_of(two_services(contoso, fabrikam)) == [(later, said)]
 
 
 def test_workloads_of_different_kinds_names_and_namespaces_are_apart() -> None:
