@@ -30,24 +30,22 @@ def test_without_rules_nobody_may_do_anything() -> None:
     )
 
 
-SIMILAR_ROLES = Caller("Issue", "Issue", frozenset({"issue", "Issue2"}))
-
-
+# A trait, who has it, and who has something like it.
 TRAITS: list[tuple[dict[str, Any], Caller, Caller]] = [
-    (ISSUE, Caller(app_roles=frozenset({"Other", "Issue"})), SIMILAR_ROLES),
+    (ISSUE, Caller(app_roles=frozenset({"Other", "Issue"})), Caller("Issue", "Issue", frozenset({"issue"}))),
     ({"objectId": "o-1"}, Caller(object_id="O-1"), Caller("o-11", "o-1", frozenset({"o-1"}))),
     ({"clientId": "C-1"}, Caller(client_id="c-1"), Caller("c-1", "c-11", frozenset({"c-1"}))),
     ({"functionKey": True}, Caller(function_key=True), ISSUER),
+    # It does not ask that there is no key.
+    ({**ISSUE, "functionKey": False}, Caller(app_roles=frozenset({"Issue"}), function_key=True), Caller()),
 ]
 
 
-@pytest.mark.parametrize(("trait", "holder", "similar"), TRAITS)
-def test_a_rule_opens_for_whoever_has_its_trait(
-    trait: dict[str, Any], holder: Caller, similar: Caller
-) -> None:
-    assert issuing(holder, {"caller": trait}).covers(EDGE)
-    for stranger in (similar, Caller()):
-        assert not issuing(stranger, {"caller": trait}).covers(EDGE)
+def test_a_rule_opens_for_whoever_has_its_trait() -> None:
+    for trait, holder, similar in TRAITS:
+        assert issuing(holder, {"caller": trait}).covers(EDGE)
+        for stranger in (similar, Caller()):
+            assert not issuing(stranger, {"caller": trait}).covers(EDGE)
 
 
 def test_every_trait_that_a_rule_names_must_hold() -> None:
@@ -56,11 +54,6 @@ def test_every_trait_that_a_rule_names_must_hold() -> None:
     assert issuing(Caller("o-1", "c-1", roles), demanding).covers(EDGE)
     for lacking in (Caller("", "c-1", roles), Caller("o-1", "", roles), Caller("o-1", "c-1", frozenset())):
         assert not issuing(lacking, demanding).covers(EDGE)
-
-
-def test_a_rule_without_function_key_does_not_ask_for_its_absence() -> None:
-    caller = Caller(app_roles=frozenset({"Issue"}), function_key=True)
-    assert issuing(caller, {"caller": {"appRole": "Issue", "functionKey": False}}).covers(EDGE)
 
 
 def test_a_rule_that_names_no_trait_opens_for_nobody() -> None:
@@ -87,9 +80,8 @@ def test_a_rule_opens_the_gateways_that_any_of_its_patterns_names() -> None:
 
 
 def test_a_refusal_says_permission_and_gateway_and_nothing_of_the_rules() -> None:
-    with pytest.raises(AccessDenied) as refused:
+    with pytest.raises(AccessDenied, match="'issue' on 'contoso/edge-01'") as refused:
         issuing(ISSUER, {"caller": {"appRole": "Secret"}}).require(EDGE)
-    assert (refused.value.permission, refused.value.resource) == ("issue", "contoso/edge-01")
     assert "Secret" not in str(refused.value)
 
 
@@ -98,11 +90,8 @@ def test_the_most_generous_of_several_matching_rules_counts() -> None:
     day = {"caller": {"objectId": "o-1"}, "maxLifetime": "P1D"}
     assert issuing(ISSUER, hour, day, two_hours).require(EDGE) == timedelta(days=1)
     assert issuing(ISSUER, hour, {}).require(EDGE) == timedelta(days=30)
-
-
-def test_rules_about_others_other_gateways_or_other_permissions_lend_no_lifetime() -> None:
     others = {"caller": {"appRole": "Other"}}, {"gateways": ["contoso/lab-*"]}, {"allow": ["renew", "read"]}
-    assert issuing(ISSUER, {"maxLifetime": "PT1H"}, *others).require(EDGE) == timedelta(hours=1)
+    assert issuing(ISSUER, hour, *others).require(EDGE) == timedelta(hours=1)
 
 
 def test_some_gateway_of_a_service_is_permitted_if_a_pattern_can_name_one() -> None:

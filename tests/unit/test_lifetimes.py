@@ -36,20 +36,12 @@ def wanted(draw: st.DrawFn) -> Wanted:
     return Wanted(lifetime, draw(st.timedeltas(SECOND, whole - MINUTE)))
 
 
-def test_the_limits_are_azures_thirty_days_our_minute_and_five_minutes_for_clocks() -> None:
-    assert (timedelta(days=30), MINUTE, timedelta(minutes=5)) == (MAX_LIFETIME, MIN_LIFETIME, CLOCK_MARGIN)
-
-
-def test_an_expiry_in_the_next_minute_is_sound_even_a_second_ahead() -> None:
-    assert expiry_fault(NOW + MINUTE, NOW + timedelta(seconds=59)) == ""
-
-
 def test_a_lifetime_ends_a_margin_before_azures_limit_because_clocks_differ() -> None:
-    most = MAX_LIFETIME - CLOCK_MARGIN
-    for lifetime in (MINUTE, most - MINUTE, most):
+    assert (timedelta(days=30), MINUTE, timedelta(minutes=5)) == (MAX_LIFETIME, MIN_LIFETIME, CLOCK_MARGIN)
+    for lifetime in (MINUTE, MOST - MINUTE, MOST):
         assert expiry_after(lifetime, NOW) == NOW + lifetime
-    for lifetime in (most + MINUTE, MAX_LIFETIME):
-        assert expiry_after(lifetime, NOW) == NOW + most
+    for lifetime in (MOST + MINUTE, MAX_LIFETIME):
+        assert expiry_after(lifetime, NOW) == NOW + MOST
 
 
 def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
@@ -59,6 +51,7 @@ def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
         assert now < ends <= now + MIN_LIFETIME
         assert (ends.second, ends.microsecond) == (0, 0)
         assert expiry_fault(ends, now) == ""
+    assert expiry_fault(NOW + MINUTE, NOW + timedelta(seconds=59)) == ""
 
 
 @given(wanted(), NOWS, st.text(max_size=10))
@@ -68,7 +61,10 @@ def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
     ends = stable_expiry(*asked, gateway, now)
     assert now + asked.window < ends <= now + min(asked.lifetime, MOST)
     assert (ends.second, ends.microsecond) == (0, 0)
-    assert expiry_fault(ends, now) == ""
+    for window in (asked.window, SECOND, asked.lifetime - SECOND):  # any window gives what Azure would issue
+        ends = stable_expiry(asked.lifetime, window, gateway, now)
+        assert now < ends <= now + min(asked.lifetime, MOST)
+        assert expiry_fault(ends, now) == ""
 
 
 @given(wanted(), NOWS, st.floats(0, 1))
@@ -81,16 +77,6 @@ def test_a_stable_token_stays_the_same_until_its_window_begins(
     assert stable_expiry(*asked, GATEWAY, due - SECOND) == ends
     assert stable_expiry(*asked, GATEWAY, now + (due - SECOND - now) * share) == ends
     assert stable_expiry(*asked, GATEWAY, due) > ends
-
-
-@given(st.timedeltas(MIN_LIFETIME, MAX_LIFETIME), NOWS)
-def test_any_lifetime_and_window_give_a_token_that_azure_would_issue(
-    lifetime: timedelta, now: datetime
-) -> None:
-    for window in (SECOND, lifetime / 3, lifetime - SECOND):
-        ends = stable_expiry(lifetime, window, GATEWAY, now)
-        assert now < ends <= now + min(lifetime, MOST)
-        assert expiry_fault(ends, now) == ""
 
 
 def test_a_stable_token_of_a_given_gateway_day_and_lifetime_never_ends_at_another_time() -> None:

@@ -9,7 +9,6 @@ from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret, Layout
 from gateway_tokens.errors import NotFound
-from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, SERVICE, VAULT, document, estate
@@ -38,30 +37,23 @@ def test_the_designs_example_reads() -> None:
     assert [rule.max_lifetime for rule in read.access] == [DAY, None, None]
 
 
-def test_the_smallest_document_has_no_services_and_no_access() -> None:
+def test_an_empty_rule_has_the_defaults() -> None:
+    rule = rule_for(document(any_gateway={}))
+    assert (rule.renew, rule.key_type, rule.destinations, rule.lifetime) == (True, None, (), 30 * DAY)
     read = estate({"$schema": "./gateway-tokens.schema.json", "services": {}})
     assert (read.services, read.access) == ({}, ())
 
 
-def test_an_empty_rule_has_the_defaults() -> None:
-    rule = rule_for(document(any_gateway={}))
-    assert (rule.renew, rule.key_type, rule.destinations) == (True, None, ())
-    assert (rule.lifetime, rule.window, rule.margin) == (30 * DAY, 10 * DAY, 5 * DAY)
-
-
-@pytest.mark.parametrize(
-    ("rule", "window", "margin"),
-    [
+def test_the_window_follows_the_lifetime_and_the_margin_follows_the_window() -> None:
+    rules: tuple[tuple[dict[str, Any], timedelta, timedelta], ...] = (
+        ({}, 10 * DAY, 5 * DAY),
         ({"lifetime": "P9D"}, 3 * DAY, 1.5 * DAY),
         ({"renewBefore": "P4D"}, 4 * DAY, 2 * DAY),
         ({"renewBefore": "P4D", "riskMargin": "P1D"}, 4 * DAY, DAY),
-    ],
-)
-def test_the_window_follows_the_lifetime_and_the_margin_follows_the_window(
-    rule: dict[str, Any], window: timedelta, margin: timedelta
-) -> None:
-    read = rule_for(document(any_gateway=rule))
-    assert (read.window, read.margin) == (window, margin)
+    )
+    for rule, window, margin in rules:
+        read = rule_for(document(any_gateway=rule))
+        assert (read.window, read.margin) == (window, margin)
 
 
 def test_the_most_literal_matching_pattern_wins() -> None:
@@ -69,9 +61,6 @@ def test_the_most_literal_matching_pattern_wins() -> None:
     value = document(**{name: {"lifetime": days} for name, days in patterns.items()})
     expected = {"lab": 2, "edge-": 3, "edge-02": 3, "edge-eu-1": 4, "edge-01": 5, "EDGE-01": 5}
     assert {name: rule_for(value, name).lifetime // DAY for name in expected} == expected
-
-
-def test_a_gateway_that_no_pattern_names_has_no_rule() -> None:
     assert estate(document(**{"edge-*": {}})).find("contoso")[1].rule_for("lab-1") is None
 
 
@@ -112,11 +101,7 @@ def test_a_secret_may_have_no_workload_one_or_several() -> None:
 def test_the_place_of_a_destination_is_where_it_writes() -> None:
     vault = KeyVaultSecret(kind="keyVault", vault="https://A.vault.azure.net/")
     server = KubernetesSecret(kind="kubernetes", server="https://K:6443/", secret="{service}.{gateway}")
-    cluster = KubernetesSecret(kind="kubernetes", cluster=CLUSTER, namespace="apim")
+    cluster = KubernetesSecret(kind="kubernetes", cluster=CLUSTER, namespace="{gateway}-{gateway}")
     assert vault.location(EDGE) == "https://a.vault.azure.net/secrets/edge-01-token"
     assert server.location(EDGE) == "https://k:6443/namespaces/default/secrets/contoso.edge-01"
-    assert cluster.location(EDGE) == f"{CLUSTER.lower()}/namespaces/apim/secrets/edge-01-token"
-
-
-def test_a_template_is_filled_in_wherever_its_placeholders_stand() -> None:
-    assert filled_in("{service}-{gateway}-{gateway}", EDGE) == "contoso-edge-01-edge-01"
+    assert cluster.location(EDGE) == f"{CLUSTER.lower()}/namespaces/edge-01-edge-01/secrets/edge-01-token"

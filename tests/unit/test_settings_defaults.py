@@ -121,6 +121,8 @@ def test_a_cluster_that_nobody_describes_is_a_fault_where_it_is_named() -> None:
     at = "destinations[0].cluster"
     value = written(of_estate={"destinations": [AT_PLANT]}, clusters={"plants": PLANT}, **rules)
     assert said(value) == [f"defaults.{at}: {NO_CLUSTER}"]
+    rotating = written(clusters={}, edge={"destinations": [AT_PLANT], "rotateKeys": {"every": "P90D"}})
+    assert said(rotating) == [f"services.contoso.gateways.edge.{at}: {NO_CLUSTER}"]
     by_gateway = {"destinations": [{**AT_PLANT, "cluster": "{gateway}"}]}
     assert said(written(clusters={"plant": PLANT}, **{"edge-*": by_gateway})) == [
         f"services.contoso.gateways.edge-*.{at}: filled in for 'contoso/edge-*' {NO_CLUSTER}"
