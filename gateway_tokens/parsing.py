@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -23,7 +23,6 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
 from .errors import Fault
 
@@ -114,6 +113,7 @@ class StrictModel(BaseModel):
 
 
 _P = TypeVar("_P", bound=StrictModel)
+Errors = Sequence[Mapping[str, Any]]  # as pydantic tells them
 
 
 def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
@@ -170,18 +170,18 @@ def read_model(
 
 def validated(
     kind: type[_P], document: object, context: dict[str, Any] | None = None
-) -> tuple[_P | None, list[ErrorDetails]]:
+) -> tuple[_P | None, Errors]:
     """The document as that kind of part and no errors, or None and pydantic's errors, which tell no value."""
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
         return kind.model_validate_json(json.dumps(document), context=context), []
     except RecursionError:
-        return None, [ErrorDetails(type="nesting", loc=(), msg="is nested too deeply", input=None)]
+        return None, [{"type": "nesting", "loc": (), "msg": "is nested too deeply"}]
     except ValidationError as error:
         return None, error.errors(include_url=False, include_context=False, include_input=False)
 
 
-def faults_of(errors: list[ErrorDetails], kind: type[StrictModel], tags: Iterable[str] = ()) -> list[Fault]:
+def faults_of(errors: Errors, kind: type[StrictModel], tags: Iterable[str] = ()) -> list[Fault]:
     """The errors in our words; `tags` are those of unions, which are not part of a path."""
     holders = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
     return [
@@ -192,7 +192,7 @@ def faults_of(errors: list[ErrorDetails], kind: type[StrictModel], tags: Iterabl
     ]
 
 
-def _path(error: ErrorDetails, tags: set[str]) -> str:
+def _path(error: Mapping[str, Any], tags: set[str]) -> str:
     loc, path = error["loc"], ""
     for before, part in zip(("", *loc), loc, strict=False):
         if isinstance(part, int):
@@ -202,7 +202,7 @@ def _path(error: ErrorDetails, tags: set[str]) -> str:
     return (f"{path}.kind" if error["type"].startswith("union_tag") else path).removeprefix(".")
 
 
-def _text(error: ErrorDetails, kind: type[StrictModel]) -> str:
+def _text(error: Mapping[str, Any], kind: type[StrictModel]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown field{_hint(str(error['loc'][-1]), kind)}"
     if error["type"] == "union_tag_invalid":  # pydantic's own words quote the value

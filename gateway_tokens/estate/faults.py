@@ -9,11 +9,9 @@ from functools import lru_cache
 from itertools import chain, combinations, product
 from typing import Any, NamedTuple
 
-from pydantic_core import ErrorDetails
-
 from gateway_tokens.access import overlap, specificity
 from gateway_tokens.errors import Fault, SettingsInvalid
-from gateway_tokens.parsing import faults_of, read_json, shown_name, validated
+from gateway_tokens.parsing import Errors, faults_of, read_json, shown_name, validated
 from gateway_tokens.tokens import GatewayRef
 
 from .addresses import Cluster
@@ -65,7 +63,7 @@ def _read(text: str) -> tuple[Estate | None, tuple[Fault, ...]]:
     return (sound if estate else None), tuple(faults)
 
 
-def _without(errors: list[ErrorDetails], document: dict[str, Any]) -> dict[str, Any]:
+def _without(errors: Errors, document: dict[str, Any]) -> dict[str, Any]:
     """The services and what they share less each rule, or whole service, that has an error: the rest is compared with itself."""
     kept: dict[str, Any] = {n: document[n] for n in ("defaults", "clusters", "services") if n in document}
     for error in errors:
