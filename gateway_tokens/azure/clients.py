@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _SECONDS_A_CALLER_WAITS = 5.0
 _T = TypeVar("_T")
 _TIMEOUTS: dict[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+_KEPT_SECONDS = 0.5  # an idle connection
 _STORAGE_RETRY = {"retry_total": 2, "initial_backoff": 1, "increment_base": 1}
 
 
@@ -195,8 +196,7 @@ class AzureAccess:
 
     def signing_keys(self, address: str) -> SigningKeys:
         """The keys by which Microsoft Entra signs tokens, as published at the address."""
-        session = self.shared(("session",), lambda: _session(None, self._settings.ca_file))
-        return self.shared(("keys", address), lambda: SigningKeys(session, address, self.monotonic))
+        return self.shared(("keys", address), lambda: SigningKeys(self._session(), address, self.monotonic))
 
     async def close(self) -> None:
         """Close every client."""
@@ -227,11 +227,16 @@ class AzureAccess:
         }
 
     def _transport(self, ca: str | None = None) -> dict[str, Any]:
-        if ca or self._settings.ca_file:
-            # The SDK's own option takes a file only, and reads it and connects anew for every request.
-            session = _session(ca, self._settings.ca_file)
-            return {"transport": AioHttpTransport(session=session, use_env_settings=_proxied(), **_TIMEOUTS)}
-        return {"use_env_settings": _proxied(), **_TIMEOUTS}
+        """The session that all of Azure shares; one of its own for a server with an authority of its own.
+
+        The SDK's option for an authority takes a file only, and reads it and connects anew for every request.
+        """
+        session = _session(ca, "") if ca else self._session()
+        options = {"use_env_settings": _proxied(), **_TIMEOUTS}
+        return {"transport": AioHttpTransport(session=session, session_owner=bool(ca), **options)}
+
+    def _session(self) -> aiohttp.ClientSession:
+        return self.shared(("session",), lambda: _session(None, self._settings.ca_file))
 
 
 def _proxied() -> bool:
@@ -243,8 +248,12 @@ def _proxied() -> bool:
 
 
 def _session(ca: str | None, ca_file: str) -> aiohttp.ClientSession:
+    # Python holds 256 KiB for each TLS connection, so those to hundreds of vaults are not kept for long. There is no limit:
+    # what hangs must not take the connections of its neighbours.
+    trust = trust_in(ca, ca_file)
+    connector = aiohttp.TCPConnector(ssl=trust, limit=0, keepalive_timeout=_KEPT_SECONDS)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trust_in(ca, ca_file)),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=_proxied(),

@@ -194,7 +194,9 @@ async def operation(name: str, *, action: str, scope: str) -> AsyncIterator[None
         async with asyncio.timeout(OPERATION_SECONDS):
             yield
     except TimeoutError:
-        if not answers or answers[-1].status_code < HTTPStatus.BAD_REQUEST:
+        # A vault's 401 is its challenge, which the client has followed: a final one was raised.
+        last = answers[-1].status_code if answers else HTTPStatus.OK
+        if last < HTTPStatus.BAD_REQUEST or last == HTTPStatus.UNAUTHORIZED:
             raise AzureUnavailable(name, AzureFacts(timed_out=True)) from None
         raise _from_response(name, azure.HttpResponseError(response=answers[-1]), action, scope) from None
     except azure.IncompleteReadError:

@@ -1,6 +1,7 @@
 """The app's way into Azure: which identity, what is repeated, shared and kept, and what happens when it gives no token."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.request import getproxies
@@ -8,7 +9,7 @@ from urllib.request import getproxies
 import aiohttp
 import pytest
 from aiohttp import web
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ResourceNotFoundError
 from azure.identity.aio import AzureCliCredential, DefaultAzureCredential, ManagedIdentityCredential
 
 from emulator.azure import Azure
@@ -17,8 +18,8 @@ from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens.azure import identity
 from gateway_tokens.azure.clients import AzureAccess
-from gateway_tokens.azure.errors import NoAccessToken
-from gateway_tokens.errors import AzureError, IdentityUnavailable
+from gateway_tokens.azure.errors import NoAccessToken, operation
+from gateway_tokens.errors import AzureError, AzureUnavailable, IdentityUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from tests import estate
 
@@ -227,6 +228,40 @@ async def test_credential_and_token_are_kept_for_the_workers_life_until_the_way_
     await access.close()
     assert access.credential is not before
     await access.identity_works()
+
+
+async def test_all_of_azure_shares_one_pool_of_connections_however_many_vaults_there_are(
+    emulator: Emulator, opens: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+
+    def counted(*arguments: Any, **options: Any) -> ssl.SSLContext:  # noqa: ANN401 - whatever it takes
+        contexts.append(make(*arguments, **options))
+        return contexts[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    access = opens()
+    for vault in ("contoso", "fabrikam"):
+        with pytest.raises(ResourceNotFoundError):
+            await access.secret_client(emulator.vault_url(vault)).get_secret("none")
+    await access.arm_request(
+        "GET", f"{estate.CONTOSO}/gateways", api_version="2024-05-01", action="read", scope="s"
+    )
+    assert [entry async for entry in access.container(emulator.container_url).list_blobs()] == []
+    assert len(contexts) == 1
+
+
+@pytest.mark.usefixtures("short_operations")
+async def test_a_vault_that_hangs_after_its_challenge_is_unavailable_not_one_that_refuses_the_sign_in(
+    emulator: Emulator, azure: AzureAccess
+) -> None:
+    emulator.azure.faults.add(Fault(host="vault", skip=1, times=None, kind="delay", seconds=60))
+    client = azure.secret_client(emulator.vault_url("contoso"))
+    with pytest.raises(AzureUnavailable) as refused:
+        async with operation("Reading", action="", scope=""):
+            await client.get_secret("none")
+    assert refused.value.facts.timed_out
 
 
 async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, opens: Opens) -> None:
