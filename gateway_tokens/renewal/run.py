@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from random import Random
 from typing import Annotated, Any
 
@@ -138,54 +139,68 @@ async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -
     demand = Demand(request.asked_at, issued_before=issued_before, expires_before=request.expires_before)
     options = RunOptions(app, demand, request.asked_by)
 
-    async def one(name: str) -> ServiceRun:
+    # Not the runs: the rows of hundreds of services would be kept until the last one ends.
+    counts: dict[str, Counter[str]] = {}
+
+    async def one(name: str) -> None:
         async with free:
             run = await ServiceRun.begun(name, options)
             async with run.reported(min(SERVICE_SECONDS, until - clock()), whole=request.whole):
                 await reconcile(run, await run.gateways(services[name], request.selects))
             log_service(name, run.rows.values(), whole=request.whole)
             check.collect(run)
-            return run
+            counts[name] = _counted(run.rows.values(), app.clock())
 
     # Another order every time, so that no service is always last.
     wanted = sorted(filter(request.concerns, services))
     names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
-    runs = await asyncio.gather(*(one(name) for name in names))
+    await asyncio.gather(*(one(name) for name in names))
     if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
-        await _check_alive(app, request, check, until)
-    _log(request, [row for run in runs for row in run.rows.values()], started_at, app.clock())
+        for run in await _check_alive(app, request, check, until):
+            counts[run.name] = _counted(run.rows.values(), app.clock())
+    _log(request, sum(counts.values(), Counter[str]()), app.clock() - started_at)
 
 
-async def _check_alive(app: App, request: RunRequest, check: AliveCheck, until: float) -> None:
-    """The daily question about stored tokens, after all that is due; what it could not ask, the next run asks."""
+async def _check_alive(
+    app: App, request: RunRequest, check: AliveCheck, until: float
+) -> Collection[ServiceRun]:
+    """The daily question about stored tokens, after all that is due; what it could not ask, the next run asks.
+
+    The services in which rows changed.
+    """
     started_at, free = app.clock(), asyncio.Semaphore(SERVICES_AT_ONCE)
     try:
         async with asyncio.timeout_at(until):
             changed = await check.carry_out()
     except TimeoutError:
         log_line("alive.cut_off", logging.WARNING, subscription=request.subscription)
-        return
+        return ()
 
     async def save(run: ServiceRun, rows: list[Row]) -> None:
         async with free:
             await run.save(rows, started_at)
 
     await asyncio.gather(*(save(run, rows) for run, rows in changed.items()))
+    return changed
 
 
-def _log(request: RunRequest, rows: list[Row], started_at: datetime, now: datetime) -> None:
-    counts, at_risk = count(rows), sum(row.at_risk(now) for row in rows)
-    failed = sum(row.outcome in BAD for row in rows)
+def _counted(rows: Collection[Row], now: datetime) -> Counter[str]:
+    """How many rows there are, at risk and failed among them, and how many ended how."""
+    at_risk, failed = sum(row.at_risk(now) for row in rows), sum(row.outcome in BAD for row in rows)
+    return Counter(rows=len(rows), atRisk=at_risk, bad=failed) + count(rows)
+
+
+def _log(request: RunRequest, counts: Counter[str], took: timedelta) -> None:
     log_line(
         "run.completed",
-        logging.ERROR if failed or at_risk else logging.INFO,
+        logging.ERROR if counts["bad"] or counts["atRisk"] else logging.INFO,
         subscription=request.subscription,
         askedBy=request.asked_by,
         whole=request.whole,
-        rows=len(rows),
+        rows=counts["rows"],
         **{str(outcome): counts[outcome] for outcome in Outcome},
-        atRisk=at_risk,
-        seconds=round((now - started_at).total_seconds(), 1),
+        atRisk=counts["atRisk"],
+        seconds=round(took.total_seconds(), 1),
     )
 
 

@@ -134,6 +134,8 @@ class TestDead:
             2,
             "contoso/edge-000, contoso/edge-001",
         )
+        (run,) = lines(caplog, "run.completed")
+        assert (run["rows"], run["renewed"], run["fresh"]) == (20, 2, 18)
         assert await by_schedule(estate) == 0
 
     async def test_is_found_though_its_workload_cannot_be_restarted(self) -> None:
