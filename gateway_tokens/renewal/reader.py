@@ -35,7 +35,8 @@ from .rows import Action, Decision, Demand, Observed, Proof, Reason, RowId
 OTHER_ROWS_SECONDS = 5.0
 # What Azure said of a value counts for so long: asked once a day, with time for a run that comes early.
 ASK_AGAIN_AFTER = timedelta(hours=20)
-CAUSE_AT_ONCE = 16  # requests at a time to what several rows depend on
+# Requests at a time to what several rows depend on: with 16 services as many connections as an instance has time and memory for.
+CAUSE_AT_ONCE = 4
 PROBE_AFTER = 30.0  # seconds after which one row tries it again when it is dead
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 

@@ -14,9 +14,7 @@ from emulator.server import Emulator
 from tests.stand_ins.throttle import Throttle
 
 ROOT = Path(__file__).resolve().parents[2]
-SUBSCRIPTIONS = ("11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222")
-# Each with a vault of its name.
-SERVICES = {f"svc{number}": SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)] for number in range(4)}
+SUBSCRIPTIONS = tuple(f"{number:08}-1111-1111-1111-111111111111" for number in range(1, 5))
 
 
 def say(*lines: str) -> None:
@@ -27,32 +25,40 @@ def say(*lines: str) -> None:
 
 @asynccontextmanager
 async def an_estate(
-    gateways: int, *, latency: float = 0.0, throttle: Throttle | None = None
+    gateways: int,
+    *,
+    services: int = 4,
+    subscriptions: int = 2,
+    latency: float = 0.0,
+    throttle: Throttle | None = None,
 ) -> AsyncIterator[Emulator]:
-    """The emulator with so many gateways, `edge-00001` and so on, in 4 services over 2 subscriptions."""
-    azure = Azure(latency=latency, throttle=throttle, record=False)
-    for name, subscription in SERVICES.items():
-        service = azure.add_service(subscription, "rg", name)
-        for number in range(gateways // len(SERVICES)):
-            service.add_gateway(f"edge-{number + 1:05}")
-    async with Emulator(azure=azure, vaults=tuple(SERVICES)) as emulator:
+    """The emulator with so many gateways, `edge-00001` and so on, and a vault for each service, of its name."""
+    azure, names = Azure(latency=latency, throttle=throttle, record=False), []
+    for number in range(services):
+        service = azure.add_service(SUBSCRIPTIONS[number % subscriptions], "rg", f"svc{number}")
+        names.append(service.name)
+        for gateway in range(gateways // services):
+            service.add_gateway(f"edge-{gateway + 1:05}")
+    async with Emulator(azure=azure, vaults=names) as emulator:
         yield emulator
 
 
 def app_settings(emulator: Emulator) -> dict[str, str]:
     """The app's settings for that estate: every gateway's token in its service's vault."""
     services = {
-        name: {
-            "resourceId": f"/subscriptions/{subscription}/resourceGroups/rg"
-            f"/providers/Microsoft.ApiManagement/service/{name}",
-            "gateways": {"*": {"destinations": [{"kind": "keyVault", "vault": emulator.vault_url(name)}]}},
+        service.name: {
+            "resourceId": f"/subscriptions/{service.subscription}/resourceGroups/{service.group}"
+            f"/providers/Microsoft.ApiManagement/service/{service.name}",
+            "gateways": {
+                "*": {"destinations": [{"kind": "keyVault", "vault": emulator.vault_url(service.name)}]}
+            },
         }
-        for name, subscription in SERVICES.items()
+        for service in emulator.azure.services.values()
     }
     access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
     return {
         **emulator.settings(),
-        "GATEWAY_TOKENS": json.dumps({"services": services, "access": access}),
+        "GATEWAY_TOKENS": json.dumps({"services": services, "access": access}, separators=(",", ":")),
         "RENEWAL_SCHEDULE": "0 0 * * * *",
         "ALLOW_FUNCTION_KEYS": "true",
     }

@@ -23,7 +23,7 @@ from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
 from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.parsing import StrictModel
-from gateway_tokens.renewal.reader import PROBE_AFTER
+from gateway_tokens.renewal.reader import CAUSE_AT_ONCE, PROBE_AFTER
 from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport
 from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
@@ -281,6 +281,7 @@ def test_numbers_are_those_of_the_code() -> None:
             f"within {azure_errors.OPERATION_SECONDS:.0f} seconds",
             f"{SERVICES_AT_ONCE} services are reconciled at a time",
             f"{AT_ONCE} rows of a service are written at a time",
+            f"At most {CAUSE_AT_ONCE} requests at a time go to one vault",
             f"each service within {SERVICE_SECONDS:.0f} from its start, each run within {RUN_SECONDS:.0f}",
             f"one row tries again every {PROBE_AFTER:.0f} seconds",
             f"expiry - {FEW_RUNS} pauses of the schedule",

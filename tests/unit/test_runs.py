@@ -210,10 +210,10 @@ class TestNeighbours:
         first = [gateway for gateway, *_ in estate.gateways.issued[:16]]
         assert set(first) == {f"edge-{n:03}" for n in range(24, 40)}
 
-    async def test_sixteen_are_written_at_a_time(self) -> None:
+    async def test_four_requests_at_a_time_go_to_one_service(self) -> None:
         estate = many(40)
         await estate.run()
-        assert estate.gateways.most == 16
+        assert estate.gateways.most == 4
 
     async def test_a_service_that_cannot_be_listed_has_its_named_gateways_renewed(
         self, caplog: pytest.LogCaptureFixture
@@ -332,11 +332,11 @@ class TestSharedCauses:
     @pytest.mark.parametrize(
         ("error", "most"),
         [
-            (AzureUnavailable("Reading", AzureFacts()), 16),
-            (IdentityUnavailable("Reading", AzureFacts(500)), 16),
-            (SILENT, 17),
-            (AzureUnavailable("Reading", AzureFacts(503)), 17),
-            (AzureThrottled("Reading", AzureFacts(429)), 17),
+            (AzureUnavailable("Reading", AzureFacts()), 4),
+            (IdentityUnavailable("Reading", AzureFacts(500)), 4),
+            (SILENT, 5),
+            (AzureUnavailable("Reading", AzureFacts(503)), 5),
+            (AzureThrottled("Reading", AzureFacts(429)), 5),
         ],
     )
     async def test_what_is_everybodys_failure_is_tried_once(self, error: AzureError, most: int) -> None:
