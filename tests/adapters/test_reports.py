@@ -70,7 +70,8 @@ async def test_a_listing_has_every_blob_with_its_summary_and_when_it_was_first_w
     assert first.metadata == {"rows": "3"}
     assert entries[NAME].metadata == {"n": "3"}
     assert entries[NAME].created == first.created
-    assert len(around.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")) == 2
+    listings = around.emulator.azure.called("blob", "GET", "/devaccount/gateway-tokens")
+    assert ["include=metadata" in listing.query for listing in listings] == [True, True]
 
 
 async def test_storage_that_fails_is_an_error_of_ours(around: Surroundings, reports: Reports) -> None:

@@ -68,7 +68,7 @@ def test_tags_of_others_and_tags_that_cannot_be_read_are_not_ownership() -> None
 
 
 def test_ownership_needs_all_of_its_tags_and_no_further_ones() -> None:
-    assert Ownership.from_tags({**TAGS, "team": "platform"}) == OURS
+    assert Ownership.from_tags({**TAGS, "team": "platform", "key-since": ""}) == OURS
     for missing in TAGS:
         assert Ownership.from_tags({n: value for n, value in TAGS.items() if n != missing}) is None
 
