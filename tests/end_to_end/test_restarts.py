@@ -13,8 +13,7 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.destinations.kubernetes.delivery import FINGERPRINT
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.queues import react
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, react
 from gateway_tokens.renewal.run import Runs, run_requests
 from gateway_tokens.renewal.service import load_report
 from gateway_tokens.tokens import ServiceId

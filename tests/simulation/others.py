@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from gateway_tokens.estate.schema import Service
-from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.queues import react
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, react
 from gateway_tokens.renewal.run import Runs, run_requests
 from gateway_tokens.tokens import GatewayRef
 from tests.simulation.estate import SUBSCRIPTIONS

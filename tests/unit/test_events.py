@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.errors import EventInvalid
-from gateway_tokens.renewal.events import EventKind, GatewayEvent, read_events
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, read_events
 from tests.renewal_estate import CONTOSO, DAY
 
 OFFICIAL = Path(__file__).parent.parent / "official" / "eventgrid" / "2018-01-01"

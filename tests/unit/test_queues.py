@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from gateway_tokens.errors import EventInvalid, MessageInvalid, SettingsInvalid
-from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.queues import Queues, react
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, Queues, react
 from gateway_tokens.renewal.rows import Demand
 from tests.renewal_estate import CONTOSO, DAY, FABRIKAM, HOUR, NOW, Estate, a_token, contoso, kept, lines
 

@@ -25,8 +25,7 @@ from gateway_tokens.estate.schedule import (
 )
 from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.renewal.checks import at_risk_from, decide, due_at
-from gateway_tokens.renewal.events import EventKind, GatewayEvent
-from gateway_tokens.renewal.queues import react
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, react
 from gateway_tokens.renewal.rows import Action, Demand, Observed
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import KeyType, renewal_expiry
