@@ -401,7 +401,8 @@ class TestAks:
                 await opened(around, cluster=CLUSTER, certificate_authority=text).read()
 
     async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings) -> None:
-        for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6"):
+        plain = b64encode(b"clusters: [{cluster: {server: http://edge.example}}]").decode()
+        for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6", plain):
             body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
             around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=JSON))
             with pytest.raises(AzureError, match="no usable kubeconfig"):

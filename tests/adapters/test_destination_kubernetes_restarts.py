@@ -368,10 +368,6 @@ class TestStates:
         cluster.objects.remove(*cluster.where)
         await cluster.destination.restart(stored)
 
-    async def test_one_without_pods_is_current(self, cluster: Cluster) -> None:
-        await cluster.with_old_pods(0)
-        assert await cluster.runs() == [Running.CURRENT] * 3
-
     @pytest.mark.parametrize(
         ("cluster", "spec", "advice"),
         [
@@ -480,6 +476,10 @@ class TestWithoutTheRightToSeePods:
     ) -> None:
         await cluster.with_old_pods()
         assert await cluster.runs() == [Running.OLD, Running.UNVERIFIED, Running.CURRENT]
+
+    async def test_one_without_pods_is_current(self, cluster: Cluster) -> None:
+        await cluster.with_old_pods(0)
+        assert await cluster.runs() == [Running.CURRENT] * 3
 
     async def test_a_workload_that_may_not_be_read_is_asked_as_well(
         self, cluster: Cluster, granted: set[str]

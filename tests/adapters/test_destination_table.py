@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway_tokens.destinations import DESTINATIONS
+from gateway_tokens.errors import ROLES
 from gateway_tokens.estate.schema import DestinationSettings
 from tests.adapters.destination_places import PLACES
-from tools.schema import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = DestinationSettings.kinds
@@ -21,14 +21,19 @@ def read(path: str) -> str:
 
 def missing(kind: str, settings: type[DestinationSettings]) -> list[str]:
     """What a kind of destination lacks."""
-    roles = "".join(path.read_text("utf-8") for path in (ROOT / "infra").rglob("*.bicep"))
+    role = getattr(settings, "role", "(none)")
+    bicep = "".join(path.read_text("utf-8") for path in (ROOT / "infra").rglob("*.bicep"))
     there = {
         "a line in the table": settings in DESTINATIONS,
         "an entry in the contract suite": kind in PLACES,
-        "its part of the JSON Schema": settings.__name__ in schema()["$defs"],
-        "a section in docs/settings.md": f"`{kind}`" in read("docs/settings.md"),
+        "its part of the JSON Schema": f'"{settings.__name__}": {{'
+        in read("docs/gateway-tokens.schema.json"),
+        "its name in README.md": f"`{kind}`" in read("README.md"),
+        "a section in docs/settings.md": f"### `{kind}`" in read("docs/settings.md"),
         "a recipe": f'"kind": "{kind}"' in read("docs/recipes.md"),
-        "its role in infra/": getattr(settings, "role", "(none)") in roles,
+        "its type in infra/": f"kind: '{kind}'" in bicep,
+        "its role in infra/": f"'{role}'" in bicep,
+        "the actions of its role": role in ROLES,
     }
     return [name for name, is_there in there.items() if not is_there]
 
@@ -42,7 +47,7 @@ def test_what_a_new_kind_lacks_is_named() -> None:
     class Unfinished(DestinationSettings):
         pass
 
-    assert len(missing("unfinished", Unfinished)) == 6
+    assert len(missing("unfinished", Unfinished)) == 9
 
 
 def test_no_sdk_of_a_kind_is_loaded_before_a_destination_is_opened() -> None:

@@ -19,7 +19,7 @@ from gateway_tokens.errors import Fault
 from tests.infra.digests import CASES, INFRA, ROOT, settings
 from tests.infra.digests import document as deployed
 from tests.unit.documentation_reading import names, sections
-from tests.unit.samples import DESIGN_EXAMPLE, SERVICE, VAULT
+from tests.unit.samples import DESIGN_EXAMPLE, KINDS, SERVICE, VAULT
 
 COMPILER = shutil.which(os.environ.get("BICEP") or "bicep") or ""
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no Bicep compiler on PATH or in BICEP")
@@ -70,7 +70,7 @@ SEEDS = {
         '{"kind": "keyVault", "vault": "contoso"}',
         f"{RULE}.destinations[0].vault: must be the address of a vault, such as https://",
     ),
-    17: ('"kind": "kubernets",', f"{EDGE}.kind: must be one of 'keyVault', 'kubernetes'"),
+    17: ('"kind": "kubernets",', f"{EDGE}.kind: must be one of {KINDS}"),
     20: ('"restart": {"nam": "gateway"}', f"{EDGE}.restart.name: required"),
     24: ('"lab-*": {"renew": "no"}', "services.contoso.gateways.lab-*.renew: must be true or false"),
     30: ('"caller": {},', "access[0].caller: must name an appRole, objectId, clientId or functionKey"),

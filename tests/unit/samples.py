@@ -10,7 +10,7 @@ import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.errors import SettingsInvalid
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import within
-from gateway_tokens.estate.schema import Estate
+from gateway_tokens.estate.schema import DestinationSettings, Estate
 from gateway_tokens.tokens import GatewayToken
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -24,6 +24,7 @@ CLUSTER = (
 )
 SIGNATURE = base64.b64encode(bytes(range(64))).decode()
 VAULT = "https://contoso.vault.azure.net"
+KINDS = ", ".join(f"'{kind}'" for kind in sorted(DestinationSettings.kinds))
 NO_DURATION = "must be an ISO 8601 duration of weeks, days, hours, minutes and seconds, such as P30D"
 
 # The example of the design, written out as strict JSON.

@@ -11,8 +11,7 @@ import pytest
 from gateway_tokens import errors
 from gateway_tokens.access import AccessRule, CallerMatch
 from gateway_tokens.azure import errors as azure_errors
-from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret, Layout
+from gateway_tokens.destinations.kubernetes.settings import Layout
 from gateway_tokens.estate import schedule, schema
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
@@ -64,8 +63,7 @@ PARTS: dict[str, type[StrictModel]] = {
     "A pause": schedule.Pause,
     "A freeze": schedule.Freeze,
     "A named cluster": Cluster,
-    "`keyVault`": KeyVaultSecret,
-    "`kubernetes`": KubernetesSecret,
+    **{f"`{kind}`": settings for kind, settings in schema.DestinationSettings.kinds.items()},
     "An access rule": AccessRule,
 }
 NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}

@@ -8,7 +8,16 @@ import pytest
 
 from gateway_tokens.estate import faults
 from gateway_tokens.estate.faults import read_estate
-from tests.unit.samples import CLUSTER, DESIGN_EXAMPLE, NO_DURATION, SERVICE, VAULT, document, faults_of
+from tests.unit.samples import (
+    CLUSTER,
+    DESIGN_EXAMPLE,
+    KINDS,
+    NO_DURATION,
+    SERVICE,
+    VAULT,
+    document,
+    faults_of,
+)
 
 RULE = "services.contoso.gateways.*"
 OTHER_SERVICE = SERVICE.replace("contoso-apim", "fabrikam-apim")
@@ -140,7 +149,11 @@ def test_a_faulty_rule_is_named_by_its_path(rule: dict[str, Any], at: str, said:
     ("fields", "at", "said"),
     [
         ({}, ".kind", "required"),
-        ({"kind": "vault"}, ".kind", "must be one of 'keyVault', 'kubernetes'"),
+        (
+            {"kind": "vault"},
+            ".kind",
+            f"must be one of {KINDS}",
+        ),
         ({"kind": "keyVault"}, ".vault", "required"),
         ({**KEY_VAULT, "secret": "{gateways}"}, ".secret", PLACEHOLDERS),
         ({**KEY_VAULT, "secret": "{gateway"}, ".secret", PLACEHOLDERS),

@@ -115,14 +115,20 @@ class KubernetesDestination:
 
     async def _create(self, annotations: dict[str, str], values: dict[str, str]) -> None:
         metadata = {"name": self._name, "labels": _LABELS, "annotations": annotations}
-        body = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, **_data(values)}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "metadata": metadata,
+            "data": _data(values),
+        }
         path = f"{self._path}?fieldManager={VALUE_MANAGER}"
         # Nothing found at a creation is the namespace's absence.
         await self._written("POST", path, "create secrets", body, {HTTPStatus.CONFLICT})
 
     async def _patch(self, annotations: dict[str, str], values: dict[str, str], stored: StoredToken) -> None:
         beside = {"labels": _LABELS, "annotations": {**_ABSENT, **annotations}}
-        body = {"metadata": {**beside, "resourceVersion": stored.version}, **_data(values)}
+        body = {"metadata": {**beside, "resourceVersion": stored.version}, "data": _data(values)}
         path = f"{self._path}/{self._name}?fieldManager={VALUE_MANAGER if values else OWNERSHIP_MANAGER}"
         await self._written("PATCH", path, "patch secrets", body, {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND})
 
@@ -156,7 +162,5 @@ def _values(secret: _Object) -> dict[str, str]:
     return {name: base64.b64decode(text or "").decode(errors="replace") for name, text in data}
 
 
-def _data(values: dict[str, str]) -> _Object:
-    """What a write says of the values; nothing where it changes none, which would own `data` all the same."""
-    data = {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}
-    return {"data": data} if data else {}
+def _data(values: dict[str, str]) -> dict[str, str]:
+    return {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}
