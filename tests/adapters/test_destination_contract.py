@@ -4,6 +4,7 @@ import asyncio
 import logging
 from base64 import b64encode
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -26,18 +27,19 @@ class TestEveryDestination:
     async def test_reads_nothing_while_nothing_is_there(self, location: Place) -> None:
         assert await location.destination.read() is None
 
-    async def test_holds_the_token_and_its_ownership_once_written(self, location: Place) -> None:
+    async def test_holds_the_token_as_the_gateway_reads_it_and_its_ownership_once_written(
+        self, location: Place
+    ) -> None:
         ownership = replace(
             OWNERSHIP, owner="others-apim/edge-01", key_type=KeyType.SECONDARY, taken_over=True
         )
         await location.destination.write(TOKEN, ownership, None)
         stored = await stored_in(location.destination)
+        assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
         assert (stored.value, stored.token, stored.exact) == (TOKEN.header_value(), TOKEN, True)
         assert stored.owned == stored.ownership == ownership.of(TOKEN.header_value())
-
-    async def test_stores_the_value_as_the_gateway_reads_it(self, location: Place) -> None:
-        await location.destination.write(TOKEN, OWNERSHIP, None)
-        assert location.stored() == f"GatewayKey {TOKEN.value.reveal()}"
+        assert location.destination.location
+        assert TOKEN.gateway_id + "&" not in location.destination.location
 
     async def test_somebody_elses_value_has_no_ownership_and_is_no_reason_for_a_restart(
         self, location: Place
@@ -82,40 +84,26 @@ class TestEveryDestination:
 
     async def test_an_ownership_keeps_nothing_of_the_one_before(self, location: Place) -> None:
         before = replace(OWNERSHIP, taken_over=True, restart_asked="a")
-        for change in ("write", "write_ownership"):
-            await location.destination.write(TOKEN, before, await location.destination.read())
-            stored = await stored_in(location.destination)
-            if change == "write":
-                await location.destination.write(NEWER, OWNERSHIP, stored)
-            else:
-                await location.destination.write_ownership(OWNERSHIP, stored)
-            owned = (await stored_in(location.destination)).owned
-            assert owned is not None
-            assert (owned.taken_over, owned.restart_asked) == (False, "")
-
-    async def test_an_ownership_for_a_value_that_was_replaced_in_between_is_a_conflict(
-        self, location: Place
-    ) -> None:
-        await location.destination.write(TOKEN, OWNERSHIP, None)
-        stored = await stored_in(location.destination)
-        location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="another writer"):
-            await location.destination.write_ownership(OWNERSHIP, stored)
-        assert location.stored() == STRANGE
+        destination = location.destination
+        for change in (partial(destination.write, NEWER), destination.write_ownership):
+            await destination.write(TOKEN, before, await destination.read())
+            await change(OWNERSHIP, await stored_in(destination))
+            stored = await stored_in(destination)
+            assert stored.value is not None
+            assert stored.owned == OWNERSHIP.of(stored.value)
 
     async def test_a_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
         await location.destination.write(TOKEN, OWNERSHIP, None)
-        stored = await location.destination.read()
+        stored = await stored_in(location.destination)
         location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="another writer"):
-            await location.destination.write(NEWER, OWNERSHIP, stored)
-        assert location.stored() == STRANGE
-
-    async def test_a_first_write_in_between_is_a_conflict_and_stays(self, location: Place) -> None:
-        location.put(STRANGE)
-        with pytest.raises(WriteConflict, match="another writer"):
-            await location.destination.write(TOKEN, OWNERSHIP, None)
-        assert location.stored() == STRANGE
+        for attempt in (
+            location.destination.write(NEWER, OWNERSHIP, stored),
+            location.destination.write(NEWER, OWNERSHIP, None),
+            location.destination.write_ownership(OWNERSHIP, stored),
+        ):
+            with pytest.raises(WriteConflict, match="another writer"):
+                await attempt
+            assert location.stored() == STRANGE
 
     async def test_a_refusal_says_what_is_lacking(self, location: Place) -> None:
         location.forbid()
@@ -158,11 +146,6 @@ class TestEveryDestination:
             with pytest.raises(GatewayTokensError):
                 await location.destination.write_ownership(OWNERSHIP, await stored_in(location.destination))
             assert await location.destination.read() == before
-
-    async def test_names_itself_without_naming_the_token(self, location: Place) -> None:
-        await location.destination.write(TOKEN, OWNERSHIP, None)
-        assert location.destination.location
-        assert TOKEN.gateway_id + "&" not in location.destination.location
 
 
 class Opened:

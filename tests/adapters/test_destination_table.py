@@ -22,7 +22,6 @@ def read(path: str) -> str:
 def missing(kind: str, settings: type[DestinationSettings]) -> list[str]:
     """What a kind of destination lacks."""
     role = getattr(settings, "role", "(none)")
-    bicep = "".join(path.read_text("utf-8") for path in (ROOT / "infra").rglob("*.bicep"))
     there = {
         "a line in the table": settings in DESTINATIONS,
         "an entry in the contract suite": kind in PLACES,
@@ -31,8 +30,9 @@ def missing(kind: str, settings: type[DestinationSettings]) -> list[str]:
         "its name in README.md": f"`{kind}`" in read("README.md"),
         "a section in docs/settings.md": f"### `{kind}`" in read("docs/settings.md"),
         "a recipe": f'"kind": "{kind}"' in read("docs/recipes.md"),
-        "its type in infra/": f"kind: '{kind}'" in bicep,
-        "its role in infra/": f"'{role}'" in bicep,
+        "its type in infra/": f"kind: '{kind}'" in read("infra/estate.bicep"),
+        "its role in infra/": f"'{role}'" in read("infra/rights.bicep"),
+        "its case in infra/": f"kind: '{kind}'" in read("tests/infra/cases/every-destination.bicepparam"),
         "the actions of its role": role in ROLES,
     }
     return [name for name, is_there in there.items() if not is_there]
@@ -47,7 +47,7 @@ def test_what_a_new_kind_lacks_is_named() -> None:
     class Unfinished(DestinationSettings):
         pass
 
-    assert len(missing("unfinished", Unfinished)) == 9
+    assert len(missing("unfinished", Unfinished)) == 10
 
 
 def test_no_sdk_of_a_kind_is_loaded_before_a_destination_is_opened() -> None:
