@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -110,15 +111,9 @@ async def plant(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Plant]:
     cluster = Cluster("edge")
     async with Emulator(endpoints=[cluster]) as emulator:
         made = Plant(emulator, cluster)
-        with open(emulator.ca_file, encoding="utf-8") as file:  # noqa: PTH123, ASYNC230 - a small file of the test's own
-            authority = file.read()
-        destination = {
-            "kind": "kubernetes",
-            "server": cluster.url,
-            "certificateAuthority": authority,
-            "restart": {"name": "{gateway}"},
-        }
-        rule = {"destinations": [destination]}
+        authority = Path(emulator.ca_file).read_text("utf-8")  # noqa: ASYNC240 - a small file of the test's own
+        where = {"kind": "kubernetes", "server": cluster.url, "certificateAuthority": authority}
+        rule = {"destinations": [{**where, "restart": {"name": "{gateway}"}}]}
         document = {"services": {"contoso": {"resourceId": str(SERVICE), "gateways": {"*": rule}}}}
         settings = {
             **emulator.settings(),

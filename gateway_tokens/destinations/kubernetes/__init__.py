@@ -115,13 +115,8 @@ class KubernetesDestination:
 
     async def _create(self, annotations: dict[str, str], values: dict[str, str]) -> None:
         metadata = {"name": self._name, "labels": _LABELS, "annotations": annotations}
-        body = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "Opaque",
-            "metadata": metadata,
-            "data": _data(values),
-        }
+        opaque = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}
+        body = {**opaque, "metadata": metadata, "data": _data(values)}
         path = f"{self._path}?fieldManager={VALUE_MANAGER}"
         # Nothing found at a creation is the namespace's absence.
         await self._written("POST", path, "create secrets", body, {HTTPStatus.CONFLICT})
