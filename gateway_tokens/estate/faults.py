@@ -125,7 +125,12 @@ def _whole(
             path = f"{_origin(levels, {'destinations'})}.destinations[{index}].cluster"
             filled = f"filled in for '{ref}' " if "{" in destination.cluster else ""
             faults.append(Fault(path, f"{filled}is neither a resource id nor a name in `clusters`"))
-    whole = rule.model_copy(update={**given, "destinations": tuple(destinations)})
+    if destinations != [*given.get("destinations", ())]:
+        given["destinations"] = tuple(destinations)
+    changes = {field: value for field, value in given.items() if getattr(rule, field) is not value}
+    whole = (
+        rule.model_copy(update=changes) if changes else rule
+    )  # most rules of a long document are as they are
     if given.keys() - {"destinations"}:  # they alone contradict nothing
         faults += [Fault(_origin(levels, fields), message) for fields, message in whole.contradictions()]
     return whole, faults
