@@ -11,7 +11,7 @@ import traceback
 from contextvars import ContextVar
 from datetime import datetime
 
-from .tokens import Secret, written
+from .tokens import GatewayRef, GatewayToken, KeyType, Secret, written
 
 # The correlation id of the call or run under way; every line carries it.
 correlation: ContextVar[str] = ContextVar("correlation", default="")
@@ -24,6 +24,19 @@ def log_line(event: str, level: int = logging.INFO, **fields: object) -> None:
     named = {"event": event, "correlationId": correlation.get(), **fields}
     _log.log(
         level, "%s", json.dumps({name: value for name, value in named.items() if value != ""}, default=_plain)
+    )
+
+
+def log_issued(ref: GatewayRef, key_type: KeyType, token: GatewayToken, caller: object) -> None:
+    """Write the audit line that every issued token has; `ref` has the service's name as declared."""
+    log_line(
+        "token.issued",
+        caller=caller,
+        service=ref.service,
+        gateway=ref.gateway,
+        keyType=key_type,
+        expiry=token.expiry,
+        fingerprint=token.fingerprint,
     )
 
 

@@ -23,7 +23,6 @@ _GROUP_OF = {
     "http": "Requests and callers",
     "access.py": "Settings",
     "sign_in.py": "Requests and callers",
-    "issuing.py": "Requests and callers",
     "errors.py": "Every error",
     "azure": "Azure",
     "destinations": "Vaults and clusters",

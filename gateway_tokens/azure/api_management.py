@@ -9,8 +9,8 @@ from typing import Any
 
 from azure.core.exceptions import DecodeError, DeserializationError
 
-from gateway_tokens.errors import AzureError, AzureFacts, TokenUnusable
-from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
+from gateway_tokens.errors import AzureError, AzureFacts, AzureNotFound, NotFound, TokenUnusable
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 
 from .clients import ArmBudget, AzureAccess, Cost
 from .errors import operation
@@ -18,6 +18,8 @@ from .errors import operation
 ISSUE_ACTION = "Microsoft.ApiManagement/service/gateways/generateToken/action"
 REGENERATE_ACTION = "Microsoft.ApiManagement/service/gateways/regenerateKey/action"
 READ_ACTION = "Microsoft.ApiManagement/service/gateways/read"
+# What Azure says when the settings name a subscription or group that does not exist, rather than the caller a gateway.
+_SETTINGS_ARE_WRONG = frozenset({"SubscriptionNotFound", "ResourceGroupNotFound"})
 
 
 class ArmGateways:
@@ -85,6 +87,25 @@ class ArmGateways:
                 # The SDK takes every 200 for a list, and fails in many ways over one that is not.
                 advice = "Azure's answer is not a list of gateways. Check whether a proxy answered."
                 raise AzureError(doing, AzureFacts(HTTPStatus.OK), advice) from None
+
+
+async def issue_checked(
+    gateways: ArmGateways, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
+) -> GatewayToken:
+    """A token that is what was asked for: this gateway's, ending in that very minute. Raises TokenUnusable."""
+    token = await gateways.generate_token(service, gateway, key_type, expiry)
+    if not token.is_for(gateway):
+        raise TokenUnusable("it is for another gateway")
+    if token.expiry != expiry:
+        raise TokenUnusable(
+            f"it expires at {token.expiry:%Y-%m-%dT%H:%MZ}, and not at {expiry:%Y-%m-%dT%H:%MZ}"
+        )
+    return token
+
+
+def gateway_missing(error: AzureNotFound, ref: GatewayRef) -> NotFound | AzureNotFound:
+    """Azure's 404 as what it means: no such gateway, unless the settings name a subscription or group that does not exist."""
+    return error if error.facts.code in _SETTINGS_ARE_WRONG else NotFound(str(ref))
 
 
 def _name(name: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Vali
 
 from gateway_tokens.access import AccessPattern, Permission, Scope
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
-from gateway_tokens.issuing import SecretName, TokenFormat, TokenRequest
+from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
 from gateway_tokens.parts import App
 from gateway_tokens.sign_in import Caller, bearer_token, key_id_of, verified_caller
@@ -121,6 +122,19 @@ class TokenRequestBody(StrictModel):
         if self.expiry is not None and self.lifetime is not None:
             raise ValueError("give either expiry or lifetime, not both")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token asked for; None leaves the choice to the gateway's rule, and as `format` means JSON."""
+
+    ref: GatewayRef
+    key_type: KeyType | None
+    expiry: datetime | None
+    lifetime: timedelta | None
+    format: TokenFormat | None = None
+    secret: SecretName = field(default_factory=SecretName)
+    stable: bool = False  # the same token at each call until it is due; never beside an expiry
 
 
 class RunWish(StrictModel):

@@ -1,40 +1,60 @@
-"""Issue a token over HTTP, as JSON or in a format of its own."""
+"""Issue a token over HTTP, as JSON or in a format of its own: access first, then existence, then Azure, then the check."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import azure.functions as func
 
+from gateway_tokens.access import Permission, Scope
+from gateway_tokens.azure.api_management import ArmGateways, gateway_missing, issue_checked
 from gateway_tokens.errors import (
     AccessDenied,
+    AzureNotFound,
     GatewayTokensError,
+    KeyNotActive,
     NotFound,
     RequestInvalid,
     SignInRequired,
     TooManyRequests,
 )
-from gateway_tokens.estate.schema import ManagedGateway
-from gateway_tokens.issuing import (
-    Issued,
-    TokenFormat,
-    TokenRequest,
-    env_file,
-    issue_for,
-    kubernetes_secret,
-    log_issued,
-)
-from gateway_tokens.logs import log_line
+from gateway_tokens.estate.schema import Estate, GatewayRule, ManagedGateway
+from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
+from gateway_tokens.logs import log_issued, log_line
+from gateway_tokens.parsing import duration_text
 from gateway_tokens.parts import App
 from gateway_tokens.sign_in import Caller
-from gateway_tokens.tokens import KeyType, written
+from gateway_tokens.stored import Ownership
+from gateway_tokens.tokens import (
+    MAX_LIFETIME,
+    GatewayRef,
+    GatewayToken,
+    KeyType,
+    expiry_after,
+    owner_of,
+    stable_expiry,
+    to_the_minute,
+    written,
+)
 
 from .answers import answered, json_answer, secret_answer
-from .requests import Routes, caller_of, read_token_request
+from .requests import Routes, TokenRequest, caller_of, read_token_request
 
 _CALLERS_FAULT = (AccessDenied, NotFound, RequestInvalid, SignInRequired, TooManyRequests)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A checked token and how it was made; `ref` has the service's name as declared."""
+
+    ref: GatewayRef
+    ownership: Ownership
+    token: GatewayToken
 
 
 class TokenApi(Routes):
@@ -55,7 +75,7 @@ class TokenApi(Routes):
             level = logging.WARNING if isinstance(error, _CALLERS_FAULT) else logging.ERROR
             log_line("token.refused", level, caller=caller, **_wanted(token_request), code=error.code)
             raise
-        log_issued(issued, caller)
+        log_issued(issued.ref, issued.ownership.key_type, issued.token, caller)
         return _formatted(issued, token_request)
 
 
@@ -91,3 +111,56 @@ def _formatted(issued: Issued, request: TokenRequest) -> func.HttpResponse:
             )
     contract = {"value": token.value.reveal(), "gatewayId": token.gateway_id}
     return json_answer({**contract, "keyType": issued.ownership.key_type, "expiry": written(token.expiry)})
+
+
+async def issue_for(
+    caller: Caller,
+    request: TokenRequest,
+    estate: Estate,
+    gateways: ArmGateways,
+    now: datetime,
+    *,
+    active_key: Callable[[ManagedGateway], Awaitable[KeyType]] | None = None,
+) -> Issued:
+    """A fresh token for the caller; `active_key` tells the key in use of a gateway whose keys are rotated.
+
+    Raises AccessDenied before anything is looked up, so that what exists and what does not are alike to a caller
+    without access; then NotFound, AzureError, TokenUnusable.
+    """
+    ceiling = Scope(estate.access, caller, Permission.ISSUE).require(request.ref)
+    name, service = estate.find(request.ref.service, request.ref.gateway)
+    rule = service.rule_for(request.ref.gateway)
+    owner = owner_of(service.resource_id, request.ref.gateway)
+    expiry = _expiry(request, rule, ceiling, owner, now)
+    key_type = request.key_type or (rule and rule.key_type) or KeyType.PRIMARY
+    if rule and rule.rotate_keys and active_key:
+        gateway = ManagedGateway(GatewayRef(name, request.ref.gateway), service.resource_id, rule)
+        key_type = await active_key(gateway)
+        if request.key_type not in {None, key_type}:
+            raise KeyNotActive(str(request.ref), key_type)
+    try:
+        token = await issue_checked(gateways, service.resource_id, request.ref.gateway, key_type, expiry)
+    except AzureNotFound as error:
+        raise gateway_missing(error, request.ref) from None
+    ownership = Ownership(owner_of(service.resource_id, token.gateway_id), key_type, now, token.expiry)
+    return Issued(GatewayRef(name, token.gateway_id), ownership, token)
+
+
+def _expiry(
+    request: TokenRequest, rule: GatewayRule | None, ceiling: timedelta, owner: str, now: datetime
+) -> datetime:
+    """When the token is to end. An end asked for is kept or refused, never shortened; the usual one is."""
+    lifetime = request.lifetime or min(rule.lifetime if rule else MAX_LIFETIME, ceiling)
+    if request.expiry:
+        expiry = to_the_minute(request.expiry)
+        lifetime = expiry - now
+    elif request.stable:
+        # The rule's window belongs to the rule's own lifetime.
+        window = rule.window if rule and rule.lifetime == lifetime else lifetime / 3
+        expiry = stable_expiry(lifetime, window, owner, now)
+    else:
+        expiry = expiry_after(lifetime, now)
+    if lifetime > ceiling:
+        detail = f"Your access to '{request.ref}' is limited to tokens of {duration_text(ceiling)}; ask for a shorter lifetime."
+        raise AccessDenied(Permission.ISSUE, str(request.ref), detail)
+    return expiry

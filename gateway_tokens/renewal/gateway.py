@@ -12,8 +12,7 @@ from datetime import timedelta
 
 from gateway_tokens.errors import NotFound, NotOwned, NotPickedUp, NotRestarted, NotVerified, WriteConflict
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
-from gateway_tokens.issuing import Issued, log_issued
-from gateway_tokens.logs import log_line
+from gateway_tokens.logs import log_issued, log_line
 from gateway_tokens.stored import Ownership, Running, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType, renewal_expiry
 
@@ -191,8 +190,7 @@ class GatewayRun(GatewayReader):
     async def _issue(self, key_type: KeyType) -> GatewayToken:
         expiry = renewal_expiry(self.gateway.rule.lifetime, self.options.demand.asked_at)
         token = await self.issue(expiry, key_type)
-        ownership = Ownership(self.gateway.owner, key_type, self.options.app.clock(), token.expiry)
-        log_issued(Issued(self.gateway.ref, ownership, token), self.options.caller)
+        log_issued(self.gateway.ref, key_type, token, self.options.caller)
         return token
 
 

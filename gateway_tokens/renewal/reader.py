@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from gateway_tokens.azure.api_management import gateway_missing, issue_checked
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import (
     AzureError,
@@ -20,7 +21,6 @@ from gateway_tokens.errors import (
 )
 from gateway_tokens.estate.schedule import CHANGES_AT_ONCE, Calendar
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
-from gateway_tokens.issuing import gateway_missing, issue_checked
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import App
 from gateway_tokens.stored import Running, StoredToken

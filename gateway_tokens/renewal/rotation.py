@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from gateway_tokens.azure.api_management import gateway_missing
 from gateway_tokens.errors import (
     AzureFacts,
     AzureNotFound,
@@ -19,7 +20,6 @@ from gateway_tokens.errors import (
     RevokeStopped,
 )
 from gateway_tokens.estate.schema import ManagedGateway
-from gateway_tokens.issuing import gateway_missing
 from gateway_tokens.logs import log_line, log_unexpected
 from gateway_tokens.parts import App
 from gateway_tokens.stored import Running

@@ -14,7 +14,13 @@ from emulator.endpoint import Endpoint, Route
 from emulator.faults import Fault
 from emulator.gateways import Gateway
 from emulator.server import Emulator
-from gateway_tokens.azure.api_management import ISSUE_ACTION, READ_ACTION, REGENERATE_ACTION, ArmGateways
+from gateway_tokens.azure.api_management import (
+    ISSUE_ACTION,
+    READ_ACTION,
+    REGENERATE_ACTION,
+    ArmGateways,
+    issue_checked,
+)
 from gateway_tokens.azure.clients import ArmBudget, AzureAccess, Cost
 from gateway_tokens.azure.errors import OPERATION_SECONDS, TRIES
 from gateway_tokens.azure.identity import IDENTITY_SECONDS
@@ -32,7 +38,6 @@ from gateway_tokens.errors import (
 from gateway_tokens.errors import Fault as Detail
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.http.answers import LONGEST_ANSWER
-from gateway_tokens.issuing import issue_checked
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests import estate
 from tests.estate import CONTOSO, FABRIKAM

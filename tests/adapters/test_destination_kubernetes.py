@@ -23,7 +23,7 @@ from gateway_tokens.errors import (
     DestinationBlocked,
     WriteConflict,
 )
-from gateway_tokens.issuing import SecretName, kubernetes_secret
+from gateway_tokens.formats import SecretName, kubernetes_secret
 from gateway_tokens.tokens import GatewayRef
 from tests.adapters.destination_places import (
     NOW,

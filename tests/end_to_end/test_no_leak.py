@@ -24,7 +24,8 @@ from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.issuing import Issued, SecretName, TokenFormat, env_file, kubernetes_secret
+from gateway_tokens.formats import SecretName, TokenFormat, env_file, kubernetes_secret
+from gateway_tokens.http.tokens import Issued
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests import estate, http_calls

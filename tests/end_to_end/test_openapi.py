@@ -26,8 +26,8 @@ from schemathesis.specs.openapi.checks import (
 from emulator.faults import Fault
 from gateway_tokens import parsing as documents
 from gateway_tokens import tokens as model
+from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.requests import FORMS
-from gateway_tokens.issuing import TokenFormat
 from gateway_tokens.renewal import keys
 from gateway_tokens.renewal.report import Outcome
 from gateway_tokens.renewal.rows import Action

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emulator.server import Emulator
-from gateway_tokens.issuing import TokenFormat
+from gateway_tokens.formats import TokenFormat
 from gateway_tokens.tokens import written
 from tests.callers import CLIENT_ID, OBJECT_ID, SIGN_IN_MODE, bearer, rule
 from tests.estate import Opens

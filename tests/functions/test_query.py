@@ -6,7 +6,7 @@ import pytest
 
 import function_app
 from emulator.host_invocation import Out
-from gateway_tokens.issuing import TokenFormat
+from gateway_tokens.formats import TokenFormat
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
 from tests.estate import Opens
 from tests.http_calls import GATEWAYS, GENERATE, Answer, call, code_of, document

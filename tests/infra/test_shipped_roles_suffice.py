@@ -16,7 +16,8 @@ from gateway_tokens.azure.reports import Reports
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.issuing import TokenRequest, issue_for
+from gateway_tokens.http.requests import TokenRequest
+from gateway_tokens.http.tokens import issue_for
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.report import Row
 from gateway_tokens.renewal.rotation import Revocation, revoke

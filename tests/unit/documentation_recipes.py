@@ -12,7 +12,7 @@ from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY
+from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY
 from gateway_tokens.tokens import GatewayRef
 from tests.unit.documentation_reading import sections, snippets
 

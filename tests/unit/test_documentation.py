@@ -17,10 +17,10 @@ from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
+from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.http import answers, renewals
 from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
-from gateway_tokens.issuing import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
 from gateway_tokens.parsing import StrictModel
 from gateway_tokens.renewal.reader import CAUSE_AT_ONCE, PROBE_AFTER
 from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport

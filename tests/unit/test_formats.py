@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_tokens.issuing import SecretName, default_secret_name, env_file, kubernetes_secret
+from gateway_tokens.formats import SecretName, default_secret_name, env_file, kubernetes_secret
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
 from tests.unit.samples import NOW, SIGNATURE, token

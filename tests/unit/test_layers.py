@@ -60,7 +60,7 @@ def test_what_explains_that_compiled_modules_cannot_be_loaded_loads_none() -> No
 
 def test_a_first_token_does_not_pay_for_bearer_tokens() -> None:
     names = loaded_by("gateway_tokens.http.tokens")
-    assert {"gateway_tokens.issuing", "gateway_tokens.access"} <= set(names)
+    assert {"gateway_tokens.formats", "gateway_tokens.access"} <= set(names)
     assert {"jwt", "cryptography"}.isdisjoint(names)
 
 

@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.errors import RequestInvalid
+from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.http.requests import (
     FORMS,
     MAX_BODY_BYTES,
     SECRET_NAMES,
     RevocationBody,
     RunWish,
+    TokenRequest,
     read_body,
     read_path,
     read_token_request,
 )
-from gateway_tokens.issuing import SecretName, TokenFormat, TokenRequest
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.http_calls import request
 from tests.unit.samples import NO_DURATION, NOW
