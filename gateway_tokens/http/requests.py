@@ -12,12 +12,19 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, model_validator
 
-from gateway_tokens.access import AccessPattern, Permission, Scope
+from gateway_tokens.access import (
+    AccessPattern,
+    Caller,
+    Permission,
+    Scope,
+    bearer_token,
+    key_id_of,
+    verified_caller,
+)
 from gateway_tokens.errors import Fault, RequestInvalid, SignInRequired
 from gateway_tokens.formats import SecretName, TokenFormat
 from gateway_tokens.parsing import Duration, StrictModel, read_json, read_model, shown_name
 from gateway_tokens.parts import App
-from gateway_tokens.sign_in import Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.tokens import GATEWAY_ID, SERVICE_NAME, GatewayRef, KeyType, expiry_fault, lifetime_fault
 
 MAX_BODY_BYTES = 16 * 1024

@@ -11,7 +11,7 @@ from typing import Any
 
 import azure.functions as func
 
-from gateway_tokens.access import Permission, Scope
+from gateway_tokens.access import Caller, Permission, Scope
 from gateway_tokens.azure.api_management import ArmGateways, gateway_missing, issue_checked
 from gateway_tokens.errors import (
     AccessDenied,
@@ -28,7 +28,6 @@ from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.logs import log_issued, log_line
 from gateway_tokens.parsing import duration_text
 from gateway_tokens.parts import App
-from gateway_tokens.sign_in import Caller
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import (
     MAX_LIFETIME,

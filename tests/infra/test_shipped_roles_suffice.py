@@ -10,6 +10,7 @@ from itertools import count
 
 import pytest
 
+from gateway_tokens.access import Caller
 from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Reports
@@ -24,7 +25,6 @@ from gateway_tokens.renewal.rotation import Revocation, revoke
 from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import load_report, managed
-from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
 from tests.adapters.destination_places import Surroundings as Places

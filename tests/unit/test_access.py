@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.access import AccessRule, CallerMatch, Permission, Scope
+from gateway_tokens.access import AccessRule, Caller, CallerMatch, Permission, Scope
 from gateway_tokens.errors import AccessDenied
-from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef
 from tests.unit.samples import DESIGN_EXAMPLE, document, estate
 

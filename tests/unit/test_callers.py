@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from jwt import PyJWK
 
 from emulator.directory import signing_key
+from gateway_tokens.access import LEEWAY, Caller, bearer_token, key_id_of, verified_caller
 from gateway_tokens.errors import AccessDenied, GatewayTokensError, SignInRequired
-from gateway_tokens.sign_in import LEEWAY, Caller, SignIn, bearer_token, key_id_of, verified_caller
+from gateway_tokens.sign_in import SignIn
 
 TENANT, API, APPLICATION, OBJECT = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "1234")
 PUBLIC = SignIn("https://login.microsoftonline.com", TENANT, (API, f"api://{API}"), frozenset({APPLICATION}))

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway_tokens import errors
+from gateway_tokens.access import Caller
 from gateway_tokens.errors import AzureFacts, AzureNotFound
 from gateway_tokens.http.requests import TokenRequest
 from gateway_tokens.http.tokens import Issued, issue_for
-from gateway_tokens.sign_in import Caller
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, KeyType, ServiceId, stable_expiry
 from tests.renewal_estate import DAY, HOUR, MINUTE, NOW, FakeGateways, a_token

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from gateway_tokens.access import Caller
 from gateway_tokens.logs import correlation, log_line
-from gateway_tokens.sign_in import Caller
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.unit.samples import NOW, SIGNATURE, token
 
