@@ -64,32 +64,6 @@ _INSTEAD_OF_SIGN_IN = (
 )
 # How many gateways a pattern counts as.
 OF_A_PATTERN = 100
-# Set together: without one of them no bearer token can be verified.
-NEEDED = ("SIGN_IN_TENANT", "SIGN_IN_AUDIENCES", "SIGN_IN_APPLICATIONS")
-_GUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_BOOLEAN = "(?ai:true|false)", "must be true or false"
-_ADDRESS = "https://[a-zA-Z0-9](?s:.*)", "must be an https:// address"
-# What a setting that has a value must match, and what a fault says.
-_FORMS = {
-    "ALLOW_FUNCTION_KEYS": _BOOLEAN,
-    "SIGN_IN_TENANT": (_GUID, "must be the tenant's id, a GUID"),
-    "SIGN_IN_APPLICATIONS": (
-        rf"(\s*({_GUID})?\s*,)*\s*({_GUID})?",
-        "must be client ids (GUIDs), separated by commas",
-    ),
-    "AZURE_CREDENTIAL": ("|".join(CredentialKind), f"must be one of {', '.join(CredentialKind)}"),
-    "LOG_FRESH_ROWS": _BOOLEAN,
-    "ARM_ENDPOINT": _ADDRESS,
-    "STATE_CONTAINER_URL": _ADDRESS,
-    "ARM_SCOPE": _ADDRESS,
-    "SIGN_IN_ENDPOINT": _ADDRESS,
-}
-_INSTEAD_OF_SIGN_IN = (
-    "is not a setting any more. For 'entra' remove it; for 'functionKey' or 'entraAndFunctionKey' write "
-    "ALLOW_FUNCTION_KEYS=true in its place"
-)
-# How many gateways a pattern counts as.
-OF_A_PATTERN = 100
 # A log alert looks back two days at most:
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
 LONGEST_ALERT_HOURS = 48
