@@ -7,17 +7,17 @@ interrupts it, the next run sees in the destination itself what is left to do.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gateway_tokens.errors import NotFound, NotOwned, NotPickedUp, NotRestarted, NotVerified, WriteConflict
-from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
+from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.logs import log_issued, log_line
 from gateway_tokens.stored import Ownership, Running, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType, renewal_expiry
 
-from .reader import GatewayReader, Places, RunOptions
-from .report import Failure, Outcome, Row, ServiceReport
+from .reader import GatewayReader
+from .report import Failure, Outcome, Row
 from .rows import Action, Observed, Proof, Reason
 
 # How long after the old token's expiry it is told that a gateway runs it.
@@ -30,14 +30,11 @@ _OUTCOMES = {
 }
 
 
+@dataclass(eq=False)
 class GatewayRun(GatewayReader):
     """One gateway on its way through a run. Nothing here raises for what happens to a row: it is in the row."""
 
-    def __init__(
-        self, gateway: ManagedGateway, options: RunOptions, report: ServiceReport, places: Places
-    ) -> None:
-        super().__init__(gateway, options, report, places)
-        self._tokens: dict[KeyType, asyncio.Task[GatewayToken]] = {}
+    _tokens: dict[KeyType, asyncio.Task[GatewayToken]] = field(default_factory=dict, init=False)
 
     async def reconcile(self, observed: Observed) -> Row:
         """The row brought up to date, or why not. What somebody else changed since it was read is planned anew, once."""

@@ -137,15 +137,16 @@ class Places:
         return replace(row, decision=replace(row.decision, action=Action.WAIT, message=message))
 
 
+@dataclass(eq=False)
 class GatewayReader:
     """One gateway's rows as they are. Nothing here changes anything, or raises for what happens to a row."""
 
-    def __init__(
-        self, gateway: ManagedGateway, options: RunOptions, report: ServiceReport, places: Places
-    ) -> None:
-        self.gateway, self.options, self._report, self.places = gateway, options, report, places
-        self._rows: dict[RowId, Observed | None] = {}
-        self._all_read = asyncio.Event()
+    gateway: ManagedGateway
+    options: RunOptions
+    report: ServiceReport
+    places: Places
+    _rows: dict[RowId, Observed | None] = field(default_factory=dict, init=False)
+    _all_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def read(self, settings: DestinationSettings) -> tuple[Row, Observed | None]:
         """The row as it is, with what is to be done and why; nothing is executed."""
@@ -179,7 +180,7 @@ class GatewayReader:
         """Which key signs the gateway's tokens, and where its rotation is, by the rows that were read last."""
         ids = [self.unread(settings).id for settings in self.gateway.rule.destinations]
         rows = [self._rows.get(row) for row in ids]
-        before = (self._report.rows.get(str(row)) for row in ids if self._rows.get(row) is None)
+        before = (self.report.rows.get(str(row)) for row in ids if self._rows.get(row) is None)
         seen = [row.seen for row in before if row and row.seen]
         remembered = [(s.key_since, s.key_type) for s in seen if s.key_since and s.key_type]
         return key_state(self.gateway.rule, rows, remembered, self.options.app.clock())
@@ -266,6 +267,6 @@ class GatewayReader:
 
     def _remembered(self, observed: Observed) -> Proof | None:
         """What Azure last said of the very value that is stored now, as the report remembers it."""
-        before, value = self._report.rows.get(str(observed.id)), observed.value
+        before, value = self.report.rows.get(str(observed.id)), observed.value
         proof = before.asked if before else None
         return proof if proof and value and proof.fingerprint == value.fingerprint else None

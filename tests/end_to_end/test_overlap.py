@@ -113,15 +113,6 @@ async def test_of_two_runs_that_cannot_know_of_each_other_one_value_remains(
     assert versions(emulator) <= 4 * len(GATEWAYS)
 
 
-async def test_a_message_that_is_delivered_twice_at_once_is_one_run(
-    emulator: Emulator, service: Service, apps: tuple[App, App]
-) -> None:
-    one, other = apps
-    request = a_request(one)
-    await at_once(emulator, (one, request), (other, request))
-    await assert_consistent(one, service)
-
-
 async def test_twenty_requests_on_two_instances_issue_each_token_once_or_twice(
     emulator: Emulator, service: Service, apps: tuple[App, App]
 ) -> None:

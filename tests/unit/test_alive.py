@@ -11,7 +11,7 @@ from gateway_tokens.renewal import alive
 from gateway_tokens.renewal.alive import is_stopped
 from gateway_tokens.renewal.health import problems_of
 from gateway_tokens.renewal.run import SCHEDULE
-from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
+from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId, written
 from tests.renewal_estate import CONTOSO, DAY, HOUR, NOW, OUTAGE, Estate, FakeGateways, a_token, kept, lines
 
 FAR = NOW + 29 * DAY
@@ -77,6 +77,17 @@ class TestOnceADay:
         await by_schedule(estate)
         estate.reports.texts.clear()
         assert await by_schedule(estate) == 1
+
+    async def test_a_time_ahead_in_the_report_is_taken_for_now(self) -> None:
+        estate = many(1)
+        await by_schedule(estate)
+        report = estate.reports.texts["reports/contoso.json"]
+        asked_at = f'"askedAt": "{written(estate.clock.now)}"'
+        assert asked_at in report
+        estate.reports.texts["reports/contoso.json"] = report.replace(
+            asked_at, '"askedAt": "2999-01-01T00:00:00Z"'
+        )
+        assert [await by_schedule(estate) for _ in range(22)].count(1) == 1
 
     async def test_a_run_that_a_caller_asks_for_asks_nothing(self) -> None:
         estate = many(3)

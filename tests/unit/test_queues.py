@@ -108,11 +108,15 @@ class TestATokenEvent:
         await react(estate.app, event)
         assert estate.rows()[0]["outcome"] == "renewed"
 
-    async def test_leaves_a_token_alone_whose_window_is_shorter_than_the_notice(self) -> None:
+    async def test_leaves_a_token_alone_whose_window_is_shorter_than_the_notice_until_it_has_expired(
+        self,
+    ) -> None:
         estate = contoso(renewBefore="P5D")
         estate.deliver(HOME, a_token(OLD))
         await react(estate.app, an_event())
         assert estate.rows()[0]["outcome"] == "fresh"
+        await react(estate.app, an_event(EventKind.TOKEN_EXPIRED, expiry=OLD))
+        assert estate.rows()[0]["outcome"] == "renewed"
 
     async def test_with_a_newer_token_stored_tells_that_it_was_not_picked_up(
         self, caplog: pytest.LogCaptureFixture
