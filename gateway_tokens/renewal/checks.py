@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from gateway_tokens.estate.schedule import FEW_RUNS, Calendar
 from gateway_tokens.estate.schema import GatewayRule
-from gateway_tokens.stored import Running, kind_of
-from gateway_tokens.tokens import MAX_LIFETIME, renewal_expiry
+from gateway_tokens.stored import Ownership, Running, kind_of
+from gateway_tokens.tokens import MAX_LIFETIME, KeyType, renewal_expiry
 
 from .rows import Action, Decision, Demand, Observed, Reason, RowId
 
@@ -136,15 +136,27 @@ def _not_ours(asked: _Asked) -> Decision | None:
     return None
 
 
+def _beside_another_value(asked: _Asked) -> Ownership | None:
+    """Our ownership of the location, where somebody put another value beside it."""
+    stored = asked.row.stored
+    ours = stored.ownership if stored and not asked.row.ownership else None
+    return ours if ours and ours.owner == asked.row.gateway.owner else None
+
+
+def _revoked_beside_another_value(asked: _Asked) -> Decision | None:
+    """A revoke does not wait for the other writer, and replaces whatever that wrote."""
+    key_type = asked.demand.key_type
+    return _revoked(key_type) if key_type and _beside_another_value(asked) else None
+
+
 def _write_conflict(asked: _Asked) -> Decision | None:
     """Somebody put an older value back beside our ownership. A live one is left, one that ends soon is replaced by ours."""
-    row, stored, now = asked.row, asked.row.stored, asked.now
-    ours = stored.ownership if stored else None
-    if stored is None or ours is None or row.ownership or ours.owner != row.gateway.owner:
+    row, now, ours = asked.row, asked.now, _beside_another_value(asked)
+    if ours is None or ours.issued_at <= now - CONFLICT_FOR or asked.expiry >= ours.expiry:
         return None
-    if ours.issued_at <= now - CONFLICT_FOR or asked.expiry >= ours.expiry or _is_asked_for(asked):
+    if _is_asked_for(asked):
         return None
-    writer = stored.writer or "somebody"
+    writer = (row.stored and row.stored.writer) or "somebody"
     if at_risk_from(asked.rule, asked.expiry) > now:
         if row.proof is None:
             return _prove()
@@ -175,10 +187,14 @@ def _not_proved(asked: _Asked) -> Decision | None:
     return _renew(Reason.DEAD, "its key was regenerated: the gateway's service does not accept it")
 
 
+def _revoked(key_type: KeyType) -> Decision:
+    return _renew(Reason.REVOKED, f"its key is revoked: moves to the {key_type} key")
+
+
 def _demanded(asked: _Asked) -> Decision | None:
     key_type = asked.demand.key_type
     if key_type and asked.row.key_type is not key_type:
-        return _renew(Reason.REVOKED, f"its key is revoked: moves to the {key_type} key")
+        return _revoked(key_type)
     return _renew(Reason.FORCED, "asked for") if _is_asked_for(asked) else None
 
 
@@ -280,6 +296,7 @@ CHECKS: tuple[Callable[[_Asked], Decision | None], ...] = (
     _paused,
     _not_stored,
     _not_ours,
+    _revoked_beside_another_value,
     _write_conflict,
     _expired,
     _not_proved,

@@ -62,11 +62,13 @@ def key_state(
     rule: GatewayRule,
     rows: Sequence[Observed | None],
     remembered: Iterable[tuple[datetime, KeyType]],
+    regenerated_at: datetime | None,
     now: datetime,
 ) -> KeyState:
     """Where the rotation of a gateway is, of which these are all rows; None for one that could not be read.
 
-    `remembered` are the uses that were last seen in those that could not be read.
+    `remembered` are the uses that were last seen in those that could not be read, `regenerated_at` when the idle key was
+    regenerated last, as far as the report knows: the ownership beside the tokens tells it too.
     """
     own = [row for row in rows if row and row.ownership and row.ownership.owner == row.gateway.owner]
     owned = [row.ownership for row in own if row.ownership]
@@ -81,8 +83,8 @@ def key_state(
     oldest, newest = since[0], since[-1]
     if rule.rotate_keys is None:
         return KeyState(active, oldest, Phase.STEADY)
-    regenerated = [ours.regenerated_at for ours in owned if ours.regenerated_at]
-    done_at, switch_at = max(regenerated, default=oldest - GRACE), oldest + rule.rotate_keys.every
+    notes = filter(None, (regenerated_at, *(ours.regenerated_at for ours in owned)))
+    done_at, switch_at = max(notes, default=oldest - GRACE), oldest + rule.rotate_keys.every
     left = done_at < newest
     if left and not rule.other_consumers:
         # A key that was left is regenerated before it signs again, however late that is.

@@ -147,6 +147,12 @@ class GatewayReader:
     places: Places
     _rows: dict[RowId, Observed | None] = field(default_factory=dict, init=False)
     _all_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    regenerated_at: datetime | None = field(init=False)  # when its idle key was, as far as the report knows
+
+    def __post_init__(self) -> None:
+        before = (self._before(settings) for settings in self.gateway.rule.destinations)
+        notes = (row.seen.regenerated_at for row in before if row and row.seen)
+        self.regenerated_at = max(filter(None, notes), default=None)
 
     async def read(self, settings: DestinationSettings) -> tuple[Row, Observed | None]:
         """The row as it is, with what is to be done and why; nothing is executed."""
@@ -178,12 +184,12 @@ class GatewayReader:
 
     def key_state(self) -> KeyState:
         """Which key signs the gateway's tokens, and where its rotation is, by the rows that were read last."""
-        ids = [self.unread(settings).id for settings in self.gateway.rule.destinations]
-        rows = [self._rows.get(row) for row in ids]
-        before = (self.report.rows.get(str(row)) for row in ids if self._rows.get(row) is None)
-        seen = [row.seen for row in before if row and row.seen]
+        rule, now = self.gateway.rule, self.options.app.clock()
+        rows = [self._rows.get(self.id_of(settings)) for settings in rule.destinations]
+        unread = (settings for settings, row in zip(rule.destinations, rows, strict=True) if row is None)
+        seen = [row.seen for row in map(self._before, unread) if row and row.seen]
         remembered = [(s.key_since, s.key_type) for s in seen if s.key_since and s.key_type]
-        return key_state(self.gateway.rule, rows, remembered, self.options.app.clock())
+        return key_state(rule, rows, remembered, self.regenerated_at, now)
 
     async def issue(self, expiry: datetime, key_type: KeyType) -> GatewayToken:
         """Azure's token of this gateway for that key and expiry. Raises NotFound, AzureError, TokenUnusable."""
@@ -228,13 +234,17 @@ class GatewayReader:
             key_since=None if ownership.taken_over or ownership.owner != self.gateway.owner else since,
             key_due=since + rotation.every + 3 * self.options.app.pause if rotation else None,
             key_late=since + rotation.every * 4 / 3 if rotation else None,
+            regenerated_at=self.regenerated_at,
         )
 
     def unread(self, settings: DestinationSettings) -> Row:
         """The row before it was read."""
         decision = Decision(Action.KEEP, Reason.NOT_READ, "")
-        row = RowId(self.gateway.ref, settings.location(self.gateway.ref))
-        return Row(row, decision, readable=False, at=self.options.app.clock())
+        return Row(self.id_of(settings), decision, readable=False, at=self.options.app.clock())
+
+    def id_of(self, settings: DestinationSettings) -> RowId:
+        """The gateway's row at that destination."""
+        return RowId(self.gateway.ref, settings.location(self.gateway.ref))
 
     def failed(self, row: Row, error: Exception) -> Row:
         """The row with the error as its end."""
@@ -252,6 +262,10 @@ class GatewayReader:
         known = proof and proof.at and proof.at > self.options.app.clock() - ASK_AGAIN_AFTER
         return replace(observed, proof=proof) if known else observed
 
+    def _before(self, settings: DestinationSettings) -> Row | None:
+        """The row at that destination as the report remembers it."""
+        return self.report.rows.get(str(self.id_of(settings)))
+
     def _came(self, row: RowId, observed: Observed | None) -> None:
         self._rows[row] = observed
         if len(self._rows) == len(self.gateway.rule.destinations):
@@ -267,6 +281,6 @@ class GatewayReader:
 
     def _remembered(self, observed: Observed) -> Proof | None:
         """What Azure last said of the very value that is stored now, as the report remembers it."""
-        before, value = self.report.rows.get(str(observed.id)), observed.value
+        before, value = self._before(observed.settings), observed.value
         proof = before.asked if before else None
         return proof if proof and value and proof.fingerprint == value.fingerprint else None

@@ -65,6 +65,7 @@ class Seen:
     key_since: datetime | None = None  # None: somebody else issued it, or nobody knows
     key_due: datetime | None = None  # when a failing row keeps its key's rotation for too long
     key_late: datetime | None = None  # when the key is older than any rotation takes
+    regenerated_at: datetime | None = None  # when the gateway's idle key was regenerated last
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,4 +286,5 @@ def _seen(entry: _Entry) -> Seen | None:
         entry.past("keySince"),
         entry.moment("keyDue"),
         entry.moment("keyLate"),
+        entry.past("regeneratedAt"),
     )

@@ -42,6 +42,7 @@ async def reconcile(service: ServiceRun, gateways: Iterable[ManagedGateway]) -> 
     for run in service.rotating:
         for row in await _rotate(run):
             service.finish(row)
+        service.note_regenerated(run)
 
 
 async def _rotate(run: GatewayRun) -> list[Row]:
@@ -75,16 +76,19 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What became of it: the gateway's rows, and why the key was not regenerated."""
+    """What became of it: the gateway's rows, and why the key was not regenerated, as far as anybody knows."""
 
     rows: list[Row]
-    stopped: RevokeStopped | None = None
+    stopped: GatewayTokensError | None = None
 
 
 async def revoke(
     app: App, gateway: ManagedGateway, wanted: Revocation, caller: str, seconds: float = DELIVER_SECONDS
 ) -> Revoked:
-    """The gateway's rows after it, and what kept the key from being regenerated, if anything. Raises AzureError, NotFound."""
+    """The gateway's rows after it, and what kept the key from being regenerated, if anything.
+
+    Raises AzureError and NotFound when nothing was delivered before.
+    """
     kept = OTHER[wanted.key_type]
     options = RunOptions(app, Demand(app.clock(), key_type=kept), caller)
     service = await ServiceRun.begun(gateway.ref.service, options)
@@ -100,9 +104,12 @@ async def revoke(
             service.finish(row)
     if wanted.immediately:
         return Revoked(list(service.rows.values()))
-    if left := await _left(run, kept):
-        return Revoked(list(service.rows.values()), RevokeStopped(wanted.key_type, left))
-    await _end_revoked(run, wanted)
+    try:
+        if left := await _left(run, kept):
+            return Revoked(list(service.rows.values()), RevokeStopped(wanted.key_type, left))
+        await _end_revoked(run, wanted)
+    except GatewayTokensError as error:
+        return Revoked(list(service.rows.values()), error)
     repaired = {row.id: row for row in await _settle(run, kept)}
     return Revoked(list({**service.rows, **repaired}.values()))
 
@@ -138,6 +145,7 @@ async def _end_key(run: GatewayRun, key_type: KeyType, reason: str) -> None:
         await run.options.app.gateways.regenerate_key(service, ref.gateway, key_type)
     except AzureNotFound as error:
         raise gateway_missing(error, ref) from None
+    run.regenerated_at = run.options.app.clock()
     log_line(
         "key.regenerated",
         caller=run.options.caller,
@@ -158,7 +166,7 @@ async def _settle(run: GatewayRun, kept: KeyType) -> list[Row]:
 
 
 async def _note_regenerated(run: GatewayRun, row: Observed) -> None:
-    """Note beside a token that the other key was regenerated. A note that is lost costs one regeneration more."""
+    """Note beside a token that the other key was regenerated. When this and the report are lost, that is done once more."""
     if row.stored is None or row.ownership is None:
         return
     app, ownership = run.options.app, replace(row.ownership, regenerated_at=run.options.app.clock())

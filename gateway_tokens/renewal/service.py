@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway_tokens.access import matches
@@ -132,6 +133,12 @@ class ServiceRun:
         if self.options.app.settings.log_fresh_rows or not self.report.stays_fresh(judged, now):
             log_row(judged, now)
         return judged
+
+    def note_regenerated(self, run: GatewayRun) -> None:
+        """Note with the rows of a gateway when its idle key was regenerated, for the report."""
+        for name, row in self.rows.items():
+            if name.ref == run.gateway.ref and row.seen:
+                self.rows[name] = replace(row, seen=replace(row.seen, regenerated_at=run.regenerated_at))
 
     @asynccontextmanager
     async def reported(self, seconds: float, *, whole: bool = False) -> AsyncIterator[None]:

@@ -109,6 +109,8 @@ class TestRevoke:
         edge.emulator.azure.faults.add(Fault(host="arm", path="*/regenerateKey", kind=kind))
         answer = await revoke()
         assert code_of(answer) == (503, "azure_unavailable")
+        assert document(answer)["report"]["regenerated"] is None
+        assert [outcome for _, outcome in ended(answer)] == ["renewed", "restarting"]
         assert (edge.regenerated(), edge.accepted()) == (["edge-01"], [True, True])
         assert (await revoke()).status_code == 200
         assert edge.accepted() == [True, True]
@@ -147,6 +149,7 @@ class TestRevoke:
         )
         answer = await revoke()
         assert code_of(answer) == (502, "azure_forbidden")
+        assert document(answer)["report"]["regenerated"] is False
         assert "Gateway key regenerator" in document(answer)["detail"]
         assert edge.accepted() == [True, True]
 

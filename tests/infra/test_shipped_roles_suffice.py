@@ -120,7 +120,12 @@ async def everything_the_app_does(locations: Places) -> list[Row]:
     wanted = TokenRequest(ref, None, None, None)
     await issue_for(Caller(function_key=True), wanted, app.settings.estate, app.gateways, app.clock())
     await app.reports.entries()
-    return rows + (await revoke(app, gateway, Revocation(KeyType.PRIMARY, "a leak"), "somebody")).rows
+    revoked = await revoke(app, gateway, Revocation(KeyType.PRIMARY, "a leak"), "somebody")
+    rows += revoked.rows
+    # Of what was not revoked, the rows tell why; a refused regeneration is told by its error.
+    if isinstance(revoked.stopped, AzureError):
+        raise revoked.stopped
+    return rows
 
 
 def errors_of(rows: list[Row]) -> list[str]:

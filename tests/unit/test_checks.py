@@ -137,6 +137,18 @@ ALONE: dict[str, tuple[Observed, Demand, Action, Reason]] = {
         Reason.FEW_RUNS_LEFT,
     ),
     "put back, and forced": (put_back(NOW + 20 * DAY, proof=PROVED), FORCE, Action.RENEW, Reason.FORCED),
+    "put back, and its key is revoked": (
+        put_back(NOW + 20 * DAY, proof=PROVED),
+        REVOKE,
+        Action.RENEW,
+        Reason.REVOKED,
+    ),
+    "dead, put back, and its key is revoked": (
+        put_back(NOW + 20 * DAY, proof=DEAD),
+        REVOKE,
+        Action.RENEW,
+        Reason.REVOKED,
+    ),
     "a later token than ours": (
         put_back(FAR, replace(OF_ANOTHER_VALUE, expiry=NOW + DAY), proof=PROVED),
         PLAIN,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.errors import AzureFacts, AzureForbidden
+from gateway_tokens.errors import AzureFacts, AzureForbidden, RevokeStopped
 from gateway_tokens.renewal.keys import GRACE, key_in_use
 from gateway_tokens.renewal.reader import OTHER_ROWS_SECONDS
 from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
@@ -196,14 +196,29 @@ class TestRotation:
         await estate.run()
         assert estate.gateways.new_keys == [("edge-01", SECONDARY)]
 
-    async def test_a_lost_note_costs_one_regeneration_more_of_the_key_that_nobody_uses(self) -> None:
+    @pytest.mark.parametrize(("report_is_lost", "regenerations"), [(False, 1), (True, 2)])
+    async def test_a_note_that_is_lost_with_the_report_costs_one_regeneration_more_of_the_key_that_nobody_uses(
+        self, *, report_is_lost: bool, regenerations: int
+    ) -> None:
         estate = rotating("a")
         await until(estate, GRACE + DAY)
         tags = dict(estate.locations["a"].tags or {})
         del tags["regenerated-at"]
         estate.locations["a"].put(estate.locations["a"].value or "", tags)
+        if report_is_lost:
+            estate.reports.texts.clear()
         await until(estate, GRACE + 3 * DAY)
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY)] * 2
+        assert estate.gateways.new_keys == [("edge-01", SECONDARY)] * regenerations
+
+    async def test_a_note_that_cannot_be_written_is_in_the_report_until_the_next_switch(self) -> None:
+        estate = rotating("a", "b")
+        for name in "ab":
+            estate.location(name).failing["write_ownership"] = OUTAGE
+        await until(estate, 89 * DAY)
+        assert (keys_in(estate), estate.gateways.new_keys) == (["primary"] * 2, [("edge-01", SECONDARY)])
+        await until(estate, (90 + 31 + 10) * DAY)
+        assert keys_in(estate) == ["secondary"] * 2
+        assert estate.gateways.new_keys == [("edge-01", SECONDARY), ("edge-01", PRIMARY)]
 
     async def test_that_begins_counts_from_the_first_renewal_under_it(self) -> None:
         estate = contoso()
@@ -280,13 +295,19 @@ class TestRevoke:
         estate = self.delivered("a", "b")
         estate.locations["b"].failing = {"write": OUTAGE}
         revoked = await self.revoke(estate)
-        assert revoked.stopped is not None
+        assert isinstance(revoked.stopped, RevokeStopped)
         assert [location.rpartition("/")[2] for location in revoked.stopped.locations] == ["b"]
         assert (estate.gateways.new_keys, keys_in(estate)) == ([], ["secondary", "primary"])
         estate.locations["b"].failing = {}
         assert (await self.revoke(estate)).stopped is None
         assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
         assert estate.locations["a"].calls.count("write") == 1
+
+    async def test_whose_regeneration_fails_tells_what_was_delivered(self) -> None:
+        estate = self.delivered("a")
+        estate.gateways.refused_keys["edge-01"] = DENIED
+        revoked = await self.revoke(estate)
+        assert (revoked.stopped, [row.outcome for row in revoked.rows]) == (DENIED, ["renewed"])
 
     async def test_that_is_repeated_regenerates_once_more_and_leaves_the_key_in_use_alone(self) -> None:
         estate = self.delivered("a")
