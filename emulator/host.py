@@ -1,5 +1,6 @@
 """A stand-in for the Azure Functions host: serves an unmodified function app on a machine without Core Tools."""
 
+import asyncio
 import os
 import ssl
 import sys
@@ -7,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from emulator.host_app import TIMER, HostedFunction, load_functions, route_prefix
+from emulator.host_app import TIMER, HostedFunction, load_functions, read_host_settings
 from emulator.host_http import HostServer
-from emulator.host_invocation import Queues, invoke, timer_request
+from emulator.host_invocation import Pause, Queues, invoke, timer_request
 
 
 class Host:
@@ -34,19 +35,22 @@ class Host:
         *,
         key: str,
         environ: Mapping[str, str] | None = None,
+        pause: Pause = asyncio.sleep,
     ) -> Self:
         """The host with the app loaded, `app_root` first on `sys.path` until `stop`. Raises AppError.
 
-        `key` opens every function. `environ` resolves `%SETTING%` in triggers; the process's own when None.
+        `key` opens every function. `environ` resolves `%SETTING%` in triggers; the process's own when None. `pause` waits
+        the seconds between the tries of a message.
 
         Every load runs function_app.py afresh, but what it imports stays loaded: two apps that have modules of the
         same name need two processes.
         """
         sys.path.insert(0, str(app_root))
         try:
+            settings = read_host_settings(app_root)
             functions = load_functions(app_root, os.environ if environ is None else environ)
-            queues = Queues(functions.values())
-            server = HostServer(functions, route_prefix(app_root), key, queues.send)
+            queues = Queues(functions.values(), settings, pause)
+            server = HostServer(functions, settings.route_prefix, key, queues.send)
         except BaseException:
             sys.path.remove(str(app_root))
             raise

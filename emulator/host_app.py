@@ -24,6 +24,17 @@ class AppError(Exception):
 
 
 @dataclass(frozen=True)
+class HostSettings:
+    """What host.json decides for this host."""
+
+    route_prefix: str
+    max_dequeue_count: int
+    batch_size: int
+    new_batch_threshold: int
+    visibility_timeout: float  # seconds that a message is not seen after a failed try
+
+
+@dataclass(frozen=True)
 class HostedFunction:
     """One function of the app: its trigger with every `%SETTING%` resolved, and the coroutine function."""
 
@@ -38,10 +49,23 @@ class HostedFunction:
         return str(self.trigger["type"])
 
 
-def route_prefix(app_root: Path) -> str:
-    """What comes before every route: of host.json, or the host's own default."""
+def read_host_settings(app_root: Path) -> HostSettings:
+    """host.json with the host's own defaults where it is silent."""
     extensions = json.loads((app_root / "host.json").read_text("utf-8")).get("extensions", {})
-    return str(extensions.get("http", {}).get("routePrefix", "api")).strip("/")
+    queues = extensions.get("queues", {})
+    batch = queues.get("batchSize", 16)
+    return HostSettings(
+        route_prefix=extensions.get("http", {}).get("routePrefix", "api").strip("/"),
+        max_dequeue_count=queues.get("maxDequeueCount", 5),
+        batch_size=batch,
+        new_batch_threshold=queues.get("newBatchThreshold", batch // 2),
+        visibility_timeout=_seconds(queues.get("visibilityTimeout", "00:00:00")),
+    )
+
+
+def _seconds(text: str) -> float:
+    hours, minutes, seconds = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 def load_functions(app_root: Path, environ: Mapping[str, str]) -> dict[str, HostedFunction]:

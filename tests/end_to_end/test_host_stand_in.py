@@ -1,6 +1,7 @@
 """The stand-in host treats an app the way the Functions host does."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from emulator.host_app import AppError
 APP = """
 import asyncio
 import json
+from collections import defaultdict
 
 import azure.functions as func
 from stand_in_neighbour import WORD
@@ -23,6 +25,7 @@ from stand_in_neighbour import WORD
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 bp = func.Blueprint()
 seen = []
+gates = defaultdict(asyncio.Event)
 
 
 @bp.route("gateways/{gatewayId}/token", methods=["POST"])
@@ -71,13 +74,20 @@ async def hourly(timer: func.TimerRequest) -> None:
 
 @bp.queue_trigger("msg", "events", "Storage")
 async def listen(msg: func.QueueMessage) -> None:
-    seen.append((msg.get_json(), msg.dequeue_count))
+    seen.append((msg.get_json(), msg.dequeue_count, msg.id))
+    if msg.dequeue_count < msg.get_json():
+        raise ValueError("not yet")
 
 
 @bp.queue_trigger("msg", "slow", "Storage")
 async def slow(msg: func.QueueMessage) -> None:
-    seen.append("slow")
-    await asyncio.Event().wait()
+    seen.append(msg.get_json())
+    await gates[msg.get_json()].wait()
+
+
+@bp.queue_trigger("msg", "beside", "Storage")
+async def beside(msg: func.QueueMessage) -> None:
+    seen.append("beside")
 
 
 app.register_functions(bp)
@@ -90,13 +100,33 @@ ENVIRON = {"SCHEDULE": "0 0 * * * *"}
 def app_root(tmp_path: Path) -> Path:
     (tmp_path / "function_app.py").write_text(APP)
     (tmp_path / "stand_in_neighbour.py").write_text("WORD = 'neighbour'")
-    (tmp_path / "host.json").write_text('{"version": "2.0", "extensions": {"http": {"routePrefix": "v1"}}}')
+    write_host_json(tmp_path, threshold=1)
     return tmp_path
 
 
+def write_host_json(app_root: Path, threshold: int) -> None:
+    queues = {
+        "maxDequeueCount": 3,
+        "visibilityTimeout": "00:01:30",
+        "batchSize": 2,
+        "newBatchThreshold": threshold,
+    }
+    extensions = {"http": {"routePrefix": "v1"}, "queues": queues}
+    (app_root / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+
+
 @pytest.fixture
-async def host(app_root: Path) -> AsyncIterator[Host]:
-    loaded = await Host.load(app_root, key=KEY, environ=ENVIRON)
+def pauses() -> list[float]:
+    """The seconds for which messages were not to be seen, in order."""
+    return []
+
+
+@pytest.fixture
+async def host(app_root: Path, pauses: list[float]) -> AsyncIterator[Host]:
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    loaded = await Host.load(app_root, key=KEY, environ=ENVIRON, pause=pause)
     yield loaded
     await loaded.stop()
     assert str(app_root) not in sys.path
@@ -253,25 +283,69 @@ async def test_a_timer_runs_when_it_is_fired(host: Host) -> None:
         await host.fire("listen")
 
 
-async def test_a_message_is_taken_by_the_function_that_listens_one_that_fails_among_others(
-    host: Host, caplog: pytest.LogCaptureFixture
+async def test_a_message_that_fails_is_not_seen_for_a_while_and_then_comes_back(
+    host: Host, pauses: list[float]
 ) -> None:
-    for body in ("1", "not JSON", "2"):
+    host.queues.send("events", "3")
+    await host.queues.idle()
+    assert [(body, count) for body, count, _ in seen(host)] == [(3, 1), (3, 2), (3, 3)]
+    assert len({message_id for *_, message_id in seen(host)}) == 1
+    assert pauses == [90, 90]
+    assert not host.queues.poison
+
+
+async def test_a_message_that_no_try_takes_is_poison_one_that_cannot_be_read_as_well(host: Host) -> None:
+    for body in ("4", "not JSON"):
         host.queues.send("events", body)
     await host.queues.idle()
-    assert seen(host) == [(1, 1), (2, 1)]
-    assert caplog.text.count("Executed 'Functions.listen' (Failed") == 1
-    with pytest.raises(LookupError, match="'nobodys'"):
-        host.queues.send("nobodys", "4")
+    assert len(seen(host)) == 3
+    assert host.queues.poison == {"events": ["4", "not JSON"]}
+    with pytest.raises(LookupError, match="'events-poison'"):
+        host.queues.send("events-poison", "4")
 
 
-async def test_stopping_ends_what_runs(host: Host) -> None:
-    host.queues.send("slow", "1")
+@pytest.mark.parametrize(
+    ("threshold", "beside_the_slow_one"),
+    # With a threshold of 0, nothing is fetched until the slowest of a batch has ended.
+    [(0, [0, 1]), (1, [0, 1, 2, 3])],
+)
+async def test_a_batch_is_fetched_when_no_more_than_the_threshold_run(
+    app_root: Path, threshold: int, beside_the_slow_one: list[int]
+) -> None:
+    write_host_json(app_root, threshold)
+    host = await Host.load(app_root, key=KEY, environ=ENVIRON)
+    gates = host.functions["slow"].call.__globals__["gates"]
+    for number in range(6):
+        host.queues.send("slow", str(number))
+    await settled()
+    assert seen(host) == [0, 1]
+    gates[1].set()
+    await settled()
+    assert seen(host) == beside_the_slow_one
+    # The numbers count for each function by itself.
+    host.queues.send("beside", "0")
+    await settled()
+    assert seen(host)[-1] == "beside"
+    for number in range(6):
+        gates[number].set()
+    await host.queues.idle()
+    assert sorted(number for number in seen(host) if number != "beside") == [0, 1, 2, 3, 4, 5]
+    await host.stop()
+
+
+async def settled() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
-    assert seen(host) == ["slow"]
-    await host.queues.stop()
+
+
+async def test_stopping_ends_what_runs(app_root: Path) -> None:
+    host = await Host.load(app_root, key=KEY, environ=ENVIRON)
+    for number in range(6):
+        host.queues.send("slow", str(number))
+    await settled()
+    await host.stop()
     await host.queues.idle()
+    assert seen(host) == [0, 1]
 
 
 @pytest.mark.parametrize(
