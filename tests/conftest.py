@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from emulator.server import Emulator, without_proxy_for_loopback
 from gateway_tokens.azure import errors as azure_calls
 from gateway_tokens.azure import identity
+from gateway_tokens.logs import correlation
 
 without_proxy_for_loopback()
 # How long an example takes depends on what else the machine does, and proves nothing.
@@ -27,6 +28,11 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(AioHttpTransport, "sleep", sleep, raising=False)
     return made
+
+
+@pytest.fixture(autouse=True)
+def _no_call_is_under_way() -> None:
+    correlation.set("")
 
 
 @pytest.fixture(autouse=True)
