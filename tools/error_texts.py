@@ -11,7 +11,7 @@ _BEGIN, _END = "<!-- written by make errors -->", "<!-- end -->"
 _GROUPS = {
     "Every error": "What each kind of error begins with or ends in.",
     "Settings": "`settings_invalid`. The path of the setting comes first.",
-    "Requests and callers": "Answers over HTTP.",
+    "Requests and callers": "Answers over HTTP, and faults of `access` in the settings.",
     "Azure": "`azure_...`, `identity_unavailable`, `signing_keys_unavailable`, `token_unusable`.",
     "Vaults and clusters": "`destination_blocked`, `sign_in_refused`, `write_conflict`, and the messages of rows about restarts.",
     "Rows and runs": "Messages of rows, of queue messages and of health.",
@@ -30,7 +30,7 @@ _GROUP_OF = {
 }
 # Strings with a blank that nobody meets: names of roles, months and verbs, patterns, assertions.
 _NOT_TEXTS = re.compile(
-    r"Gateway token |Gateway key |Key Vault Secrets|Storage Blob|January|Sunday|Container Apps|\\|^Bearer \{|\^|never |pickle"
+    r"Gateway token |Gateway key |Key Vault Secrets|Storage Blob|January|Sunday|Container Apps|\\|^Bearer \{|\^|never logged|pickle"
     r"|import gateway_tokens|no token$|proved token|nothing was issued|^a gateway without a name"
     r"|^Value error|^day of |^(get|create|patch|list) |^because it is|^not an? |^not YAML|^no JSON object"
 )
