@@ -184,6 +184,14 @@ class TestSecret:
         renewed = {key: form.format(new) for key, form in forms.items()}
         assert values == {**renewed, **kept, "gateway-key": f"GatewayKey {new}"}
 
+    async def test_a_write_to_a_secret_with_one_token_is_one_request(self, around: Surroundings) -> None:
+        destination = opened(around)
+        await destination.write(TOKEN, OWNERSHIP, None)
+        stored = await stored_in(destination)
+        await destination.write(NEWER, OWNERSHIP, stored)
+        methods = [call.method for call in around.emulator.azure.called("kubernetes")]
+        assert methods == ["POST", "GET", "PATCH"]
+
     @pytest.mark.parametrize(
         ("more", "said"),
         [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],

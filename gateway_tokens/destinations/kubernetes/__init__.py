@@ -61,8 +61,10 @@ class KubernetesDestination:
         if stored is None:
             await self._create(annotations, values)
             return
-        # If this is another version than was read, the patch is refused.
-        held = _values(await self._secret() or {})
+        held = {self._key: stored.value.reveal()} if stored.value else {}
+        if stored.also:
+            # If this is another version than was read, the patch is refused.
+            held = _values(await self._secret() or {})
         for name, old in self._other_tokens(held).items():
             values[name] = held[name].replace(old.value.reveal(), token.value.reveal())
         # What is there already is not written: the time of the value, by which pods are judged, must not move.
