@@ -127,10 +127,9 @@ def _whole(
             faults.append(Fault(path, f"{filled}is neither a resource id nor a name in `clusters`"))
     if destinations != [*given.get("destinations", ())]:
         given["destinations"] = tuple(destinations)
+    # Most rules of a long document are as they are.
     changes = {field: value for field, value in given.items() if getattr(rule, field) is not value}
-    whole = (
-        rule.model_copy(update=changes) if changes else rule
-    )  # most rules of a long document are as they are
+    whole = rule.model_copy(update=changes) if changes else rule
     if given.keys() - {"destinations"}:  # they alone contradict nothing
         faults += [Fault(_origin(levels, fields), message) for fields, message in whole.contradictions()]
     return whole, faults
@@ -216,8 +215,9 @@ def _colliding(alike: list[_Row]) -> Iterator[tuple[_Row, _Row]]:
             yield first[key], row
     rows = [*first.values()]
     wild = [row for row in rows if "*" in row.pattern]
+    names = [row for row in rows if "*" not in row.pattern]
     # Of the rules of one service only the most literal one holds for a gateway.
-    for pair in chain(combinations(wild, 2), product(wild, (row for row in rows if "*" not in row.pattern))):
-        row, later = sorted(pair, key=rows.index)
-        if row.service != later.service and overlap(row.pattern, later.pattern):
+    for one, other in chain(combinations(wild, 2), product(wild, names)):
+        if one.service != other.service and overlap(one.pattern, other.pattern):
+            row, later = sorted((one, other), key=rows.index)
             yield row, later

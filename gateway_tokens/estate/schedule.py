@@ -90,6 +90,7 @@ class Within(NamedTuple):
     number: int
 
 
+@lru_cache(maxsize=1)
 def longest_pause(schedule: str) -> timedelta:
     """The longest time between two occurrences, nights and weekends included. Raises ValueError that says what to write instead."""
     days, times = _read(schedule)

@@ -100,3 +100,9 @@ def test_no_pause_between_occurrences_is_longer_than_the_longest(
     found, longest = list(islice(occurrences(schedule, NOW), 200)), longest_pause(schedule)
     assert all(later - earlier <= longest for earlier, later in pairwise([NOW, *found]))
     assert found == sorted(set(found))
+
+
+def test_the_calendar_of_a_schedule_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = longest_pause("0 7 1 * * *")
+    monkeypatch.setattr("gateway_tokens.estate.schedule._matches", None)
+    assert longest_pause("0 7 1 * * *") == pause

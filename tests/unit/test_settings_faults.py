@@ -411,7 +411,8 @@ def test_a_thousand_names_are_read_without_comparing_each_with_each(monkeypatch:
         return False
 
     monkeypatch.setattr(faults, "overlap", counted)
-    destination = {"kind": "keyVault", "vault": "https://a.vault.azure.net"}
-    names = {f"edge-{number:04}": {"destinations": [destination]} for number in range(1000)}
-    read_estate(json.dumps(document(**names)))
+    monkeypatch.setattr(faults._Row, "__eq__", lambda one, other: counted(one.path, other.path))
+    rule = {"destinations": [{"kind": "keyVault", "vault": "https://a.vault.azure.net"}]}
+    names = {f"edge-{number:04}": rule for number in range(1000)}
+    read_estate(json.dumps(document(**names, any_gateway=rule)))
     assert len(compared) < 10
