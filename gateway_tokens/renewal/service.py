@@ -149,6 +149,7 @@ class ServiceRun:
                 yield
         except TimeoutError:
             log_line("service.cut_off", logging.ERROR, service=self.name, rows=len(self.rows))
+            whole = whole and bool(self.rows)  # none: its gateways were not listed by then
         await self.save(self.rows.values(), started_at, whole=whole)
 
     async def save(self, rows: Collection[Row], started_at: datetime, *, whole: bool = False) -> None:

@@ -251,6 +251,17 @@ class TestNeighbours:
         assert sorted(outcomes(estate).values()) == ["not_reached", "renewed", "renewed"]
         assert len(lines(caplog, "service.cut_off")) == 1
 
+    async def test_a_service_whose_gateways_were_not_listed_in_time_keeps_its_report(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        estate = many(2)
+        await estate.run()
+        estate.clock.now += HOUR
+        monkeypatch.setattr(runs, "SERVICE_SECONDS", 0.0)
+        await estate.run()
+        assert sorted(outcomes(estate).values()) == ["renewed", "renewed"]
+        assert estate.report().completed_at == NOW
+
     async def test_gateways_without_a_rule_and_rules_without_a_gateway_are_told(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
