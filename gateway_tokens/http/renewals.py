@@ -13,7 +13,7 @@ import azure.functions as func
 
 from gateway_tokens.access import Permission, Scope
 from gateway_tokens.azure.clients import Cost
-from gateway_tokens.errors import AzureUnavailable, NotFound, NotManaged, RenewalFailed
+from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.schedule import Freeze
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
 from gateway_tokens.logs import correlation, log_line
@@ -216,13 +216,12 @@ def _key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:
 
 
 def _revoked(rule: GatewayRule, wanted: Revocation, revoked: Revoked, now: datetime) -> dict[str, Any]:
-    message, unknown = "" if rule.destinations else _PULLED, isinstance(revoked.stopped, AzureUnavailable)
+    message = "" if rule.destinations else _PULLED
     if rule.key_type is wanted.key_type:
         message = f"The rule names the {rule.key_type} key, so the next run moves back to it. Change `keyType` to keep away from it."
     return {
         "keyType": wanted.key_type,
-        # A request whose answer is lost may have been carried out.
-        "regenerated": None if unknown else not (wanted.dry_run or revoked.stopped),
+        "regenerated": revoked.regenerated,
         "dryRun": wanted.dry_run,
         "timeWasOver": any(row.outcome is Outcome.NOT_REACHED for row in revoked.rows),
         "destinations": [row_shown(row, ServiceReport(), now) for row in revoked.rows],

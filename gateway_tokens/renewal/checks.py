@@ -136,26 +136,22 @@ def _not_ours(asked: _Asked) -> Decision | None:
     return None
 
 
-def _beside_another_value(asked: _Asked) -> Ownership | None:
-    """Our ownership of the location, where somebody put another value beside it."""
+def _beside_an_older_token(asked: _Asked) -> Ownership | None:
+    """Our ownership, where somebody put an older token back beside it within a day."""
     stored = asked.row.stored
-    ours = stored.ownership if stored and not asked.row.ownership else None
-    return ours if ours and ours.owner == asked.row.gateway.owner else None
-
-
-def _revoked_beside_another_value(asked: _Asked) -> Decision | None:
-    """A revoke does not wait for the other writer, and replaces whatever that wrote."""
-    key_type = asked.demand.key_type
-    return _revoked(key_type) if key_type and _beside_another_value(asked) else None
+    ours = stored.ownership if stored else None
+    if ours is None or asked.row.ownership or ours.owner != asked.row.gateway.owner:
+        return None
+    return ours if asked.expiry < ours.expiry and ours.issued_at > asked.now - CONFLICT_FOR else None
 
 
 def _write_conflict(asked: _Asked) -> Decision | None:
-    """Somebody put an older value back beside our ownership. A live one is left, one that ends soon is replaced by ours."""
-    row, now, ours = asked.row, asked.now, _beside_another_value(asked)
-    if ours is None or ours.issued_at <= now - CONFLICT_FOR or asked.expiry >= ours.expiry:
+    """Somebody put an older token back. A live one is left, one that ends soon is replaced by ours."""
+    row, now, ours = asked.row, asked.now, _beside_an_older_token(asked)
+    if ours is None or _is_asked_for(asked):
         return None
-    if _is_asked_for(asked):
-        return None
+    if asked.demand.key_type:  # a revoke does not wait for the other writer
+        return _revoked(asked.demand.key_type)
     writer = (row.stored and row.stored.writer) or "somebody"
     if at_risk_from(asked.rule, asked.expiry) > now:
         if row.proof is None:
@@ -296,7 +292,6 @@ CHECKS: tuple[Callable[[_Asked], Decision | None], ...] = (
     _paused,
     _not_stored,
     _not_ours,
-    _revoked_beside_another_value,
     _write_conflict,
     _expired,
     _not_proved,

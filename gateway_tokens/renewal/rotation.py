@@ -8,7 +8,7 @@ where it was, and regenerates a key that nothing needs once more, which harms no
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gateway_tokens.azure.api_management import gateway_missing
@@ -29,7 +29,7 @@ from .gateway import GatewayRun
 from .keys import OTHER, Phase
 from .reader import RunOptions
 from .report import Row, why
-from .rows import Demand, Observed, Proof
+from .rows import Demand, Observed, Proof, RowId
 from .service import ServiceRun
 
 # What is not delivered by then stops a revoke before the regeneration; a caller waits a minute at most.
@@ -76,21 +76,18 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What became of it: the gateway's rows, and why the key was not regenerated, as far as anybody knows."""
+    """What became of it: the gateway's rows, what stopped it, and whether the key was regenerated (None: nobody knows)."""
 
     rows: list[Row]
     stopped: GatewayTokensError | None = None
+    regenerated: bool | None = False
 
 
 async def revoke(
     app: App, gateway: ManagedGateway, wanted: Revocation, caller: str, seconds: float = DELIVER_SECONDS
 ) -> Revoked:
-    """The gateway's rows after it, and what kept the key from being regenerated, if anything.
-
-    Raises AzureError and NotFound when nothing was delivered before.
-    """
-    kept = OTHER[wanted.key_type]
-    options = RunOptions(app, Demand(app.clock(), key_type=kept), caller)
+    """What became of it. Raises AzureError and NotFound when nothing was delivered before."""
+    options = RunOptions(app, Demand(app.clock(), key_type=OTHER[wanted.key_type]), caller)
     service = await ServiceRun.begun(gateway.ref.service, options)
     if wanted.dry_run:
         await service.plan([gateway])
@@ -103,15 +100,25 @@ async def revoke(
         for row in await _repair(run):
             service.finish(row)
     if wanted.immediately:
-        return Revoked(list(service.rows.values()))
+        return Revoked(list(service.rows.values()), regenerated=True)
+    return await _ended(run, wanted, service.rows)
+
+
+async def _ended(run: GatewayRun, wanted: Revocation, rows: Mapping[RowId, Row]) -> Revoked:
+    """The key regenerated, if every location has a token of the other one."""
+    kept, delivered = OTHER[wanted.key_type], list(rows.values())
     try:
         if left := await _left(run, kept):
-            return Revoked(list(service.rows.values()), RevokeStopped(wanted.key_type, left))
+            return Revoked(delivered, RevokeStopped(wanted.key_type, left))
+    except GatewayTokensError as error:
+        return Revoked(delivered, error)
+    try:
         await _end_revoked(run, wanted)
     except GatewayTokensError as error:
-        return Revoked(list(service.rows.values()), error)
+        # A request whose answer is lost may have been carried out.
+        return Revoked(delivered, error, None if isinstance(error, AzureUnavailable) else False)
     repaired = {row.id: row for row in await _settle(run, kept)}
-    return Revoked(list({**service.rows, **repaired}.values()))
+    return Revoked(list({**rows, **repaired}.values()), regenerated=True)
 
 
 async def active_key(app: App, gateway: ManagedGateway) -> KeyType:

@@ -136,8 +136,9 @@ class ServiceRun:
 
     def note_regenerated(self, run: GatewayRun) -> None:
         """Note with the rows of a gateway when its idle key was regenerated, for the report."""
-        for name, row in self.rows.items():
-            if name.ref == run.gateway.ref and row.seen:
+        for name in map(run.id_of, run.gateway.rule.destinations):
+            row = self.rows[name]
+            if row.seen:
                 self.rows[name] = replace(row, seen=replace(row.seen, regenerated_at=run.regenerated_at))
 
     @asynccontextmanager
@@ -261,7 +262,8 @@ def log_row(row: Row, now: datetime) -> None:
 
 def log_service(name: str, rows: Collection[Row], *, whole: bool) -> None:
     """One line for a service in a run: how many rows, and on which days (UTC) their tokens are due and expire."""
-    due, expiry = (sorted(getattr(r.seen, what) for r in rows if r.seen) for what in ("due", "expiry"))
+    seen = [row.seen for row in rows if row.seen]
+    due, expiry = sorted(one.due for one in seen), sorted(one.expiry for one in seen)
     log_line(
         "service.completed",
         service=name,

@@ -149,6 +149,18 @@ ALONE: dict[str, tuple[Observed, Demand, Action, Reason]] = {
         Action.RENEW,
         Reason.REVOKED,
     ),
+    "a person's own token, and its key is revoked": (
+        put_back(FAR, replace(OF_ANOTHER_VALUE, expiry=NOW + DAY)),
+        REVOKE,
+        Action.PROVE,
+        Reason.TO_BE_PROVED,
+    ),
+    "a person's own token of the other key, and this one is revoked": (
+        put_back(FAR, replace(OF_ANOTHER_VALUE, expiry=NOW + DAY), proof=Proof(KeyType.SECONDARY)),
+        REVOKE,
+        Action.TAKE_OVER,
+        Reason.TAKEN_OVER,
+    ),
     "a later token than ours": (
         put_back(FAR, replace(OF_ANOTHER_VALUE, expiry=NOW + DAY), proof=PROVED),
         PLAIN,

@@ -309,6 +309,22 @@ class TestRevoke:
         revoked = await self.revoke(estate)
         assert (revoked.stopped, [row.outcome for row in revoked.rows]) == (DENIED, ["renewed"])
 
+    async def test_whose_proof_gets_no_answer_is_known_to_have_regenerated_nothing(self) -> None:
+        estate = self.delivered("a")
+        estate.deliver("a", a_token(NOW + 25 * DAY, seed="secondary"), key_type=SECONDARY)
+        estate.gateways.refused["edge-01"] = OUTAGE
+        revoked = await self.revoke(estate)
+        assert (revoked.stopped, revoked.regenerated, estate.gateways.new_keys) == (OUTAGE, False, [])
+
+    async def test_keeps_a_token_of_the_other_key_that_a_person_delivered(self) -> None:
+        estate = self.delivered("a")
+        token = a_token(NOW + 26 * DAY, seed="secondary")
+        estate.locations["a"].put(token.header_value().reveal(), estate.locations["a"].tags)
+        revoked = await self.revoke(estate)
+        assert [row.decision.reason for row in revoked.rows] == ["taken_over"]
+        assert "write" not in estate.locations["a"].calls
+        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
+
     async def test_that_is_repeated_regenerates_once_more_and_leaves_the_key_in_use_alone(self) -> None:
         estate = self.delivered("a")
         for _ in range(2):
