@@ -89,12 +89,7 @@ async def _answer(
             return await answering
     except TimeoutError:
         return problem(errors.AzureUnavailable("Answering within 55 seconds", errors.AzureFacts()))
-    except errors.GatewayTokensError as error:
-        level = logging.WARNING if status_of(error) < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
-        log_line("request.failed", level, code=error.code, error=str(error))
-        return problem(error)
     except Exception as error:  # noqa: BLE001 - a caller gets an answer whatever happens, and no stack trace
-        log_unexpected(error, "request")
         return problem(error)
 
 
@@ -114,13 +109,17 @@ def status_of(error: errors.GatewayTokensError) -> HTTPStatus:
 
 
 def problem(error: Exception, **members: object) -> func.HttpResponse:
-    """The error as a problem document with further members.
+    """The error as a problem document with further members, and its log line.
 
     What is wrong with the settings, and the text of an error that nobody expected, is never told.
     """
     code, status, detail = "internal_error", HTTPStatus.INTERNAL_SERVER_ERROR, "Something unexpected failed."
     if isinstance(error, errors.GatewayTokensError):
         code, status, detail = error.code, status_of(error), str(error)
+        level = logging.WARNING if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
+        log_line("request.failed", level, code=code, error=detail)
+    else:
+        log_unexpected(error, "request")
     if isinstance(error, errors.SettingsInvalid):
         detail = "The app's settings are invalid. The app's log lists the faults."
     more, headers = _told_of(error)

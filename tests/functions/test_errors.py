@@ -198,9 +198,12 @@ async def test_health_answers_whatever_is_in_the_headers() -> None:
     assert (await health(headers={"authorization": " ", "x-correlation-id": "\x00"})).status_code == 200
 
 
-async def test_a_caller_is_answered_before_the_platform_cuts_the_line() -> None:
+async def test_a_caller_is_answered_before_the_platform_cuts_the_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert http_answers.LONGEST_ANSWER < 230
     never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(5):
         answer = await http_answers._answer(never, within=0)
     assert (answer.status_code, document(answer)["code"]) == (503, "azure_unavailable")
+    assert [line["code"] for line in lines(caplog, "request.failed")] == ["azure_unavailable"]

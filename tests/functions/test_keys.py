@@ -130,13 +130,16 @@ class TestRevoke:
         await gateway_app.forget()
         assert "the next run moves back" in document(await revoke())["message"]
 
-    async def test_of_a_gateway_that_is_left_alone_stops(self, edge: Edge) -> None:
+    async def test_of_a_gateway_that_is_left_alone_stops(
+        self, edge: Edge, caplog: pytest.LogCaptureFixture
+    ) -> None:
         edge.configure(renew=False)
         await gateway_app.forget()
         before = edge.stored()
         answer = await revoke()
         assert code_of(answer) == (503, "revoke_stopped")
         assert {outcome for _, outcome in ended(answer)} == {"paused"}
+        assert [line["code"] for line in lines(caplog, "request.failed")] == ["revoke_stopped"]
         assert (edge.stored(), edge.regenerated()) == (before, [])
 
     async def test_without_the_right_to_regenerate_names_it_and_keeps_what_is_delivered(

@@ -292,11 +292,14 @@ class TestRenew:
         assert (await renew("EDGE-01", "Contoso")).status_code == 200
         assert app.stored("edge-01")
 
-    async def test_that_fails_is_a_problem_with_the_rows(self, app: RenewalApp) -> None:
+    async def test_that_fails_is_a_problem_with_the_rows(
+        self, app: RenewalApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
         app.emulator.azure.faults.add(broken_vault())
         answer = await renew("plant-a", "fabrikam")
         assert code_of(answer) == (502, "renewal_failed")
         assert listed(answer)["fabrikam/plant-a"]["code"] == "azure_forbidden"
+        assert [line["code"] for line in lines(caplog, "request.failed")] == ["renewal_failed"]
 
     @pytest.mark.parametrize(
         ("gateway", "status", "code"), [("lab-01", 409, "not_managed"), ("edge-99", 404, "not_found")]
