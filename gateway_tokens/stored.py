@@ -12,6 +12,7 @@ from typing import Any
 from .tokens import GatewayToken, KeyType, Secret, read, written
 
 MANAGED_BY = "gateway-tokens"
+_Names = dict[str, tuple[str, Callable[[str], object]]]
 
 
 def _is_true(text: str) -> bool:
@@ -19,7 +20,7 @@ def _is_true(text: str) -> bool:
 
 
 # The names under which an ownership is kept, each with its field and with how its text is read: those of every ownership,
-_TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
+_TAGS: _Names = {
     "gateway": ("owner", str),
     "key-type": ("key_type", KeyType),
     "issued-at": ("issued_at", read),
@@ -27,16 +28,17 @@ _TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
     "fingerprint": ("fingerprint", str),
 }
 # those that it may lack, where an earlier one's must go with it,
-OPTIONAL_TAGS: dict[str, tuple[str, Callable[[str], object]]] = {
+OPTIONAL_TAGS: _Names = {
     "taken-over": ("taken_over", _is_true),
     "restart-asked": ("restart_asked", str),
     "key-since": ("key_since", read),
     "regenerated-at": ("regenerated_at", read),
+}
+# and those that annotations may lack: two more, since a vault's tags are few and may have any name.
+OPTIONAL_ANNOTATIONS: _Names = OPTIONAL_TAGS | {
     "replaced-expiry": ("replaced_expiry", read),
     "urgent": ("urgent", _is_true),
 }
-# and of these, those that are no tags but annotations only.
-_OF_RESTARTS = frozenset({"replaced-expiry", "urgent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,14 @@ class Ownership:
 
     def tags(self) -> dict[str, str]:
         """As names and values for tags; the value appears by its fingerprint only."""
-        return {name: text for name, text in self._texts().items() if name not in _OF_RESTARTS}
+        return self._texts(OPTIONAL_TAGS)
 
     def annotations(self) -> dict[str, str]:
         """As names and values for a Kubernetes object's annotations."""
-        return {f"{MANAGED_BY}/{name}": text for name, text in self._texts().items()}
+        return {f"{MANAGED_BY}/{name}": text for name, text in self._texts(OPTIONAL_ANNOTATIONS).items()}
 
-    def _texts(self) -> dict[str, str]:
-        facts = {name: getattr(self, field) for name, (field, _) in (_TAGS | OPTIONAL_TAGS).items()}
+    def _texts(self, optional: _Names) -> dict[str, str]:
+        facts = {name: getattr(self, field) for name, (field, _) in (_TAGS | optional).items()}
         texts = {name: _text(fact) for name, fact in facts.items() if fact or name in _TAGS}
         return {"managed-by": MANAGED_BY, **texts}
 
@@ -96,7 +98,7 @@ class Ownership:
         """The ownership, or None when the tags are not this app's or cannot be read."""
         if not tags or tags.get("managed-by") != MANAGED_BY:
             return None
-        present = _TAGS | {name: tag for name, tag in OPTIONAL_TAGS.items() if tags.get(name)}
+        present = _TAGS | {name: kept for name, kept in OPTIONAL_ANNOTATIONS.items() if tags.get(name)}
         try:
             facts: dict[str, Any] = {field: form(tags[name]) for name, (field, form) in present.items()}
             return cls(**facts)

@@ -66,10 +66,11 @@ async def test_a_write_of_the_ownership_changes_the_tags_of_the_version_and_noth
 
 
 async def test_keeps_the_tags_of_a_secret_that_it_takes_over(around: Surroundings) -> None:
-    around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags={"team": "edge", "gateway": "?"})
+    theirs = {"team": "edge", "urgent": "no"}
+    around.emulator.azure.vault("contoso").set(NAME, "by hand", NOW, tags={**theirs, "gateway": "?"})
     destination = opened(around)
     await destination.write(TOKEN, OWNERSHIP, await destination.read())
-    assert latest(around).tags == {"team": "edge", **OWNERSHIP.of(TOKEN.header_value()).tags()}
+    assert latest(around).tags == {**theirs, **OWNERSHIP.of(TOKEN.header_value()).tags()}
 
 
 @pytest.mark.parametrize(("foreign", "fits"), [(9, True), (10, False)])

@@ -11,7 +11,7 @@ from typing import Any
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
-from gateway_tokens.stored import MANAGED_BY, OPTIONAL_TAGS, Ownership, Restart, StoredToken, token_in
+from gateway_tokens.stored import MANAGED_BY, OPTIONAL_ANNOTATIONS, Ownership, Restart, StoredToken, token_in
 from gateway_tokens.tokens import GatewayRef, GatewayToken, Secret
 
 from .api import cluster_api
@@ -21,7 +21,7 @@ from .workload import KubernetesWorkload, worst
 
 _LABELS = {"app.kubernetes.io/managed-by": MANAGED_BY}
 # In a merge patch null takes away what an earlier ownership said.
-_ABSENT = dict.fromkeys(f"{MANAGED_BY}/{name}" for name in OPTIONAL_TAGS)
+_ABSENT = dict.fromkeys(f"{MANAGED_BY}/{name}" for name in OPTIONAL_ANNOTATIONS)
 # The two times of a creation are taken one after the other.
 _ONE_WRITE = timedelta(seconds=1)
 _Object = dict[str, Any]
