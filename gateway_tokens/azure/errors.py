@@ -116,26 +116,26 @@ def _innermost_code(answer: Any) -> str:
 
 
 def _from_response(  # noqa: PLR0911 - a rule a line, in their order
-    operation: str, error: azure.HttpResponseError, action: str, scope: str
+    name: str, error: azure.HttpResponseError, action: str, scope: str
 ) -> AzureError:
     facts = _facts_of(error)
     # Without Azure's texts, which may quote anything: only those about a rejected request are useful.
     plain = replace(facts, message="", details=())
     if isinstance(error, NoAccessToken):
-        return IdentityUnavailable(operation, plain, str(error))
+        return IdentityUnavailable(name, plain, str(error))
     if facts.code in _BLOCKED:
-        return AzureBlocked(operation, plain, _BLOCKED[facts.code])
+        return AzureBlocked(name, plain, _BLOCKED[facts.code])
     if facts.status == HTTPStatus.UNAUTHORIZED:
-        return AzureBlocked(operation, plain, _NOT_SIGNED_IN)
+        return AzureBlocked(name, plain, _NOT_SIGNED_IN)
     if facts.status == HTTPStatus.FORBIDDEN and facts.code in _ROLE_LACKS:
-        return AzureForbidden(operation, plain, action, scope)
+        return AzureForbidden(name, plain, action, scope)
     if facts.status == HTTPStatus.OK:
-        return AzureError(operation, plain, _SOMETHING_ELSE)
+        return AzureError(name, plain, _SOMETHING_ELSE)
     if facts.status >= HTTPStatus.INTERNAL_SERVER_ERROR or facts.code in _BUSY:
-        return AzureUnavailable(operation, plain)
+        return AzureUnavailable(name, plain)
     if facts.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY} and facts.code in _INVALID:
-        return AzureRejected(operation, facts)
-    return _BY_STATUS.get(facts.status, AzureError)(operation, plain)
+        return AzureRejected(name, facts)
+    return _BY_STATUS.get(facts.status, AzureError)(name, plain)
 
 
 # Seconds that one operation may take, its repeats included; waiting for a turn in ARM's budget comes before it.
