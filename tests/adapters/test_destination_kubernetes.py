@@ -1,5 +1,6 @@
 """A Kubernetes Secret: its keys, its ownership, and each way in which a cluster says no."""
 
+import asyncio
 import json
 from base64 import b64encode
 from contextlib import suppress
@@ -398,6 +399,16 @@ class TestAks:
             await destination.read()
         around.cluster.url = here
         assert await destination.read() is None
+
+    async def test_rows_that_fail_together_ask_azure_once_whether_their_cluster_moved(
+        self, around: Surroundings
+    ) -> None:
+        around.cluster.url = "https://127.0.0.1:9"
+        around.emulator.azure.faults.add(Fault(host="arm", skip=1, times=None, kind="delay", seconds=0.3))
+        rows = [opened(around, cluster=CLUSTER, secret=f"row-{number}") for number in range(4)]
+        failures = await asyncio.gather(*(row.read() for row in rows), return_exceptions=True)
+        assert {type(failure) for failure in failures} == {AzureUnavailable}
+        assert len(around.emulator.azure.called("arm", "POST")) == 2
 
     async def test_a_certificate_in_the_settings_goes_before_azures(self, around: Surroundings) -> None:
         with pytest.raises(AzureUnavailable):

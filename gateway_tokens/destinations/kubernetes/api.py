@@ -211,16 +211,17 @@ class ClusterApi:
         try:
             return await _sent(client, method, path, body)
         except ServiceRequestError:
-            # A rebuilt cluster has another address or certificate: Azure knows.
-            again = await self._connected(failed=client)
+            # A rebuilt cluster has another address or certificate: Azure knows, and is asked once by all who failed together.
+            if self._client is client:
+                self._client = None
+            again = await self._connected()
             if again is client:
                 raise
             return await _sent(again, method, path, body)
 
-    async def _connected(self, failed: Client | None = None) -> Client:
-        """The connection; where it is the one that failed, that to the address that holds now."""
+    async def _connected(self) -> Client:
         async with self._connecting:
-            if self._client is None or self._client is failed:
+            if self._client is None:
                 address = await self._address()
                 self._client = self._clients[address] = self._clients.get(address) or self._open(address)
             return self._client
