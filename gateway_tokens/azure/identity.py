@@ -40,11 +40,13 @@ IDENTITY_RETRY: dict[str, Any] = {
 class SharedCredential:
     """A credential whose requests are shared by all who ask for the same audience at the same time.
 
-    The SDK's credential caches what it detected, so one that failed is created again for the next request.
+    The SDK's credential caches what it detected, so one that failed is created again for the next request. Each audience has
+    one of its own: one that is refused must not end a request for another.
     """
 
     def __init__(self, make: Callable[[], AsyncTokenCredential]) -> None:
-        self._make, self._credential = make, make()
+        self._make = make
+        self._credentials: dict[tuple[str, ...], AsyncTokenCredential] = {}
         self._fetching: dict[tuple[str, ...], asyncio.Task[AccessToken]] = {}
 
     async def get_token(
@@ -54,18 +56,19 @@ class SharedCredential:
         key = (*scopes, claims or "", tenant_id or "")
         fetching = self._fetching.get(key)
         if fetching is None:
-            work = self._fetch(*scopes, claims=claims, tenant_id=tenant_id, **options)
+            work = self._fetch(key, *scopes, claims=claims, tenant_id=tenant_id, **options)
             fetching = self._fetching[key] = asyncio.create_task(work)
             fetching.add_done_callback(lambda task: self._forget(key, task))
         return await asyncio.shield(fetching)
 
-    async def _fetch(self, *scopes: str, **options: Any) -> AccessToken:
+    async def _fetch(self, key: tuple[str, ...], *scopes: str, **options: Any) -> AccessToken:
+        if key not in self._credentials:
+            self._credentials[key] = self._make()
         try:
             async with asyncio.timeout(IDENTITY_SECONDS):
-                return await self._credential.get_token(*scopes, **options)
+                return await self._credentials[key].get_token(*scopes, **options)
         except Exception:  # noqa: BLE001 - its texts may hold an access token, and its type says nothing more
-            failed, self._credential = self._credential, self._make()
-            await failed.close()
+            await self._credentials.pop(key).close()
             raise NoAccessToken(
                 f"The app's identity gives no token for '{' '.join(scopes)}'. AZURE_CLIENT_ID must be the client id (not the "
                 "object id) of an identity that the app has, and the tenant must know the audience."
@@ -77,8 +80,9 @@ class SharedCredential:
             task.exception()  # seen, though everybody who waited for it may have left
 
     async def close(self) -> None:
-        """Close the credential."""
-        await self._credential.close()
+        """Close the credentials."""
+        for credential in [*self._credentials.values()]:
+            await credential.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -65,7 +65,9 @@ async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_
 ) -> None:
     shared = opens(AZURE_CREDENTIAL=setting).credential
     assert isinstance(shared, identity.SharedCredential)
-    assert type(shared._credential) is kind
+    made = shared._make()
+    assert type(made) is kind
+    await made.close()
 
 
 async def test_a_client_id_chooses_that_user_assigned_identity_and_none_the_system_assigned_one(
@@ -197,19 +199,37 @@ async def test_whoever_leaves_takes_the_request_from_nobody(emulator: Emulator, 
     assert visits(emulator) == 1
 
 
+async def test_a_refusal_of_one_audience_ends_no_request_for_another(
+    emulator: Emulator, azure: AzureAccess
+) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    fails(emulator, 1, kind="call", action=hold)
+    waiting = asyncio.create_task(azure.credential.get_token(ARM))
+    await arrived.wait()
+    fails(emulator, 1, status=400)
+    with pytest.raises(ClientAuthenticationError):
+        await azure.credential.get_token(OTHER)
+    go_on.set()
+    assert (await waiting).token
+
+
 async def test_a_credential_that_failed_is_closed_and_made_anew_for_the_next_request(
     emulator: Emulator, azure: AzureAccess
 ) -> None:
     made: list[ManagedIdentityCredential] = []
 
     def make() -> ManagedIdentityCredential:
-        # The first one has a client that can never send: only another credential helps.
         made.append(ManagedIdentityCredential(retry_total=0))
+        if len(made) == 1:  # only another credential helps
+            made[0].get_token = azure.close  # it takes no scopes, so it fails whatever is asked
         return made[-1]
 
     credential = identity.SharedCredential(make)
-    await made[0].close()
-    made[0].get_token = azure.close  # it takes no scopes, so it fails whatever is asked
     with pytest.raises(ClientAuthenticationError):
         await credential.get_token(ARM)
     assert (await credential.get_token(ARM)).token
