@@ -30,11 +30,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print data in place of tex
 EstatePath = Annotated[Path, typer.Option("--estate", metavar="PATH", help="A file as for `validate`.")]
 Principal = Annotated[str, typer.Option(help="The object id of the app's identity: identityPrincipalId.")]
 AppUrl = Annotated[str, typer.Option("--app", metavar="URL", help="The app's address, to read its health.")]
-Form = Annotated[Literal["text", "github"], typer.Option("--format", help="`github` annotates changes.")]
+OutputFormat = Annotated[
+    Literal["text", "github"], typer.Option("--format", help="`github` annotates changes.")
+]
 
 
 @app.command()
-def validate(paths: Paths, *, form: Form = "text", json_: AsJson = False) -> None:
+def validate(paths: Paths, *, form: OutputFormat = "text", json_: AsJson = False) -> None:
     """Check files offline, and print every fault in one line: file:line: path: message.
 
     A .json file holds the settings document, or app settings in the form of local.settings.json. A .bicepparam file is

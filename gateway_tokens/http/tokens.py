@@ -119,7 +119,7 @@ async def issue_for(
     gateways: ArmGateways,
     now: datetime,
     *,
-    active_key: Callable[[ManagedGateway], Awaitable[KeyType]] | None = None,
+    active_key: Callable[[ManagedGateway], Awaitable[KeyType]],
 ) -> Issued:
     """A fresh token for the caller; `active_key` tells the key in use of a gateway whose keys are rotated.
 
@@ -132,7 +132,7 @@ async def issue_for(
     owner = owner_of(service.resource_id, request.ref.gateway)
     expiry = _expiry(request, rule, ceiling, owner, now)
     key_type = request.key_type or (rule and rule.key_type) or KeyType.PRIMARY
-    if rule and rule.rotate_keys and active_key:
+    if rule and rule.rotate_keys:
         gateway = ManagedGateway(GatewayRef(name, request.ref.gateway), service.resource_id, rule)
         key_type = await active_key(gateway)
         if request.key_type not in {None, key_type}:

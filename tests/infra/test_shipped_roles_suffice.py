@@ -6,6 +6,7 @@ The emulator refuses every action that is not granted, and names it, as Azure do
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from itertools import count
 
 import pytest
@@ -21,7 +22,7 @@ from gateway_tokens.http.requests import TokenRequest
 from gateway_tokens.http.tokens import issue_for
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.report import Row
-from gateway_tokens.renewal.rotation import Revocation, revoke
+from gateway_tokens.renewal.rotation import Revocation, active_key, revoke
 from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import load_report, managed
@@ -118,7 +119,8 @@ async def everything_the_app_does(locations: Places) -> list[Row]:
         vault.set("edge-01-token", stored.latest.value, NOW)  # without its tags
     rows += await reconcile_gateway(app, gateway, Demand(app.clock()), "somebody", 60)
     wanted = TokenRequest(ref, None, None, None)
-    await issue_for(Caller(function_key=True), wanted, app.settings.estate, app.gateways, app.clock())
+    key_in_use, caller = partial(active_key, app), Caller(function_key=True)
+    await issue_for(caller, wanted, app.settings.estate, app.gateways, app.clock(), active_key=key_in_use)
     await app.reports.entries()
     revoked = await revoke(app, gateway, Revocation(KeyType.PRIMARY, "a leak"), "somebody")
     rows += revoked.rows
