@@ -79,10 +79,8 @@ def _ties(document: dict[str, Any]) -> Iterator[Fault]:
     """Two patterns of a service of which neither is more literal, as far as the document has that shape."""
     services = document.get("services")
     for name, service in services.items() if isinstance(services, dict) else ():
-        rules, alike = (
-            service.get("gateways") if isinstance(service, dict) else None,
-            dict[object, list[str]](),
-        )
+        rules = service.get("gateways") if isinstance(service, dict) else None
+        alike = dict[object, list[str]]()
         for pattern in rules if isinstance(rules, dict) else ():
             # A name ties only with itself, in another case.
             key = specificity(pattern) if "*" in pattern else pattern.casefold()

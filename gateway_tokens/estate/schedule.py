@@ -94,7 +94,8 @@ class Within(NamedTuple):
 def longest_pause(schedule: str) -> timedelta:
     """The longest time between two occurrences, nights and weekends included. Raises ValueError that says what to write instead."""
     days, times = _read(schedule)
-    dates = [day for number in range(_CYCLE) if _matches(days, day := _FIRST_DAY + number * _DAY)]
+    every = (_FIRST_DAY + number * _DAY for number in range(_CYCLE))
+    dates = [day for day in every if _matches(days, day)]
     if not dates:
         raise ValueError("names a date that never comes, such as 30 February: write a date that does")
     # The calendar repeats, so the first matching day follows the last one.
