@@ -136,12 +136,11 @@ class MemoryReports(Reports):
         await asyncio.sleep(0)
         if etag != (str(self._etag(name)) if name in self.texts else ""):
             return False
-        before, now = self._entries.get(name), self._clock()
+        before = self._entries.get(name)
+        created = before.created if before else self._clock()
         self.texts[name] = text
         self._writes += 1
-        self._entries[name] = Entry(
-            name, before.created if before else now, now, {**metadata, "n": str(self._writes)}
-        )
+        self._entries[name] = Entry(name, created, {**metadata, "n": str(self._writes)})
         return True
 
     async def entries(self) -> list[Entry]:

@@ -23,11 +23,10 @@ _WRITE = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One blob as a listing shows it; times are aware UTC."""
+    """One blob as a listing shows it; when it was made is aware UTC."""
 
     name: str
     created: datetime
-    modified: datetime
     metadata: Mapping[str, str]
 
 
@@ -78,6 +77,6 @@ class Reports:
         container = self._azure.container(self._container)
         async with operation("Listing the reports", action=_READ, scope=self._container):
             return [
-                Entry(blob.name, blob.creation_time, blob.last_modified, blob.metadata or {})
+                Entry(blob.name, blob.creation_time, blob.metadata or {})
                 async for blob in container.list_blobs(include=["metadata"])
             ]

@@ -204,7 +204,7 @@ class TestTheBrake:
     def problems(self, estate: Estate) -> list[str]:
         now = estate.clock()
         summary = estate.report().summary(now)
-        entries = [Entry("runs/x", now, now, {}), Entry("reports/contoso.json", now, now, summary)]
+        entries = [Entry("runs/x", now, {}), Entry("reports/contoso.json", now, summary)]
         return [problem.code for problem in problems_of(estate.app.settings.estate, entries, HOUR, now)]
 
     async def test_when_many_differ_nothing_is_renewed_and_it_is_told_until_a_check_is_well(
