@@ -30,7 +30,7 @@ MOST_ASKED = 1000
 FEW, SHARE = 3, 0.1
 _AT_ONCE = 16
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_NOT_ASKED = frozenset({Reason.PAUSED, Reason.TAKEN_OVER})
+_NOT_ASKED = frozenset({Reason.PAUSED, Reason.OWNED_BY_ANOTHER, Reason.NOT_OWNED, Reason.TAKEN_OVER})
 _STOPPED = (
     "Azure answers with other tokens for many gateways at once, so nothing is renewed for it. If keys were regenerated, "
     "POST renewals with `force`. If the form of Azure's answers changed, set `checkAlive` to false in the settings."

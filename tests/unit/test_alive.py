@@ -109,6 +109,14 @@ class TestOnceADay:
         estate.gateways.refused.clear()
         assert await by_schedule(estate) == 1
 
+    async def test_a_value_that_is_refused_is_not_asked_about(self, caplog: pytest.LogCaptureFixture) -> None:
+        estate = many(4)
+        for location in estate.locations.values():
+            location.tags = {**(location.tags or {}), "gateway": "fabrikam-apim/edge-01"}
+        assert await by_schedule(estate) == 0
+        assert {row["code"] for row in estate.rows()} == {"not_owned"}
+        assert lines(caplog, "alive.stopped") == []
+
     async def test_it_can_be_switched_off(self) -> None:
         estate = many(3, checkAlive=False)
         assert await by_schedule(estate) == 0
