@@ -50,11 +50,11 @@ def at_risk_from(rule: GatewayRule, expiry: datetime) -> datetime:
 
 def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> Decision:
     """What the first check that hits says, in its time. A row that failed is tried again."""
-    asked = _Asked(row, demand, calendar.pause, now)
+    asked = _Asked(row, demand, calendar, now)
     decision = next(decision for check in CHECKS if (decision := check(asked)))
     # The event of a gateway that was made anew: a token that is dead by then does not wait.
     made_anew = demand.waits and demand.issued_before and row.ownership and row.proof is None
-    timed = _in_time(decision, asked, calendar)
+    timed = _in_time(decision, asked)
     if made_anew and timed.action is not decision.action:
         return _prove("the gateway was made anew: Azure is asked whether its stored token is still good")
     return timed
@@ -64,7 +64,7 @@ def decide(row: Observed, demand: Demand, calendar: Calendar, now: datetime) -> 
 class _Asked:
     row: Observed
     demand: Demand
-    pause: timedelta
+    calendar: Calendar
     now: datetime
 
     @property
@@ -82,14 +82,16 @@ class _Asked:
     def due(self) -> datetime:
         return due_at(self.row.id, self.rule, self.expiry)
 
+    def has_few_runs_until(self, moment: datetime) -> bool:
+        return moment - self.now <= FEW_RUNS * self.calendar.pause
 
-def _in_time(decision: Decision, asked: _Asked, calendar: Calendar) -> Decision:
+
+def _in_time(decision: Decision, asked: _Asked) -> Decision:
     """The decision as it is if it may be carried out now, else as one that waits."""
     if decision.action not in _CHANGES:
         return decision
-    now, rule, awaited = asked.now, asked.rule, calendar.awaits(asked.rule.windows, asked.now)
-    ends = _good_until(decision, asked)
-    if ends is None or at_risk_from(rule, ends) <= now or ends - now <= FEW_RUNS * calendar.pause:
+    ends, awaited = _good_until(decision, asked), asked.calendar.awaits(asked.rule.windows, asked.now)
+    if ends is None or at_risk_from(asked.rule, ends) <= asked.now or asked.has_few_runs_until(ends):
         over = f"; does not wait for {awaited}" if awaited else ""
         return replace(decision, urgent=True, message=decision.message + over)
     if not awaited:
@@ -196,7 +198,7 @@ def _demanded(asked: _Asked) -> Decision | None:
 
 def _due(asked: _Asked) -> Decision | None:
     expiry = asked.expiry
-    if expiry - asked.now <= FEW_RUNS * asked.pause:
+    if asked.has_few_runs_until(expiry):
         return _renew(Reason.FEW_RUNS_LEFT, f"expires on {expiry:%Y-%m-%d %H:%M} UTC, a few runs from now")
     if asked.due <= asked.now:
         return _renew(Reason.IN_RENEWAL_WINDOW, f"expires on {expiry:%Y-%m-%d %H:%M} UTC")

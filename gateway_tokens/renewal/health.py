@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from gateway_tokens.azure.reports import Entry
 from gateway_tokens.estate.schema import Estate
@@ -86,12 +85,13 @@ def _summary(service: str, metadata: Mapping[str, str]) -> Summary:
     return Summary(service, plain.get("run", ""), completed, risk_from=risk, **numbers)
 
 
-def _number(text: Any) -> int:  # noqa: ANN401 - whatever the metadata hold
-    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+# An empty value may be listed as None.
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
 
 
-def _moment(text: Any) -> datetime | None:  # noqa: ANN401 - the same
+def _moment(text: str | None) -> datetime | None:
     try:
-        return read(text)
-    except (ValueError, TypeError):
+        return read(text or "")
+    except ValueError:
         return None

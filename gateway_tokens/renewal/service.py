@@ -29,6 +29,11 @@ AT_ONCE = 16
 # Rows that were read by then are renewed without waiting for those whose location does not answer.
 READ_FIRST_SECONDS = 5.0
 _MOST_SHOWN = 20
+_LEVELS: dict[Outcome | None, int] = {
+    Outcome.GONE: logging.WARNING,
+    Outcome.UNVERIFIED: logging.WARNING,
+    **dict.fromkeys(BAD, logging.ERROR),
+}
 Selects = Callable[[GatewayRef], bool]
 
 
@@ -238,12 +243,10 @@ def _report_name(service: str) -> str:
 
 def log_row(row: Row, now: datetime) -> None:
     """One line for a finished row; `hoursLeft` until the token that is there now expires, if that is known."""
-    level, expiry = logging.INFO, row.seen.expiry if row.seen else None
-    if row.outcome in {Outcome.GONE, Outcome.UNVERIFIED}:
-        level = logging.WARNING
+    expiry = row.seen.expiry if row.seen else None
     log_line(
         "run.row",
-        logging.ERROR if row.outcome in BAD else level,
+        _LEVELS.get(row.outcome, logging.INFO),
         service=row.id.ref.service,
         gateway=row.id.ref.gateway,
         destination=row.id.location,
