@@ -87,11 +87,16 @@ async def renew(gateway: str = "edge-01", service: str = "contoso", **how: Texts
 
 
 async def revoke(
-    gateway: str = "edge-01", raw: bytes | None = None, *, headers: Texts | None = None, **body: object
+    gateway: str = "edge-01",
+    service: str = "contoso",
+    raw: bytes | None = None,
+    *,
+    headers: Texts | None = None,
+    **body: object,
 ) -> Answer:
     """`POST .../revoke` of the primary key, with more or other fields in the body, or with a body as it is."""
     sent = {"keyType": "primary", "reason": "ticket 42", **body} if raw is None else raw
-    route = {"service": "contoso", "gatewayId": gateway}
+    route = {"service": service, "gatewayId": gateway}
     path = f"POST {GATEWAYS}/{{gatewayId}}/revoke"
     return await call(function_app.revoke_key, path, route, sent, headers=headers)
 

@@ -103,7 +103,8 @@ class RenewalApi(Routes):
         [run] = read_path(request, "run")
         scope.require_some()
         estate = app.settings.estate
-        subscriptions = sorted({each.subscription for each in run_requests(estate, app.clock())})
+        readable = [s for n, s in estate.services.items() if s.delivers and scope.covers_some(n)]
+        subscriptions = sorted({service.resource_id.subscription_id for service in readable})
         found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
         places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
         ids, entries = {run, *places.values()}, await app.reports.entries()

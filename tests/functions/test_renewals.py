@@ -17,7 +17,18 @@ from gateway_tokens.http import renewals
 from gateway_tokens.tokens import written
 from tests.callers import SIGN_IN_MODE, bearer
 from tests.functions.renewal_app import RenewalApp, renewal_app
-from tests.http_calls import ask, carry_out, code_of, document, list_gateways, plan, renew, run, show_run
+from tests.http_calls import (
+    ask,
+    carry_out,
+    code_of,
+    document,
+    list_gateways,
+    plan,
+    renew,
+    revoke,
+    run,
+    show_run,
+)
 from tests.renewal_estate import CONTOSO, FABRIKAM, lines
 
 DAY = timedelta(days=1)
@@ -259,8 +270,9 @@ class TestRun:
             answer, messages = await ask(body=body)
             assert (answer.status_code, messages) == (400, [])
 
-    @pytest.mark.usefixtures("app")
-    async def test_is_found_by_its_id_or_by_that_of_the_run_that_took_its_place(self) -> None:
+    async def test_is_found_by_its_id_or_by_that_of_the_run_that_took_its_place(
+        self, app: RenewalApp
+    ) -> None:
         (first, messages), (second, later) = await ask(), await ask()
         await carry_out([*messages, *later])
         ids = [document(answer)["run"] for answer in (first, second)]
@@ -270,6 +282,11 @@ class TestRun:
         assert [{s["service"] for s in state["services"]} for state in states] == [
             {"contoso", "fabrikam"}
         ] * 2
+        await gateway_app.forget()
+        app.configure([rule("contoso/edge-01")])
+        state = document(await show_run(ids[0]))
+        assert [s["subscription"] for s in state["subscriptions"]] == [CONTOSO.subscription_id]
+        assert [s["service"] for s in state["services"]] == ["contoso"]
 
     async def test_that_nobody_asked_for_is_not_found_anywhere(self, app: RenewalApp) -> None:
         assert app.writes() == []
@@ -337,8 +354,22 @@ async def test_a_caller_is_known_by_a_good_token_and_refused_with_another(app: R
         assert answer.status_code == (202 if call is run else 200)
 
 
-@pytest.mark.parametrize(("call", "cost"), [(plan, Cost.READ), (renew, Cost.WRITE)])
+async def test_a_caller_without_the_permission_is_refused_alike_before_anything_is_looked_up(
+    app: RenewalApp,
+) -> None:
+    app.configure([rule("*/*", allow=("issue",))])
+    answers = [await plan(), await show_run("one"), (await ask())[0]]
+    answers += [await list_gateways(service) for service in ("contoso", "nowhere")]
+    for call in (renew, revoke):
+        for name in (("edge-01", "contoso"), ("edge-99", "contoso"), ("edge-01", "nowhere")):
+            answers.append(await call(*name))
+    assert {code_of(answer) for answer in answers} == {(403, "access_denied")}
+    assert app.emulator.azure.calls == []
+
+
+@pytest.mark.parametrize(("call", "cost"), [(plan, Cost.READ), (renew, Cost.WRITE), (revoke, Cost.WRITE)])
 async def test_callers_cannot_use_up_what_runs_need(app: RenewalApp, call: Route, cost: Cost) -> None:
+    app.configure([rule("*/*", allow=("read", "renew", "revoke"))])
     budget = gateway_app.current().callers_budget
     bucket = budget.bucket(CONTOSO.subscription_id, cost)
     await bucket.acquire(bucket.max_rate)
