@@ -15,12 +15,9 @@ from tests.estate import Opens
 async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opens]:
     """The app with the tests' estate. Called with other rules or settings, it is configured so from then on."""
     estate.populate(emulator)
-    for name in ("SIGN_IN", "AZURE_CREDENTIAL", "AZURE_CLIENT_ID"):
-        monkeypatch.delenv(name, raising=False)
 
     def configure(access: Sequence[Mapping[str, Any]] = estate.KEY_HOLDER, **more: str) -> None:
-        for name, value in estate.environment(emulator, access, **more).items():
-            monkeypatch.setenv(name, value)
+        estate.set_environment(monkeypatch, estate.environment(emulator, access, **more))
 
     configure()
     await gateway_app.forget()
