@@ -36,8 +36,8 @@ help:
 	@echo "make clean        removes what the others made"
 	@echo "PYTHON= and VENV= choose another Python. CONTRIBUTING.md has the other commands."
 
-# While working: the folders whose tests need no emulator, without those marked slow.
-FAST := tests/unit tests/infra
+# While working: what needs no emulator, without the tests marked slow.
+FAST := $(addprefix tests/,unit estate renewal docs infra azure/test_arm_budget.py http/test_issuing.py http/test_requests.py)
 check: lint types
 	$(BIN)/python -m pytest -m "not slow and not prove" $(FAST)
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway_tokens.cli.commands import app
-from tests.adapters.destination_places import SUBSCRIPTION, Surroundings, surroundings_of
+from tests.destinations.destination_places import SUBSCRIPTION, Surroundings, surroundings_of
 from tests.stand_ins.authorization import Authorization
 
 AZ = """#!{python}

@@ -19,8 +19,8 @@ from emulator.tls import throw_away_tls
 from gateway_tokens.azure.clients import trust_in
 from gateway_tokens.cli.doctor import certificate_end
 from gateway_tokens.errors import ROLES
-from tests.adapters.destination_places import SUBSCRIPTION
 from tests.cli.conftest import CLUSTER, SERVICE, Laptop
+from tests.destinations.destination_places import SUBSCRIPTION
 from tests.stand_ins.authorization import permission
 
 APP = "66666666-6666-6666-6666-666666666666"

@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 from gateway_tokens.cli.commands import app
 from gateway_tokens.cli.documents import Lines, parameters_of, settings_of
 from gateway_tokens.errors import Fault
+from tests.docs.documentation_reading import names, sections
 from tests.infra.digests import CASES, INFRA, ROOT, settings
 from tests.infra.digests import document as deployed
-from tests.unit.documentation_reading import names, sections
-from tests.unit.samples import DESIGN_EXAMPLE, KINDS, SERVICE, VAULT
+from tests.samples import DESIGN_EXAMPLE, KINDS, SERVICE, VAULT
 
 COMPILER = shutil.which(os.environ.get("BICEP") or "bicep") or ""
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no Bicep compiler on PATH or in BICEP")

@@ -17,7 +17,7 @@ from emulator.host import Host
 from emulator.server import Emulator
 from emulator.tls import throw_away_tls
 from gateway_tokens import app as gateway_app
-from tests import estate
+from tests import served_estate
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
 from tests.renewal_estate import DAY, StandingClock
 from tests.stand_ins.metadata import ArcAgent, VirtualMachine
@@ -111,7 +111,7 @@ def arc(tmp_path: Path) -> ArcAgent:
 async def emulator(time: StandingClock, vm: VirtualMachine, arc: ArcAgent) -> AsyncIterator[Emulator]:
     async with Emulator(endpoints=[vm, arc]) as running:
         running.azure.clock = time
-        estate.populate(running)
+        served_estate.populate(running)
         yield running
 
 
@@ -126,7 +126,7 @@ async def host(
     """A host with a managed identity that may have the tokens of contoso's edge; the app is served over TLS."""
     monkeypatch.setattr(gateway_app, "_clock", time)
     access = [rule({"objectId": OBJECT_ID}, "issue")]
-    estate.set_environment(monkeypatch, estate.environment(emulator, access, **SIGN_IN_MODE))
+    served_estate.set_environment(monkeypatch, served_estate.environment(emulator, access, **SIGN_IN_MODE))
     await gateway_app.forget()
     app = await Host.load(ROOT, key="nobody-has-it")
     try:

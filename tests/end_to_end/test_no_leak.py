@@ -28,7 +28,7 @@ from gateway_tokens.formats import SecretName, TokenFormat, env_file, kubernetes
 from gateway_tokens.http.tokens import Issued
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
-from tests import estate, http_calls
+from tests import http_calls, served_estate
 from tests.callers import bearer
 from tests.http_calls import Answer
 
@@ -117,8 +117,8 @@ def at_debug(listener: logging.Handler) -> Iterator[None]:
 
 @pytest.fixture
 async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Detector]:
-    estate.populate(emulator)
-    estate.set_environment(monkeypatch, estate.environment(emulator))
+    served_estate.populate(emulator)
+    served_estate.set_environment(monkeypatch, served_estate.environment(emulator))
     await gateway_app.forget()
     detector = Detector(emulator)
     with at_debug(detector.heard):
@@ -165,10 +165,10 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 async def issued_or_refused(emulator: Emulator) -> list[str]:
     """All that a token, or the exception in place of one, can tell."""
-    azure = AzureAccess(read_settings(estate.environment(emulator)))
+    azure = AzureAccess(read_settings(served_estate.environment(emulator)))
     try:
         gateways = ArmGateways(azure, azure.budget)
-        token = await gateways.generate_token(estate.CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
+        token = await gateways.generate_token(served_estate.CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
     except GatewayTokensError as error:
         return told(error)
     finally:
@@ -221,7 +221,7 @@ async def test_no_token_or_key_shows_when_a_key_is_revoked(
     immediately: bool,  # noqa: FBT001 - a table's column
 ) -> None:
     detector.more.add(signature_of(SOME_TOKEN))
-    document = estate.document([{**estate.KEY_HOLDER[0], "allow": ["issue", "revoke"]}])
+    document = served_estate.document([{**served_estate.KEY_HOLDER[0], "allow": ["issue", "revoke"]}])
     vault = {"kind": "keyVault", "vault": emulator.vault_url("contoso")}
     document["services"]["contoso"]["gateways"]["edge-01"] = {"destinations": [vault]}
     monkeypatch.setenv("GATEWAY_TOKENS", json.dumps(document))
@@ -334,8 +334,8 @@ async def test_the_detector_finds_the_token_that_the_sdks_own_exception_quotes(
 ) -> None:
     detector.more.add(signature_of(SOME_TOKEN))
     emulator.azure.faults.add(Fault(host="arm", times=None, **answering(200, SOME_TOKEN)))
-    azure = AzureAccess(read_settings(estate.environment(emulator)))
-    contoso = estate.CONTOSO
+    azure = AzureAccess(read_settings(served_estate.environment(emulator)))
+    contoso = served_estate.CONTOSO
     gateways = azure.api_management(contoso.subscription_id).gateway
     with pytest.raises(AzureError) as error:
         await gateways.generate_token(contoso.resource_group, contoso.name, "edge-01", io.BytesIO(b"{}"))

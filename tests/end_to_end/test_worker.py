@@ -9,7 +9,7 @@ import pytest
 
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from tests import estate
+from tests import served_estate
 from tests.worker_messages import FunctionMetadata, HttpAnswer
 from tests.worker_runtime import WorkerRuntime
 
@@ -24,8 +24,8 @@ ROUTES = {
 
 @pytest.fixture
 async def environ(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    estate.populate(emulator)
-    estate.set_environment(monkeypatch, estate.environment(emulator))
+    served_estate.populate(emulator)
+    served_estate.set_environment(monkeypatch, served_estate.environment(emulator))
     await gateway_app.forget()
     yield
     await gateway_app.forget()

@@ -11,7 +11,7 @@ import pytest
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-from tests.functions.renewal_app import RenewalApp, renewal_app
+from tests.http.renewal_app import RenewalApp, renewal_app
 from tests.renewal_estate import CONTOSO, lines
 from tests.worker_messages import Result
 from tests.worker_runtime import WorkerRuntime

@@ -11,7 +11,7 @@ from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.tokens import GatewayToken
-from tests.functions.edge_estate import DAY, Edge
+from tests.http.edge_estate import DAY, Edge
 from tests.worker_runtime import WorkerRuntime
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
+from tests.docs.documentation_log_lines import log_lines
+from tests.docs.documentation_reading import read_documents, snippets
 from tests.infra.digests import ROOT, queries
-from tests.unit.documentation_log_lines import log_lines
-from tests.unit.documentation_reading import read_documents, snippets
 
 PACKAGE = ROOT / ".build" / "kusto" / "node_modules" / "@kusto" / "language-service-next"
 INSTALL = "npm install --prefix .build/kusto @kusto/language-service-next@12.4.1"

@@ -27,8 +27,8 @@ from gateway_tokens.renewal.rows import Demand
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import load_report, managed
 from gateway_tokens.tokens import GatewayRef, KeyType
-from tests.adapters.destination_places import NOW, SUBSCRIPTION, surroundings_of
-from tests.adapters.destination_places import Surroundings as Places
+from tests.destinations.destination_places import NOW, SUBSCRIPTION, surroundings_of
+from tests.destinations.destination_places import Surroundings as Places
 from tests.infra.digests import roles
 
 SHIPPED = sorted(

@@ -8,7 +8,7 @@ import pytest
 from gateway_tokens.access import AccessRule, Caller, CallerMatch, Permission, Scope
 from gateway_tokens.errors import AccessDenied
 from gateway_tokens.tokens import GatewayRef
-from tests.unit.samples import DESIGN_EXAMPLE, document, estate
+from tests.samples import DESIGN_EXAMPLE, document, estate
 
 EDGE = GatewayRef("contoso", "edge-01")
 ISSUER = Caller(object_id="o-1", client_id="c-1", app_roles=frozenset({"Issue"}))

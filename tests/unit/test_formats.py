@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway_tokens.formats import SecretName, default_secret_name, env_file, kubernetes_secret
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
-from tests.unit.samples import NOW, SIGNATURE, token
+from tests.samples import NOW, SIGNATURE, token
 
 OWNERSHIP = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, token().expiry)
 

@@ -14,7 +14,7 @@ from gateway_tokens.tokens import (
     expiry_fault,
     stable_expiry,
 )
-from tests.unit.samples import NOW
+from tests.samples import NOW
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 MOST = MAX_LIFETIME - CLOCK_MARGIN

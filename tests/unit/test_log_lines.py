@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway_tokens.access import Caller
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
-from tests.unit.samples import NOW, SIGNATURE, token
+from tests.samples import NOW, SIGNATURE, token
 
 Written = Callable[[], list[dict[str, Any]]]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway_tokens.stored import Ownership, StoredToken, token_in
 from gateway_tokens.tokens import KeyType, Secret
-from tests.unit.samples import NOW, token
+from tests.samples import NOW, token
 
 OURS = Ownership("contoso-apim/edge-01", KeyType.SECONDARY, NOW, token().expiry).of(token().header_value())
 TAGS = OURS.tags()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_tokens.tokens import HEADER_PREFIX, GatewayRef, GatewayToken, Secret, ServiceId
-from tests.unit.samples import SERVICE, SIGNATURE, SUBSCRIPTION
+from tests.samples import SERVICE, SIGNATURE, SUBSCRIPTION
 
 TOKEN = f"edge-01&202603311155&{SIGNATURE}"
 
