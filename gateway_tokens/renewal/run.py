@@ -76,10 +76,14 @@ class RunRequest(StrictModel):
 
 
 def run_requests(estate: Estate, now: datetime, run: str = "", **more: Any) -> list[RunRequest]:  # noqa: ANN401 - its fields
-    """One request for each subscription that has a service with something to renew."""
-    subscriptions = {s.resource_id.subscription_id for s in estate.services.values() if s.delivers}
-    run = run or str(uuid.uuid4())
-    return [RunRequest(subscription=name, run=run, asked_at=now, **more) for name in sorted(subscriptions)]
+    """One request for each subscription that has a service with something to renew among the gateways asked for."""
+    run, requests = run or str(uuid.uuid4()), dict[str, RunRequest]()
+    for name, service in estate.services.items():
+        subscription = service.resource_id.subscription_id
+        request = RunRequest(subscription=subscription, run=run, asked_at=now, **more)
+        if service.delivers and request.concerns(name):
+            requests[subscription] = request
+    return [requests[subscription] for subscription in sorted(requests)]
 
 
 def as_message(request: RunRequest) -> str:

@@ -237,8 +237,9 @@ class TestRun:
 
     async def test_is_narrowed_to_what_the_caller_may_renew(self, app: RenewalApp) -> None:
         app.configure([rule("contoso/edge-01"), rule("fabrikam/*", allow=("read",))])
-        _, messages = await ask()
-        assert {tuple(json.loads(message)["gateways"]) for message in messages} == {("contoso/edge-01",)}
+        answer, messages = await ask()
+        assert document(answer)["subscriptions"] == [CONTOSO.subscription_id]
+        assert [tuple(json.loads(message)["gateways"]) for message in messages] == [("contoso/edge-01",)]
         await carry_out(messages)
         assert app.stored("edge-01")
         assert app.stored("edge-02") == app.stored("plant-a", "fabrikam") == ""
