@@ -245,6 +245,17 @@ def test_links_lead_somewhere() -> None:
     ]
 
 
+def test_files_and_log_lines_that_documents_name_exist() -> None:
+    events, folders = set(log_lines()), "gateway_tokens|emulator|tests|tools|infra|docs|edge"
+    kinds = "|".join({event.partition(".")[0] for event in events if "." in event})
+    now = {path: text for path, text in DOCUMENTS.items() if not path.startswith(("docs/adr/", "CHANGELOG"))}
+    files = {name for text in now.values() for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text)}
+    lines = {name for text in now.values() for name in re.findall(rf"`((?:{kinds})\.\w+)`", text)}
+    assert "tests/docs/test_documentation.py" in files
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    assert lines - events == set()
+
+
 def test_the_plain_commands_are_those_of_make() -> None:
     wanted = {"$(VENV)/bin/python", "$(VENV)/.app", "$(VENV)/.dev", "lint", "types", "unit"}
     plain = {
