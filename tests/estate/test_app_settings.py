@@ -93,6 +93,12 @@ def test_every_setting_is_read() -> None:
         assert read(**environ) == replace(DEFAULTS, **changes)
 
 
+def test_the_tenant_is_kept_in_small_letters_as_it_is_compared() -> None:
+    sign_in = read(**{**SIGN_IN, "SIGN_IN_TENANT": OTHER.upper()}).sign_in
+    assert sign_in
+    assert sign_in.tenant == OTHER.lower()
+
+
 def test_function_keys_are_allowed_by_true_only() -> None:
     for text in ("true", "True", " true\n"):
         assert function_keys_allowed({"ALLOW_FUNCTION_KEYS": text})
