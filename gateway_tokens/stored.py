@@ -131,7 +131,7 @@ class Restart:
     """What the workloads that read a location run.
 
     `old` names the workloads to be asked for a restart. `message` is for people. `late_at`: from when on the restart
-    takes too long. `holds_place`: whether it counts among the workloads of a service that may restart at a time; one
+    takes too long. `holds_slot`: whether it counts among the workloads of a service that may restart at a time; one
     that is paused, has no pods or is updated by hand does not. `blind`: what they run cannot be seen, so that asking
     has to be remembered.
     """
@@ -139,7 +139,7 @@ class Restart:
     running: Running
     message: str = ""
     late_at: datetime | None = None
-    holds_place: bool = False
+    holds_slot: bool = False
     old: tuple[str, ...] = ()
     blind: bool = False
 

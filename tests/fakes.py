@@ -80,8 +80,8 @@ class MemoryDestination:
         if self.running == fingerprint:
             return Restart(Running.CURRENT)
         if self.asked == fingerprint:
-            return Restart(Running.RESTARTING, "0 of 1 pods updated", self.late_at, holds_place=True)
-        return Restart(Running.OLD, "1 pod runs an older value", holds_place=True, old=("memory",))
+            return Restart(Running.RESTARTING, "0 of 1 pods updated", self.late_at, holds_slot=True)
+        return Restart(Running.OLD, "1 pod runs an older value", holds_slot=True, old=("memory",))
 
     def _call(self, method: str) -> None:
         self.calls.append(method)

@@ -156,7 +156,7 @@ class MemoryReports(Reports):
 
 
 class Estate:
-    """Everything in one location; `app` is what the use cases get. Places come to be when they are first opened."""
+    """Everything in one location; `app` is what the use cases get. Locations come to be when they are first opened."""
 
     def __init__(
         self, services: Mapping[str, Any], gateways: Mapping[ServiceId, Sequence[str]], **more: object

@@ -49,16 +49,16 @@ async def examine(app: App, azure: AzureAccess, principal: str) -> list[Check]:
     refs |= {GatewayRef(name, pattern) for name, service in services.items() for pattern in service.gateways}
     rules = ((ref, services[ref.service].rule_for(ref.gateway)) for ref in refs)
     pairs = [(ref, d) for ref, rule in rules if rule and rule.renew for d in rule.destinations]
-    places = {at: d for ref, d in pairs if "*" not in (at := d.depends_on(ref))}
+    addresses = {at: d for ref, d in pairs if "*" not in (at := d.depends_on(ref))}
     sign_ins = [(ref, sign_in) for ref, d in pairs if (sign_in := getattr(d, "sign_in", None))]
     secrets = {filled_in(f"{s.vault.rstrip('/').lower()}/secrets/{s.secret}", ref) for ref, s in sign_ins}
     needs = {(str(s.resource_id), _ISSUER) for s in services.values()} | {(at, _READER) for at in secrets}
-    needs |= {(at, d.role) for at, d in places.items() if d.kind == "keyVault" or at[0] == "/"}
+    needs |= {(at, d.role) for at, d in addresses.items() if d.kind == "keyVault" or at[0] == "/"}
     rights = _Rights(azure, await _vaults(azure), principal)
     tried = await asyncio.gather(
-        *(_held("certificate", at, _certificate(app, azure, at, d), now) for at, d in places.items()),
+        *(_held("certificate", at, _certificate(app, azure, at, d), now) for at, d in addresses.items()),
         *(_held("sign-in", at, _sign_in(azure, at), now) for at in sorted(secrets)),
-        *(rights.at(place, role) for place, role in sorted(needs)),
+        *(rights.at(address, role) for address, role in sorted(needs)),
     )
     return [*_reach(rows), *(check for checks in tried for check in checks)]
 
@@ -67,11 +67,11 @@ class _Rights:
     def __init__(self, azure: AzureAccess, vaults: Mapping[str, str], principal: str) -> None:
         self._azure, self._vaults, self._principal = azure, vaults, principal
 
-    async def at(self, place: str, role: str) -> list[Check]:
-        vault, slash, secret = place.partition("/secrets/")
-        scope = place if vault[0] == "/" else self._vaults.get(vault, vault) + slash + secret
+    async def at(self, address: str, role: str) -> list[Check]:
+        vault, slash, secret = address.partition("/secrets/")
+        scope = address if vault[0] == "/" else self._vaults.get(vault, vault) + slash + secret
         if scope[0] != "/":
-            return [Check("right", place, NOT_JUDGED, "Your sign-in sees no such vault in Azure.")]
+            return [Check("right", address, NOT_JUDGED, "Your sign-in sees no such vault in Azure.")]
         try:
             return await self._at(scope, role)
         except GatewayTokensError as error:
@@ -145,17 +145,17 @@ async def _vaults(azure: AzureAccess) -> dict[str, str]:
 
 
 def _reach(rows: Rows) -> Iterator[Check]:
-    places = defaultdict[str, Rows](list)
+    addresses = defaultdict[str, Rows](list)
     for row in rows:
         if row["destination"]:
-            places[row["destination"].partition("/secrets/")[0].partition("/namespaces/")[0]].append(row)
+            addresses[row["destination"].partition("/secrets/")[0].partition("/namespaces/")[0]].append(row)
         if not row["listed"]:
             message = "The service has no such gateway. Correct the rule's name, or create the gateway."
             yield Check("name", f"{row['service']}/{row['gatewayId']}", LACKING, message)
-    for place, there in places.items():
+    for address, there in addresses.items():
         failed = [row["error"] for row in there if row["action"] is None]
         message = f"{len(failed)} of {len(there)} not read. {failed[0]}" if failed else f"{len(there)} read."
-        yield Check("reach", place, LACKING if failed else GOOD, message)
+        yield Check("reach", address, LACKING if failed else GOOD, message)
 
 
 async def _held(what: str, about: str, expiry: Awaitable[datetime | None], now: datetime) -> list[Check]:
@@ -171,8 +171,8 @@ async def _held(what: str, about: str, expiry: Awaitable[datetime | None], now: 
     return [Check(what, about, LACKING if soon else GOOD, f"{message} Replace it." if soon else message)]
 
 
-async def _certificate(app: App, azure: AzureAccess, place: str, settings: DestinationSettings) -> datetime:
-    server = await address_of(azure, place) if place.startswith("/") else Address(place, None)
+async def _certificate(app: App, azure: AzureAccess, address: str, settings: DestinationSettings) -> datetime:
+    server = await address_of(azure, address) if address.startswith("/") else Address(address, None)
     authority = getattr(settings, "certificate_authority", None) or server.certificate_authority
     return await certificate_end(server.server, trust_in(authority, app.settings.ca_file))
 

@@ -27,8 +27,8 @@ from gateway_tokens.renewal.rows import Action, Demand
 from gateway_tokens.renewal.run import (
     SERVICES_AT_ONCE,
     as_message,
-    place_of,
     reconcile_gateway,
+    run_in_place_of,
     run_requests,
 )
 from gateway_tokens.renewal.service import Selects, ServiceRun, managed
@@ -105,12 +105,12 @@ class RenewalApi(Routes):
         estate = app.settings.estate
         readable = [s for n, s in estate.services.items() if s.delivers and scope.covers_some(n)]
         subscriptions = sorted({service.resource_id.subscription_id for service in readable})
-        found = await asyncio.gather(*(place_of(app, name, run) for name in subscriptions))
-        places = {name: place for name, place in zip(subscriptions, found, strict=True) if place}
-        ids, entries = {run, *places.values()}, await app.reports.entries()
+        others = await asyncio.gather(*(run_in_place_of(app, name, run) for name in subscriptions))
+        runs = {name: other for name, other in zip(subscriptions, others, strict=True) if other}
+        ids, entries = {run, *runs.values()}, await app.reports.entries()
         document = {
             "run": run,
-            "subscriptions": [{"subscription": name, "run": place} for name, place in places.items()],
+            "subscriptions": [{"subscription": name, "run": other} for name, other in runs.items()],
             "services": [
                 summary_shown(summary)
                 for summary in summaries_of(estate, entries)

@@ -57,7 +57,7 @@ class GatewayRun(GatewayReader):
             if row.decision.action is Action.PROVE:
                 observed = await self._proved(observed)
                 row = self.row(observed)
-            row = self.places.let(row)
+            row = self.slots.let(row)
             return await self._carry_out(row, observed)
         except NotFound as error:
             gone = replace(row.decision, reason=Reason.GATEWAY_GONE, message=str(error))

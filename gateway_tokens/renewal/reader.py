@@ -99,10 +99,10 @@ class RunOptions:
         return self.causes.setdefault(cause, _Cause()).used(ref)
 
 
-class Places:
+class Slots:
     """Changes that can wait go two gateways of a service at a time, counted from what is seen.
 
-    A place is held by a gateway whose workload does not run its stored token yet. Where the reader cannot be seen, it is
+    A slot is held by a gateway whose workload does not run its stored token yet. Where the reader cannot be seen, it is
     held by a token that was issued since the schedule's last run may have begun, whichever run wrote it.
     """
 
@@ -114,19 +114,19 @@ class Places:
         """Count a row that was read."""
         restart, ownership = row.restart, row.ownership
         if restart is not None and not restart.blind and restart.running is not Running.UNVERIFIED:
-            holds = restart.holds_place
+            holds = restart.holds_slot
         else:
             holds = ownership is not None and not ownership.taken_over and ownership.issued_at > self._since
         if holds:
             self.holders[row.gateway.ref] = None
 
     def planned(self, row: Row) -> None:
-        """Count a row that will get a new value and waits for nobody, before any row asks for a place."""
+        """Count a row that will get a new value and waits for nobody, before any row asks for a slot."""
         if row.decision.action in {Action.RENEW, Action.REWRITE} and not row.decision.staged:
             self.holders[row.id.ref] = None
 
     def let(self, row: Row) -> Row:
-        """The row as it is if it may go on, else as one that waits for a place."""
+        """The row as it is if it may go on, else as one that waits for a slot."""
         if not row.decision.staged:
             return row
         if row.id.ref in self.holders or len(self.holders) < CHANGES_AT_ONCE:
@@ -144,7 +144,7 @@ class GatewayReader:
     gateway: ManagedGateway
     options: RunOptions
     report: ServiceReport
-    places: Places
+    slots: Slots
     _rows: dict[RowId, Observed | None] = field(default_factory=dict, init=False)
     _all_read: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     regenerated_at: datetime | None = field(init=False)  # when its idle key was, as far as the report knows
@@ -166,7 +166,7 @@ class GatewayReader:
                     await self._all_read.wait()
             observed = self._keyed(observed)
             row = self.row(observed)
-            self.places.planned(row)
+            self.slots.planned(row)
         except Exception as error:  # noqa: BLE001 - a row that cannot be read must not stop its neighbours
             self._came(row.id, None)
             return self.failed(row, error), None
@@ -256,7 +256,7 @@ class GatewayReader:
     async def _observed(self, settings: DestinationSettings) -> Observed:
         async with self.at(settings) as destination:
             observed = Observed(self.gateway, settings, await destination.read())
-        self.places.seen(observed)
+        self.slots.seen(observed)
         # Asked for once a day and value. A value of this app's is asked about by the daily check alone.
         proof = None if observed.ownership else self._remembered(observed)
         known = proof and proof.at and proof.at > self.options.app.clock() - ASK_AGAIN_AFTER

@@ -224,7 +224,7 @@ def record_name(subscription: str) -> str:
     return f"runs/{subscription}.json"
 
 
-async def place_of(app: App, subscription: str, run: str) -> str:
+async def run_in_place_of(app: App, subscription: str, run: str) -> str:
     """The run that does or did the work of the run with this id in the subscription; empty when that is not known."""
     record, _ = await _record(app, subscription)
     return record.run if record and run in {record.run, *record.ended} else ""

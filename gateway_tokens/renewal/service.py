@@ -20,7 +20,7 @@ from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
 from .gateway import GatewayRun, not_reached
 from .keys import KeyState
-from .reader import Places, RunOptions
+from .reader import RunOptions, Slots
 from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report, why
 from .rows import Action, Decision, Observed, Reason, RowId
 
@@ -57,7 +57,7 @@ class ServiceRun:
         self.rotating: list[GatewayRun] = []  # the gateways whose keys are rotated
         self.listed: set[str] | None = None  # every gateway of the service, once Azure has listed them
         self.fresh: list[tuple[GatewayRun, Observed]] = []
-        self._places = Places(options.app.clock() - options.app.pause)
+        self._slots = Slots(options.app.clock() - options.app.pause)
 
     @classmethod
     async def begun(cls, name: str, options: RunOptions) -> ServiceRun:
@@ -85,7 +85,7 @@ class ServiceRun:
 
     def of(self, gateway: ManagedGateway) -> GatewayRun:
         """A run of one of its gateways."""
-        return GatewayRun(gateway, self.options, self.report, self._places)
+        return GatewayRun(gateway, self.options, self.report, self._slots)
 
     async def plan(self, gateways: Iterable[ManagedGateway]) -> None:
         """Read every row of the gateways; nothing is executed."""
@@ -93,7 +93,7 @@ class ServiceRun:
         now, rows = self.options.app.clock(), [row for row, _ in await asyncio.gather(*reading)]
         self.rows |= {row.id: self.report.judged(row, now) for row in rows}
         for row in sorted(self.rows.values(), key=_urgency):
-            self.rows[row.id] = self._places.let(row)
+            self.rows[row.id] = self._slots.let(row)
 
     async def reconcile(self, gateways: Iterable[ManagedGateway]) -> None:
         """Bring every row of the gateways up to date. Raises nothing but the end of its time."""

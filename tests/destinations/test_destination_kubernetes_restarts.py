@@ -387,7 +387,7 @@ class TestStates:
         assert await cluster.runs() == [Running.OLD, Running.STUCK, Running.STUCK]
         restart = await cluster.run()
         assert advice in restart.failure(cluster.now)
-        assert (restart.holds_place, cluster.patched) == (False, 1)
+        assert (restart.holds_slot, cluster.patched) == (False, 1)
         workload.stuck = False
         cluster.apply(lambda spec: [spec.pop(name, None) for name in ("paused", "updateStrategy")])
         assert (await cluster.runs())[-1] is Running.CURRENT
@@ -402,13 +402,13 @@ class TestStates:
         for _ in range(2):
             await cluster.run(timedelta(seconds=10))
         restart = await cluster.run(timedelta(seconds=10))
-        assert (restart.running, restart.late_at, restart.holds_place) == (Running.RESTARTING, late_at, True)
+        assert (restart.running, restart.late_at, restart.holds_slot) == (Running.RESTARTING, late_at, True)
         assert restart.failure(late_at - timedelta(seconds=1)) == ""
         message = f"Deployment default/{NAME}: 3 of 4 pods run an older value and are being replaced"
         assert restart.failure(late_at).startswith(message)
         workload.conditions = [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]
         restart = await cluster.run()
-        assert (restart.running, restart.holds_place) == (Running.STUCK, True)
+        assert (restart.running, restart.holds_slot) == (Running.STUCK, True)
         assert "progress deadline" in restart.failure(cluster.now)
 
     @pytest.mark.parametrize("cluster", ["Deployment", "Rollout"], indirect=True)
@@ -522,7 +522,7 @@ async def test_of_several_workloads_only_those_that_run_an_older_value_are_asked
     assert await cluster.restart() == Restart(
         Running.OLD,
         "Deployment default/old: 2 of 2 pods run an older value; DaemonSet default/absent does not exist yet",
-        holds_place=True,
+        holds_slot=True,
         old=("Deployment default/old",),
     )
     await destination.restart(await stored_in(destination))
@@ -585,7 +585,7 @@ class TestManifest:
             assert not self.of(kind, {}, change, "old").settled
 
     @pytest.mark.parametrize(
-        ("kind", "spec", "change", "fingerprint", "running", "holds_place"),
+        ("kind", "spec", "change", "fingerprint", "running", "holds_slot"),
         [
             ("Deployment", {}, {}, "old", Running.OLD, True),
             ("Deployment", {}, {"updatedReplicas": 2}, "old", Running.RESTARTING, True),
@@ -611,12 +611,12 @@ class TestManifest:
         change: Manifest,
         fingerprint: str,
         running: Running,
-        holds_place: bool,
+        holds_slot: bool,
     ) -> None:
         manifest = self.of(kind, spec, change, fingerprint)
         restart = manifest.judged("it", 1, 3)
-        told = (restart.running, restart.holds_place, bool(restart.old))
-        assert told == (running, holds_place, running is Running.OLD)
+        told = (restart.running, restart.holds_slot, bool(restart.old))
+        assert told == (running, holds_slot, running is Running.OLD)
         assert manifest.judged("it", 0, 3) == Restart(Running.CURRENT)
 
     def test_its_pods_are_selected_as_it_selects_them(self) -> None:

@@ -400,8 +400,8 @@ class TestDoubledWork:
         estate.clock.now = NOW + MINUTE
         for run in ("one", "two"):
             await estate.runs.reconcile(estate.app, self.request(run=run))
-        assert await runs.place_of(estate.app, CONTOSO.subscription_id, "two") == "one"
-        assert await runs.place_of(estate.app, CONTOSO.subscription_id, "other") == ""
+        assert await runs.run_in_place_of(estate.app, CONTOSO.subscription_id, "two") == "one"
+        assert await runs.run_in_place_of(estate.app, CONTOSO.subscription_id, "other") == ""
 
     async def test_a_message_that_is_delivered_again_goes_on_with_its_own_run(self) -> None:
         estate = contoso()
@@ -482,7 +482,7 @@ class TestDoubledWork:
         (request,) = run_requests(estate.app.settings.estate, NOW)
         record = {**json.loads(as_message(request)), "beganAt": NOW.isoformat(), "ended": ended}
         estate.reports.texts = {runs.record_name(request.subscription): json.dumps(record)}
-        assert await runs.place_of(estate.app, request.subscription, request.run) == request.run
+        assert await runs.run_in_place_of(estate.app, request.subscription, request.run) == request.run
 
 
 class TestMessages:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gateway_tokens.errors import WriteConflict
-from gateway_tokens.renewal.reader import Places, RunOptions
+from gateway_tokens.renewal.reader import RunOptions, Slots
 from gateway_tokens.renewal.report import ServiceReport
 from gateway_tokens.renewal.rows import Demand, Observed
 from gateway_tokens.renewal.service import ServiceRun
@@ -254,9 +254,9 @@ class TestStaged:
         for restart in (Restart(Running.UNVERIFIED), Restart(Running.OLD, blind=True)):
             stored = StoredToken(token.header_value(), token, ownership, restart=restart)
             for since, held in ((NOW - HOUR, True), (NOW, False)):
-                places = Places(since)
-                places.seen(Observed(gateway, gateway.rule.destinations[0], stored))
-                assert bool(places.holders) is held
+                slots = Slots(since)
+                slots.seen(Observed(gateway, gateway.rule.destinations[0], stored))
+                assert bool(slots.holders) is held
 
     async def test_what_is_due_waits_for_nobody(self) -> None:
         estate = self.an_estate(keyType="secondary")

@@ -81,7 +81,7 @@ def worst(restarts: Sequence[Restart]) -> Restart:
         max((restart.running for restart in restarts), key=order.index),
         "; ".join(restart.message for restart in restarts if restart.message),
         min((restart.late_at for restart in restarts if restart.late_at), default=None),
-        holds_place=any(restart.holds_place for restart in restarts),
+        holds_slot=any(restart.holds_slot for restart in restarts),
         old=tuple(name for restart in restarts for name in restart.old),
         blind=any(restart.blind for restart in restarts),
     )
@@ -148,15 +148,15 @@ class Manifest:
                 return Restart(Running.STUCK, f"{message}. {blocked}")
             return Restart(Running.OLD, message, old=(name,))
         if not (self._begun or self._rolling):
-            return Restart(Running.OLD, message, holds_place=True, old=(name,))
+            return Restart(Running.OLD, message, holds_slot=True, old=(name,))
         reasons = {condition.get("reason") for condition in self._status.get("conditions") or []}
         if "ProgressDeadlineExceeded" in reasons:
             detail = "It exceeded its progress deadline: check its new pods."
-            return Restart(Running.STUCK, f"{message}. {detail}", holds_place=True)
+            return Restart(Running.STUCK, f"{message}. {detail}", holds_slot=True)
         message += " and are being replaced; check its new pods if this lasts"
         asked_at = owners_of(self._manifest, "spec", *self._asked).get(VALUE_MANAGER, self._delivery.at)
         late_at = max(self._delivery.at, asked_at) + self._settings.timeout
-        return Restart(Running.RESTARTING, message, late_at, holds_place=True)
+        return Restart(Running.RESTARTING, message, late_at, holds_slot=True)
 
     def _blocked_by(self) -> str:
         """Why it replaces no pods by itself, and what to do, or the empty string."""
