@@ -118,7 +118,8 @@ class ServiceRun:
         self.rows[row.id] = not_reached(row)
         async with turn:
             row = self.finish(await run.reconcile(observed))
-        if row.decision.action not in {Action.RENEW, Action.REWRITE}:
+        as_read = row.seen and observed.token and row.seen.expiry == observed.token.expiry
+        if as_read and row.decision.action not in {Action.RENEW, Action.REWRITE}:
             self.fresh.append((run, observed))
 
     def _rows_of(self, gateways: Iterable[ManagedGateway]) -> list[tuple[GatewayRun, DestinationSettings]]:

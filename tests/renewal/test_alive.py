@@ -117,6 +117,20 @@ class TestOnceADay:
         assert {row["code"] for row in estate.rows()} == {"not_owned"}
         assert lines(caplog, "alive.stopped") == []
 
+    async def test_a_token_that_another_run_replaced_in_the_meantime_is_not_asked_about(self) -> None:
+        estate = many(1)
+        estate.clock.now = FAR - 2 * DAY
+        location = estate.locations["contoso-edge-000"]
+        renewed = a_token(FAR + 20 * DAY, "edge-000")
+
+        async def write_too_late(*_: object) -> None:
+            estate.deliver("contoso-edge-000", renewed, "contoso-apim/edge-000")
+            raise WriteConflict(location.location, "another run was faster.")
+
+        location.write = write_too_late  # type: ignore[method-assign, assignment]
+        await by_schedule(estate)
+        assert [expiry for *_, expiry in estate.gateways.issued] == [estate.clock.now + 30 * DAY - HOUR]
+
     async def test_it_can_be_switched_off(self) -> None:
         estate = many(3, checkAlive=False)
         assert await by_schedule(estate) == 0
