@@ -68,7 +68,8 @@ def key_state(
     """Where the rotation of a gateway is, of which these are all rows; None for one that could not be read.
 
     `remembered` are the uses that were last seen in those that could not be read, `regenerated_at` when the idle key was
-    regenerated last, as far as the report knows: the ownership beside the tokens tells it too.
+    regenerated last, as far as the report knows: the ownership beside the tokens tells it too. In one piece, since each
+    step needs what those before it found.
     """
     own = [row for row in rows if row and row.ownership and row.ownership.owner == row.gateway.owner]
     owned = [row.ownership for row in own if row.ownership]
@@ -80,22 +81,24 @@ def key_state(
     if not since or hindrances:
         phase = Phase.SWITCH if any(row and row.key_type is OTHER[active] for row in rows) else Phase.STEADY
         return KeyState(active, since[0] if since else None, phase, None, hindrances)
-    oldest, newest = since[0], since[-1]
     if rule.rotate_keys is None:
-        return KeyState(active, oldest, Phase.STEADY)
+        return KeyState(active, since[0], Phase.STEADY)
     notes = filter(None, (regenerated_at, *(ours.regenerated_at for ours in owned)))
-    done_at, switch_at = max(notes, default=oldest - GRACE), oldest + rule.rotate_keys.every
-    left = done_at < newest
-    if left and not rule.other_consumers:
+    done_at, switch_at = max(notes, default=since[0] - GRACE), since[0] + rule.rotate_keys.every
+    left = done_at < since[-1]
+    if rule.other_consumers:
+        person = "a person, who regenerates the idle key" if left and switch_at > now else ""
+        return KeyState(active, since[0], _reached(switch_at, now), switch_at, person)
+    if left:
         # A key that was left is regenerated before it signs again, however late that is.
-        phase, next_at = Phase.REGENERATE, newest + GRACE
-        return KeyState(active, oldest, Phase.GRACE if next_at > now else phase, next_at)
-    if not rule.other_consumers:
-        switch_at = max(switch_at, done_at + _LONGEST_CALL)
-    if switch_at <= now:
-        return KeyState(active, oldest, Phase.SWITCH, switch_at)
-    person = "a person, who regenerates the idle key" if left else ""
-    return KeyState(active, oldest, Phase.STEADY, switch_at, person)
+        next_at = since[-1] + GRACE
+        return KeyState(active, since[0], Phase.GRACE if next_at > now else Phase.REGENERATE, next_at)
+    switch_at = max(switch_at, done_at + _LONGEST_CALL)
+    return KeyState(active, since[0], _reached(switch_at, now), switch_at)
+
+
+def _reached(switch_at: datetime, now: datetime) -> Phase:
+    return Phase.SWITCH if switch_at <= now else Phase.STEADY
 
 
 def _hindrance(row: Observed, active: KeyType, now: datetime) -> str:
