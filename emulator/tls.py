@@ -63,23 +63,25 @@ def _builder(
     )
 
 
+# Python 3.13 checks certificates strictly: an authority must say that, and how, it may sign.
+MAY_SIGN = x509.KeyUsage(
+    digital_signature=True,
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    # Python 3.13 checks certificates strictly: an authority must say that, and how, it may sign.
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=True,
-        crl_sign=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
     return (
         _builder("Emulator throw-away CA", key, None)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
+        .add_extension(MAY_SIGN, critical=True)
         .sign(key, hashes.SHA256())
     )
 

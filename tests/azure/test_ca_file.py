@@ -13,21 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from emulator.tls import throw_away_tls
+from emulator.tls import MAY_SIGN, throw_away_tls
 from gateway_tokens.azure.clients import trust_in
 
 Extensions = Iterable[tuple[x509.ExtensionType, bool]]
-_MAY_SIGN = x509.KeyUsage(
-    digital_signature=True,
-    key_cert_sign=True,
-    crl_sign=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 OTHER_CA = throw_away_tls().ca_file
 OTHER_TEXT = Path(OTHER_CA).read_text()
 _CONSTRAINTS = x509.BasicConstraints(ca=True, path_length=None)
@@ -88,10 +77,10 @@ def defaults(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     "extensions",
     [
-        pytest.param([(_CONSTRAINTS, True), (_MAY_SIGN, True)], id="critical constraints, no key identifier"),
-        pytest.param([(_CONSTRAINTS, False), (_MAY_SIGN, True)], id="constraints that are not critical"),
+        pytest.param([(_CONSTRAINTS, True), (MAY_SIGN, True)], id="critical constraints, no key identifier"),
+        pytest.param([(_CONSTRAINTS, False), (MAY_SIGN, True)], id="constraints that are not critical"),
         pytest.param([(_CONSTRAINTS, False)], id="constraints that are not critical, no usage"),
-        pytest.param([(_MAY_SIGN, True)], id="no constraints"),
+        pytest.param([(MAY_SIGN, True)], id="no constraints"),
     ],
 )
 async def test_an_authority_of_an_old_tool_is_trusted_by_file_and_by_text(
@@ -103,7 +92,7 @@ async def test_an_authority_of_an_old_tool_is_trusted_by_file_and_by_text(
 
 
 async def test_no_other_authority_than_the_one_that_is_named_is_trusted(tmp_path: Path) -> None:
-    tls, right_file, _ = authority(tmp_path, [(_CONSTRAINTS, True), (_MAY_SIGN, True)])
+    tls, right_file, _ = authority(tmp_path, [(_CONSTRAINTS, True), (MAY_SIGN, True)])
     for ca, ca_file in ((None, OTHER_CA), (None, ""), (OTHER_TEXT, right_file)):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate verify failed"):
             await connect(tls, trust_in(ca, ca_file))
