@@ -79,8 +79,7 @@ class TokenApi(Routes):
 
 
 async def _active_key(app: App, gateway: ManagedGateway) -> KeyType:
-    # This loads the modules of renewal, which few tokens need.
-    from gateway_tokens.renewal.rotation import active_key  # noqa: PLC0415
+    from gateway_tokens.renewal.rotation import active_key  # noqa: PLC0415 - few tokens need what renewal loads
 
     return await active_key(app, gateway)
 

@@ -272,6 +272,24 @@ async def test_all_of_azure_shares_one_pool_of_connections_however_many_vaults_t
     assert len(contexts) == 1
 
 
+async def test_what_hangs_takes_no_connection_of_its_neighbours(
+    emulator: Emulator, azure: AzureAccess
+) -> None:
+    emulator.azure.faults.add(Fault(host="vault", instance="contoso", times=None, kind="delay", seconds=60))
+    silent, other = (azure.secret_client(emulator.vault_url(name)) for name in ("contoso", "fabrikam"))
+    usual_limit = 100  # of aiohttp
+    hanging = [asyncio.ensure_future(silent.get_secret("none")) for _ in range(usual_limit)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while emulator.azure.in_flight < usual_limit:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+        with pytest.raises(ResourceNotFoundError):
+            await other.get_secret("none")
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+
+
 @pytest.mark.usefixtures("short_operations")
 async def test_a_vault_that_hangs_after_its_challenge_is_unavailable_not_one_that_refuses_the_sign_in(
     emulator: Emulator, azure: AzureAccess
