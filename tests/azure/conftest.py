@@ -1,6 +1,8 @@
 """What the tests of Azure's clients share."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -11,16 +13,24 @@ from tests import served_estate
 
 
 @pytest.fixture
-def sign_in(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The estate in the emulated Azure, and an environment that names its managed identity."""
+async def opens(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., AzureAccess]]:
+    """Opens the app's way into the estate, as deployed but for these settings; closes it at the end."""
     served_estate.populate(emulator)
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
         monkeypatch.setenv(name, emulator.settings()[name])
+    async with AsyncExitStack() as opened:
+
+        def access(monotonic: Callable[[], float] = time.monotonic, **more: str) -> AzureAccess:
+            settings = read_settings(served_estate.environment(emulator) | more)
+            azure = AzureAccess(settings, monotonic=monotonic)
+            opened.push_async_callback(azure.close)
+            return azure
+
+        yield access
 
 
 @pytest.fixture
-async def azure(emulator: Emulator, sign_in: None) -> AsyncIterator[AzureAccess]:  # noqa: ARG001 - must come first
-    """The app's access to the estate, as deployed."""
-    access = AzureAccess(read_settings(served_estate.environment(emulator)))
-    yield access
-    await access.close()
+def azure(opens: Callable[..., AzureAccess]) -> AzureAccess:
+    return opens()
