@@ -5,6 +5,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
 from gateway_tokens.estate.faults import MOST_BYTES, read_estate
 from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
@@ -96,40 +98,36 @@ def test_a_rule_is_judged_with_what_it_inherits() -> None:
     assert said(written(of_estate={"renewBefore": "P12D"}, **alone)) == []
 
 
-def test_a_destination_takes_server_authority_and_sign_in_of_the_cluster_that_it_names() -> None:
-    def on_cluster(**fields: object) -> KubernetesSecret:
-        rule = {"destinations": [{**AT_PLANT, **fields}]}
-        destination = destination_of(
-            written(clusters={"plant": PLANT, "contoso": PLANT, "edge-01": PLANT}, **{"Edge-01": rule}),
-            "Edge-01",
-        )
-        assert isinstance(destination, KubernetesSecret)
-        return destination
+def at_cluster(**fields: object) -> KubernetesSecret:
+    """A destination of edge-01 in a cluster, of which three names are described."""
+    rule = {"destinations": [{**AT_PLANT, **fields}]}
+    clusters = dict.fromkeys(("plant", "contoso", "edge-01"), PLANT)
+    destination = destination_of(written(clusters=clusters, **{"Edge-01": rule}), "Edge-01")
+    assert isinstance(destination, KubernetesSecret)
+    return destination
 
-    plant = on_cluster()
+
+def test_a_destination_takes_server_authority_and_sign_in_of_the_cluster_that_it_names() -> None:
+    plant = at_cluster()
     assert (plant.cluster, plant.server, plant.certificate_authority) == (None, PLANT["server"], "PEM")
     assert plant.sign_in is not None
     assert (plant.sign_in.vault, plant.sign_in.secret) == (VAULT, "sa")
-    assert on_cluster(certificateAuthority="other").certificate_authority == "other"
+    assert at_cluster(certificateAuthority="other").certificate_authority == "other"
     for name in ("{service}", "{gateway}"):
-        assert on_cluster(cluster=name).server == PLANT["server"]
-    assert on_cluster(cluster=CLUSTER).cluster == CLUSTER
+        assert at_cluster(cluster=name).server == PLANT["server"]
+    assert at_cluster(cluster=CLUSTER).cluster == CLUSTER
 
 
 def test_a_cluster_that_nobody_describes_is_a_fault_where_it_is_named() -> None:
-    rules: dict[str, Any] = {"any_gateway": {}, "edge": {}}
-    at = "destinations[0].cluster"
-    value = written(of_estate={"destinations": [AT_PLANT]}, clusters={"plants": PLANT}, **rules)
-    assert said(value) == [f"defaults.{at}: {NO_CLUSTER}"]
-    rotating = written(clusters={}, edge={"destinations": [AT_PLANT], "rotateKeys": {"every": "P90D"}})
-    assert said(rotating) == [f"services.contoso.gateways.edge.{at}: {NO_CLUSTER}"]
+    of_plant = {"destinations": [AT_PLANT]}
+    everywhere = written(of_estate=of_plant, clusters={"plants": PLANT}, any_gateway={}, edge={})
+    assert said(everywhere) == [f"defaults.destinations[0].cluster: {NO_CLUSTER}"]
+    of_edge = "services.contoso.gateways.edge-*.destinations[0].cluster: "
+    rotating = {**of_plant, "rotateKeys": {"every": "P90D"}}
+    assert said(written(**{"edge-*": rotating})) == [f"{of_edge}{NO_CLUSTER}"]
     by_gateway = {"destinations": [{**AT_PLANT, "cluster": "{gateway}"}]}
-    assert said(written(clusters={"plant": PLANT}, **{"edge-*": by_gateway})) == [
-        f"services.contoso.gateways.edge-*.{at}: filled in for 'contoso/edge-*' {NO_CLUSTER}"
-    ]
-    assert said(written(clusters={"plant": {"server": "http://k"}}, edge={"destinations": [AT_PLANT]}))[
-        0
-    ].startswith("clusters.plant.server: must be the https:// address")
+    filled_in = f"{of_edge}filled in for 'contoso/edge-*' {NO_CLUSTER}"
+    assert said(written(clusters={"plant": PLANT}, **{"edge-*": by_gateway})) == [filled_in]
 
 
 def test_every_name_and_address_may_hold_placeholders() -> None:
@@ -149,75 +147,53 @@ def test_every_name_and_address_may_hold_placeholders() -> None:
     )
 
 
-def test_a_location_that_a_placeholder_fills_in_collides_with_the_same_one_written_out() -> None:
-    rules: dict[str, Any] = {"a": {"destinations": [{**BY_SERVICE, "secret": "x"}]}}
-    rules["b"] = {
-        "destinations": [{"kind": "keyVault", "vault": "https://kv-contoso.vault.azure.net", "secret": "x"}]
-    }
-    assert [fault.partition(":")[0] for fault in said(written(**rules))] == [
-        "services.contoso.gateways.b.destinations[0]"
-    ]
+STATEFUL_SET = {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}
 
 
-def test_a_pattern_may_set_its_gateways_apart_by_any_part_of_a_location() -> None:
-    for apart in ({"namespace": "{gateway}"}, {"server": "https://{gateway}"}):
-        assert said(document(any_gateway={"destinations": [{**KUBERNETES, "secret": "x", **apart}]})) == []
-
-
-def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told() -> None:
-    for pattern, destination, faulty in (
-        ("edge-01", KUBERNETES, ""),
+@pytest.mark.parametrize(
+    ("pattern", "destination", "faulty"),
+    [
         ("edge.01", KUBERNETES, ""),
-        ("edge_01", KUBERNETES, ".secret"),
-        ("edge_*", KUBERNETES, ".secret"),
-        ("-edge", KUBERNETES, ".secret"),
-        ("edge.01", {**KUBERNETES, "namespace": "{gateway}"}, ".namespace"),
-        ("a" * 60, {**KUBERNETES, "namespace": "b-b-{gateway}"}, ".namespace"),
-        ("edge.01", {**KUBERNETES, "restart": {"name": "{gateway}"}}, ""),
-        ("edge.01", {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ".restart"),
-        ("a" * 63, {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ""),
-        ("a" * 64, {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "StatefulSet"}}, ".restart"),
-        ("edge.01", {"kind": "keyVault", "vault": VAULT}, ".secret"),
+        ("edge_*", KUBERNETES, "secret"),
+        ("-edge", KUBERNETES, "secret"),
         ("edge_01", {**KUBERNETES, "secret": "x"}, ""),
-    ):
-        found = faults_of(document(**{pattern: {"destinations": [destination]}}))
-        paths = [path for path, _ in found]
-        assert paths == (
-            [f"services.contoso.gateways.{pattern}.destinations[0]{faulty}"] if faulty else []
-        ), pattern
-        assert all(f"as 'contoso/{pattern}' fills it in: " in message for _, message in found)
-
-
-def test_faults_between_rows_are_told_beside_those_of_a_rule_with_defaults_in_force() -> None:
-    twice = {"destinations": [{"kind": "keyVault", "vault": VAULT, "secret": "x"}] * 2}
-    found = said(written(of_estate=twice, edge={}, lab={"renew": 1}))
-    assert [fault.partition(":")[0] for fault in found] == [
-        "services.contoso.gateways.lab.renew",
-        "services.contoso.gateways.edge.destinations[1]",
-    ]
+        ("edge.01", {**KUBERNETES, "namespace": "{gateway}"}, "namespace"),
+        ("a" * 60, {**KUBERNETES, "namespace": "b-b-{gateway}"}, "namespace"),
+        ("edge.01", {**KUBERNETES, "restart": {"name": "{gateway}"}}, ""),
+        ("edge.01", STATEFUL_SET, "restart"),
+        ("a" * 63, STATEFUL_SET, ""),
+        ("a" * 64, STATEFUL_SET, "restart"),
+        ("edge.01", {"kind": "keyVault", "vault": VAULT}, "secret"),
+    ],
+)
+def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told(
+    pattern: str, destination: dict[str, object], faulty: str
+) -> None:
+    found = faults_of(document(**{pattern: {"destinations": [destination]}}))
+    where = f"services.contoso.gateways.{pattern}.destinations[0].{faulty}"
+    assert [path for path, _ in found] == ([where] if faulty else [])
+    assert all(f"as 'contoso/{pattern}' fills it in: " in message for _, message in found)
 
 
 def test_forty_services_with_twenty_five_gateways_each_fit_into_ten_kib() -> None:
+    names = [f"contoso-team-{number:02}" for number in range(40)]
     services: dict[str, Any] = {
-        f"contoso-team-{number:02}": {
-            "resourceId": SERVICE.replace("contoso-apim", f"contoso-team-{number:02}-apim"),
+        name: {
+            "resourceId": SERVICE.replace("contoso-apim", f"{name}-apim"),
             "gateways": {"edge-*": {}, "plant-*": {"lifetime": "P7D"}},
         }
-        for number in range(40)
+        for name in names
     }
     services["contoso-team-07"]["gateways"] = {"*": {"destinations": [AT_PLANT]}}
-    shared = {
-        "defaults": {"lifetime": "P14D", "destinations": [BY_SERVICE]},
-        "clusters": {"plant": {**PLANT, "server": "https://{service}.example"}},
-    }
-    text = json.dumps({**shared, "services": services}, separators=(",", ":"))
+    defaults = {"lifetime": "P14D", "destinations": [BY_SERVICE]}
+    clusters = {"plant": {**PLANT, "server": "https://{service}.example"}}
+    whole = {"defaults": defaults, "clusters": clusters, "services": services}
+    text = json.dumps(whole, separators=(",", ":"))
     assert len(text.encode()) <= 10 * 1024
-    read = read_estate(text)
-    names = [f"edge-{number:02}" for number in range(20)] + [f"plant-{number}" for number in range(5)]
     rows = {
         destination.location(GatewayRef(name, gateway))
-        for name, service in read.services.items()
-        for gateway in names
+        for name, service in read_estate(text).services.items()
+        for gateway in [f"edge-{number}" for number in range(20)] + [f"plant-{number}" for number in range(5)]
         if (rule := service.rule_for(gateway))
         for destination in rule.destinations
     }
@@ -235,9 +211,8 @@ def test_a_document_of_more_bytes_than_an_app_setting_holds_says_what_to_do() ->
 
 def test_no_collection_of_garbage_slows_the_reading_of_a_thousand_names_down() -> None:
     began: list[str] = []
-    text = json.dumps(
-        document(**{f"edge-{number:04}": {"destinations": [KUBERNETES]} for number in range(1000)})
-    )
+    rules = {f"edge-{number:04}": {"destinations": [KUBERNETES]} for number in range(1000)}
+    text = json.dumps(document(**rules))
     gc.callbacks.append(lambda phase, _: began.append(phase))
     try:
         assert faults_of(text) == []
