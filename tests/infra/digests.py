@@ -71,23 +71,24 @@ def settings(case: str) -> dict[str, str]:
 
 def document(case: str) -> dict[str, Any]:
     """The settings document of a deployment, put together from its lines."""
-    services: dict[str, Any] = {}
-    shared: dict[str, Any] = {}
-    access = []
+    whole: dict[str, Any] = {"services": {}, "access": []}
     for line in read(case)["settings"]:
-        if match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+) (.+)", line):
-            services[match[1]] = {"resourceId": json.loads(match[2]), "gateways": {}}
-        elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.gateways\.(\S+) (.+)", line):
-            services[match[1]]["gateways"][match[2]] = json.loads(match[3])
-        elif match := re.fullmatch(r"GATEWAY_TOKENS services\.([^. ]+)\.defaults (.+)", line):
-            services[match[1]]["defaults"] = json.loads(match[2])
-        elif match := re.fullmatch(r"GATEWAY_TOKENS (defaults|freeze) (.+)", line):
-            shared[match[1]] = json.loads(match[2])
-        elif match := re.fullmatch(r"GATEWAY_TOKENS clusters\.(\S+) (.+)", line):
-            shared.setdefault("clusters", {})[match[1]] = json.loads(match[2])
-        elif match := re.fullmatch(r"GATEWAY_TOKENS access (.+)", line):
-            access.append(json.loads(match[1]))
-    return {**shared, "services": services, "access": access}
+        name, _, told = line.partition(" ")
+        path, _, text = told.partition(" ")
+        match path.split(".", 3) if name == "GATEWAY_TOKENS" else ():
+            case ["services", service]:
+                whole["services"][service] = {"resourceId": json.loads(text), "gateways": {}}
+            case ["services", service, "defaults"]:
+                whole["services"][service]["defaults"] = json.loads(text)
+            case ["services", service, _, pattern]:
+                whole["services"][service]["gateways"][pattern] = json.loads(text)
+            case ["clusters", cluster]:
+                whole.setdefault("clusters", {})[cluster] = json.loads(text)
+            case ["access"]:
+                whole["access"].append(json.loads(text))
+            case [shared]:
+                whole[shared] = json.loads(text)
+    return whole
 
 
 def alert_rules(case: str) -> dict[str, str]:

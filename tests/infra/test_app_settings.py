@@ -6,9 +6,10 @@ import re
 import pytest
 
 from gateway_tokens.estate.app_settings import SETTINGS, read_settings
+from gateway_tokens.sign_in import SignIn
 from tests.infra.digests import ROOT, document, read, settings
 
-CASE = "cloud-public"
+CASE, LOGIN = "cloud-public", "login.microsoftonline.com"
 TENANT = "99999999-9999-9999-9999-999999999999"
 API, CALLER = "44444444-4444-4444-4444-444444444444", "77777777-7777-7777-7777-777777777777"
 # Read by the Functions host and by App Service, not by the code.
@@ -32,12 +33,9 @@ def test_the_app_accepts_the_sample_which_is_unencrypted_and_holds_only_strings(
     assert read_settings(SAMPLE["Values"]).estate.services
 
 
-def test_nothing_is_set_that_flex_consumption_refuses() -> None:
-    assert [name for name in settings(CASE) if REFUSED_ON_FLEX.fullmatch(name)] == []
-
-
-def test_storage_and_application_insights_are_reached_with_the_identity() -> None:
+def test_nothing_is_set_that_flex_consumption_refuses_and_no_key_is_among_the_settings() -> None:
     written = settings(CASE)
+    assert [name for name in written if REFUSED_ON_FLEX.fullmatch(name)] == []
     assert "AzureWebJobsStorage" not in written
     assert written["AzureWebJobsStorage__credential"] == "managedidentity"
     told = written["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
@@ -48,17 +46,15 @@ def test_the_app_accepts_what_bicep_writes() -> None:
     accepted = read_settings(settings(CASE))
     assert accepted.client_id == "55555555-5555-5555-5555-555555555555"
     assert accepted.state_container_url == "https://stgatewaytokens.blob.example/gateway-tokens"
-    assert accepted.sign_in is not None
-    assert accepted.sign_in.tenant == TENANT
-    assert set(accepted.sign_in.audiences) == {API, f"api://{API}"}
-    assert accepted.sign_in.applications == {CALLER}
+    audiences = (f"api://{API}", API)
+    assert accepted.sign_in == SignIn(f"https://{LOGIN}", TENANT, audiences, frozenset({CALLER}))
     assert not accepted.function_keys
 
 
 @pytest.mark.parametrize(
     ("case", "endpoint", "scope", "login"),
     [
-        (CASE, "management.azure.com", "management.azure.com", "login.microsoftonline.com"),
+        (CASE, "management.azure.com", "management.azure.com", LOGIN),
         (
             "cloud-us-government",
             "management.usgovcloudapi.net",
@@ -80,15 +76,11 @@ def test_the_schedule_is_held_to_the_alert_for_missing_runs_where_there_is_one()
     assert hours == {CASE: "3", "every-destination": "", "existing": "3"}
 
 
-def test_tenant_and_audiences_may_be_given_beside_function_keys() -> None:
+def test_function_keys_may_replace_sign_in_or_be_beside_it() -> None:
     written = settings("keys-and-sign-in")
-    assert written["ALLOW_FUNCTION_KEYS"] == "true"
+    assert (written["ALLOW_FUNCTION_KEYS"], written["SIGN_IN_AUDIENCES"]) == ("true", "api://gateway-tokens")
     assert written["SIGN_IN_TENANT"] == "88888888-8888-4888-8888-888888888888"
-    assert written["SIGN_IN_AUDIENCES"] == "api://gateway-tokens"
-
-
-def test_function_keys_may_replace_sign_in() -> None:
-    written = {name: value for name, value in settings("function-keys").items() if "[" not in value}
-    written |= {"GATEWAY_TOKENS": json.dumps(document("function-keys"))}
-    accepted = read_settings(settings(CASE) | written)
+    known = {name: value for name, value in settings("function-keys").items() if "[" not in value}
+    known |= {"GATEWAY_TOKENS": json.dumps(document("function-keys"))}
+    accepted = read_settings(settings(CASE) | known)
     assert (accepted.function_keys, accepted.sign_in) == (True, None)

@@ -48,13 +48,16 @@ def closed(case: str, group: str) -> bool:
 
 
 @pytest.mark.parametrize("case", APPS)
-def test_the_app_runs_python_3_13_on_flex_consumption_with_its_identity_and_nothing_that_the_plan_refuses(
+def test_the_app_runs_on_flex_consumption_as_it_is_meant_to_with_nothing_that_the_plan_refuses(
     case: str,
 ) -> None:
     site, (plan,) = site_of(case), resources(case, "serverfarms").values()
     assert (plan["name"], plan["reserved"]) == ("FC1", "true")
     assert site["runtime"] == "{name:python,version:3.13}"
     assert site["type"] == "UserAssignedIdentity"
+    told, ready = site["scaleAndConcurrency"], "{name:http,instanceCount:2}"
+    assert "perInstanceConcurrency:16" in told
+    assert f"alwaysReady:[{ready if case == 'network' else ''}]" in told
     assert {*re.findall(r"(\w+):", site["siteConfig"])} & {*REFUSED_BY_THE_PLAN.split()} == set()
 
 
@@ -74,34 +77,22 @@ def test_storage_is_closed_to_everybody_outside_a_network_that_is_named(case: st
 
 
 def test_reports_that_are_no_longer_written_are_deleted_after_30_days_and_nothing_else_is() -> None:
-    source = (INFRA / "modules" / "storage.bicep").read_text()
-    policy = source.partition("managementPolicies@")[2].partition("\nresource ")[0]
+    policy = SOURCES["modules/storage.bicep"].partition("managementPolicies@")[2].partition("\nresource ")[0]
     assert re.findall(r"prefixMatch: (.+) }", policy) == ["['${stateContainer}/reports/']"]
-    assert re.findall(r"(\w+): \{ (\w+): ([0-9]+) }", policy) == [
-        ("delete", "daysAfterModificationGreaterThan", "30")
-    ]
+    deleted = ("delete", "daysAfterModificationGreaterThan", "30")
+    assert re.findall(r"(\w+): \{ (\w+): ([0-9]+) }", policy) == [deleted]
 
 
-def test_only_a_private_endpoint_closes_the_apps_own_address() -> None:
+def test_the_apps_own_address_is_closed_by_a_private_endpoint_and_else_open_to_the_ranges_that_are_named() -> (
+    None
+):
     assert closed("network", "sites")
     assert site_of("network")["publicNetworkAccess"] == "Disabled"
-
-
-def test_address_ranges_keep_the_apps_own_address_open_for_themselves_publishing_included() -> None:
     site = site_of("allowed-addresses")
     assert site["publicNetworkAccess"] == "Enabled"
     assert "ipSecurityRestrictionsDefaultAction:Deny" in site["siteConfig"]
-    assert "scmIpSecurityRestrictionsUseMain:true" in site["siteConfig"]
+    assert "scmIpSecurityRestrictionsUseMain:true" in site["siteConfig"], "publishing included"
     assert re.findall(r"ipAddress:([^,}]+)", site["siteConfig"]) == ["203.0.113.0/24", "2001:db8::/32"]
-
-
-@pytest.mark.parametrize("case", APPS)
-def test_the_platform_bounds_the_calls_of_an_instance_and_keeps_one_running_only_when_asked_to(
-    case: str,
-) -> None:
-    told, ready = site_of(case)["scaleAndConcurrency"], "{name:http,instanceCount:2}"
-    assert "perInstanceConcurrency:16" in told
-    assert f"alwaysReady:[{ready if case == 'network' else ''}]" in told
 
 
 def test_rights_are_granted_before_the_app_reads_of_what_they_open() -> None:

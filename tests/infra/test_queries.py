@@ -18,30 +18,21 @@ QUERIES = queries("alerts") | queries("workbook")
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_asks_for_events_of_the_app_and_for_fields_that_one_of_them_has(name: str) -> None:
-    lines = log_lines()
-    events = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', QUERIES[name]))
-    fields = set(re.findall(r"\bline\.(\w+)", QUERIES[name])) - {"event"}
+def test_a_query_asks_for_events_of_this_app_alone_and_for_fields_that_one_of_them_has(name: str) -> None:
+    lines, query = log_lines(), QUERIES[name]
+    events = set(re.findall(r'"([a-z_]+\.[a-z_]+)"', query))
+    fields = set(re.findall(r"\bline\.(\w+)", query)) - {"event"}
     assert events
     assert events <= lines.keys()
     assert fields <= set().union(*(lines[event] for event in events))
-
-
-@pytest.mark.parametrize("name", QUERIES)
-def test_a_query_sees_this_app_only_in_a_workspace_that_many_share(name: str) -> None:
-    table = r"App(?:Traces|Requests)"
+    table = r"App(?:Traces|Requests)"  # in a workspace that many share
     alone = rf"{table} \| where _ResourceId =~ \"/subscriptions/\S+/components/appi\""
-    assert len(re.findall(alone, QUERIES[name])) == len(re.findall(table, QUERIES[name])) > 0
+    assert len(re.findall(alone, query)) == len(re.findall(table, query)) > 0
 
 
 def faults(*texts: str) -> list[list[str]]:
-    done = subprocess.run(
-        [NODE, str(ROOT / "tests" / "infra" / "kusto.js"), str(PACKAGE)],
-        input=json.dumps(texts),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [NODE, str(ROOT / "tests" / "infra" / "kusto.js"), str(PACKAGE)]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
     found: list[list[str]] = json.loads(done.stdout)
     return found
 

@@ -1,21 +1,21 @@
-"""The app under exactly the rights that the shipped roles grant: everything works, and nothing granted is idle.
+"""The app under exactly the rights that are shipped, in Azure and in a cluster: everything works, and nothing granted is idle.
 
 The emulator refuses every action that is not granted, and names it, as Azure does.
 """
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
+import yaml
 
 from gateway_tokens.access import Caller
-from gateway_tokens.azure.api_management import ArmGateways
-from gateway_tokens.azure.clients import CallersBudget
-from gateway_tokens.azure.reports import Reports
-from gateway_tokens.destinations import open_destination
+from gateway_tokens.app import put_together
 from gateway_tokens.errors import AzureError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.http.requests import TokenRequest
@@ -29,37 +29,42 @@ from gateway_tokens.renewal.service import load_report, managed
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.destinations.destination_places import NOW, SUBSCRIPTION, surroundings_of
 from tests.destinations.destination_places import Surroundings as Places
-from tests.infra.digests import roles
+from tests.infra.digests import INFRA, roles
 
 SHIPPED = sorted(
     set().union(*(role.actions | role.data_actions for role in roles("every-destination").values()))
 )
-# What Azure's own roles and infra/kubernetes-rbac.yaml grant beside them.
+# What Azure's own roles grant beside them.
 BUILT_IN = {
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",
 }
-IN_CLUSTER = {
+GRANTED_IN_CLUSTER = {
     f"{verb} {resource}"
-    for resource, verbs in (("secrets", "get create patch"), ("deployments", "get patch"), ("pods", "list"))
-    for verb in verbs.split()
+    for document in yaml.safe_load_all((INFRA / "kubernetes-rbac.yaml").read_text())
+    for rule in document.get("rules", ())
+    for verb in rule["verbs"]
+    for resource in rule["resources"]
 }
-SERVICE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/Microsoft.ApiManagement/service/contoso-apim"
+# Workloads of every kind are restarted alike, and one is here.
+OTHER_WORKLOADS = ("daemonsets", "rollouts", "statefulsets")
+IN_CLUSTER = sorted(right for right in GRANTED_IN_CLUSTER if not right.endswith(OTHER_WORKLOADS))
+AZURE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers"
 
 
-def document(locations: Places) -> str:
-    azure = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers"
+def document(locations: Places) -> dict[str, Any]:
     destinations = [
         {"kind": "keyVault", "vault": locations.emulator.vault_url("contoso")},
         {
             "kind": "kubernetes",
-            "cluster": f"{azure}/Microsoft.ContainerService/managedClusters/edge",
+            "cluster": f"{AZURE}/Microsoft.ContainerService/managedClusters/edge",
             "restart": {"name": "{gateway}-gateway"},
         },
     ]
     access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
-    contoso = {"resourceId": SERVICE, "gateways": {"edge-01": {"destinations": destinations}}}
-    return json.dumps({"services": {"contoso": contoso}, "access": access})
+    resource_id = f"{AZURE}/Microsoft.ApiManagement/service/contoso-apim"
+    contoso = {"resourceId": resource_id, "gateways": {"edge-01": {"destinations": destinations}}}
+    return {"services": {"contoso": contoso}, "access": access}
 
 
 @pytest.fixture
@@ -74,42 +79,28 @@ async def locations() -> AsyncIterator[Places]:
         yield made
 
 
-def app_of(locations: Places) -> App:
-    settings = read_settings(
-        {
-            **locations.emulator.settings(),
-            "GATEWAY_TOKENS": document(locations),
-            "RENEWAL_SCHEDULE": "0 0 * * * *",
-            "ALLOW_FUNCTION_KEYS": "true",
-        }
-    )
-    minutes, callers = count(), CallersBudget()
-    return App(
-        settings=settings,
-        clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)),
-        gateways=ArmGateways(locations.azure, locations.azure.budget),
-        callers_gateways=ArmGateways(locations.azure, callers),
-        callers_budget=callers,
-        destination=lambda spec, ref: open_destination(spec, ref, locations.azure),
-        reports=Reports(locations.azure, settings.state_container_url),
-        pause=timedelta(hours=1),
-        identity_works=locations.azure.identity_works,
-        signing_key=lambda address, key_id: locations.azure.signing_keys(address).key(key_id),
-    )
+@pytest.fixture
+async def app(locations: Places) -> AsyncIterator[App]:
+    """The app as it is put together, by a clock that goes on a minute with each look."""
+    environ = {**locations.emulator.settings(), "GATEWAY_TOKENS": json.dumps(document(locations))}
+    environ |= {"RENEWAL_SCHEDULE": "0 0 * * * *", "ALLOW_FUNCTION_KEYS": "true"}
+    made, azure = put_together(read_settings(environ))
+    minutes = count()
+    yield replace(made, clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)))
+    await azure.close()
 
 
-async def everything_the_app_does(locations: Places) -> list[Row]:
+async def everything_the_app_does(app: App, locations: Places) -> list[Row]:
     """Issue for a caller, run, renew, take over what somebody wrote, judge restarts and health, revoke a key."""
-    app = app_of(locations)
-    ref = GatewayRef("contoso", "edge-01")
     for request in run_requests(app.settings.estate, app.clock()):
         await Runs().reconcile(app, request)
     rows = [*(await load_report(app, "contoso")).rows.values()]
     gateway = managed("contoso", app.settings.estate.services["contoso"], "edge-01")
     assert gateway is not None
+    later = app.clock() + timedelta(hours=2)
     for demand in (
         Demand(app.clock()),
-        Demand(app.clock() + timedelta(hours=2), issued_before=app.clock() + timedelta(hours=2)),
+        Demand(later, issued_before=later),
         Demand(app.clock(), picked_up=False),
         Demand(app.clock()),
     ):
@@ -118,7 +109,7 @@ async def everything_the_app_does(locations: Places) -> list[Row]:
     if stored := vault.secret("edge-01-token"):
         vault.set("edge-01-token", stored.latest.value, NOW)  # without its tags
     rows += await reconcile_gateway(app, gateway, Demand(app.clock()), "somebody", 60)
-    wanted = TokenRequest(ref, None, None, None)
+    wanted = TokenRequest(GatewayRef("contoso", "edge-01"), None, None, None)
     key_in_use, caller = partial(active_key, app), Caller(function_key=True)
     await issue_for(caller, wanted, app.settings.estate, app.gateways, app.clock(), active_key=key_in_use)
     await app.reports.entries()
@@ -134,22 +125,22 @@ def errors_of(rows: list[Row]) -> list[str]:
     return [row.failure.text for row in rows if row.failure and row.failure.code != "not_picked_up"]
 
 
-async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(locations: Places) -> None:
-    rows = await everything_the_app_does(locations)
+async def test_the_shipped_roles_are_enough_to_issue_and_to_renew(app: App, locations: Places) -> None:
+    rows = await everything_the_app_does(app, locations)
     assert {str(row.outcome) for row in rows} == {"renewed", "restarting", "failed", "fresh"}
     assert errors_of(rows) == []
 
 
-@pytest.mark.parametrize("right", [*SHIPPED, *sorted(IN_CLUSTER)])
+@pytest.mark.parametrize("right", [*SHIPPED, *IN_CLUSTER])
 async def test_without_any_one_right_the_failure_names_it(
-    locations: Places, right: str, caplog: pytest.LogCaptureFixture
+    app: App, locations: Places, right: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(right)
     rows: list[Row] = []
     told: list[str] = []
     try:
-        rows += await everything_the_app_does(locations)
+        rows += await everything_the_app_does(app, locations)
     except AzureError as error:
         told.append(str(error))
     told += [*errors_of(rows), *(row.decision.message for row in rows)]
