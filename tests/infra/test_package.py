@@ -1,16 +1,23 @@
-"""What is published: the app, and nothing that a developer keeps beside it."""
+"""What is published: the app, nothing that a developer keeps beside it, and pins with hashes of what it imports."""
 
 import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.infra.digests import ROOT
 from tools.package import build, package_files
+
+PINS = (ROOT / "requirements.txt").read_text()
+RANGES = (ROOT / "requirements.in").read_text()
+PIN = re.compile(r"[a-z0-9-]+==[^\s;=]+(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+")
 
 IGNORED = (ROOT / ".funcignore").read_text()
 PUBLISHED = ["function_app.py", "gateway_tokens/arm.py", "gateway_tokens/destinations/key_vault.py"]
@@ -96,18 +103,46 @@ def imported(source: str) -> set[str]:
     return {n for n in names if n.split(".")[0] not in sys.stdlib_module_names | {"gateway_tokens"}}
 
 
+def entries(requirements: str) -> list[str]:
+    """Each requirement on one line, without comments."""
+    joined = requirements.replace("\\\n", " ")
+    lines = (re.sub(r"\s+", " ", re.sub(r"(^|\s)#.*", "", line)).strip() for line in joined.splitlines())
+    return [line for line in lines if line]
+
+
+def pinned() -> list[Requirement]:
+    return [Requirement(entry.partition(" --hash")[0]) for entry in entries(PINS)]
+
+
+def test_every_line_is_one_package_at_one_version_with_the_hashes_of_its_files() -> None:
+    assert len(entries(PINS)) > len(entries(RANGES))
+    assert [entry for entry in entries(PINS) if not PIN.fullmatch(entry)] == []
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_every_range_has_a_pin_within_it(python: str) -> None:
+    at = {"python_version": python, "python_full_version": f"{python}.0"}
+    have = {r.name: r.specifier for r in pinned() if not r.marker or r.marker.evaluate(at)}
+    for wanted in (Requirement(entry) for entry in entries(RANGES)):
+        if not wanted.marker or wanted.marker.evaluate(at):
+            exact = str(have[canonicalize_name(wanted.name)]).removeprefix("==")
+            assert exact in wanted.specifier, wanted
+
+
+def test_the_tests_run_with_what_is_pinned() -> None:
+    here = [r for r in pinned() if not r.marker or r.marker.evaluate()]
+    assert {r.name: f"=={version(r.name)}" for r in here} == {r.name: str(r.specifier) for r in here}
+
+
 def test_the_requirements_are_what_the_app_imports_each_within_bounds() -> None:
-    app = [ROOT / "function_app.py", *(path for path in sources() if path not in COMMAND_LINE)]
-    modules = set().union(*(imported(file.read_text()) for file in app))
-    of_the_command_line = set().union(*(imported(file.read_text()) for file in COMMAND_LINE))
-    lines = re.findall(r"^[^#\n].*", (ROOT / "requirements.in").read_text(), re.MULTILINE)
-    bounded = [re.match(r"([\w-]+)(?:\[\w+\])?>=[\d.]+,<\d+(?: ;.*)?$", line) for line in lines]
+    bounded = [re.match(r"([\w-]+)(?:\[\w+\])?>=[\d.]+,<\d+(?: ;.*)?$", entry) for entry in entries(RANGES)]
     assert all(bounded)
     # `azure-core` brings `azure.core`, PyYAML `yaml`, PyJWT `jwt`.
     names = {"PyYAML": "yaml", "PyJWT": "jwt"}
     brought = {names.get(one[1], one[1].replace("-", ".")) for one in bounded if one}
-    assert {m for m in modules if not any(f"{m}.".startswith(f"{b}.") for b in brought)} == set()
-    brought.remove("tzdata")  # `zoneinfo` reads it, without an import
-    more = brought | {"typer", "rich"}
-    assert {m for m in of_the_command_line if not any(f"{m}.".startswith(f"{b}.") for b in more)} == set()
-    assert {b for b in brought if not any(f"{m}.".startswith(f"{b}.") for m in modules)} == set()
+    deployed = [ROOT / "function_app.py", *(path for path in sources() if path not in COMMAND_LINE)]
+    for files, more in ((deployed, set[str]()), (COMMAND_LINE, {"typer", "rich"})):
+        modules = set().union(*(imported(file.read_text()) for file in files))
+        assert {m for m in modules if not any(f"{m}.".startswith(f"{b}.") for b in brought | more)} == set()
+        if not more:  # `zoneinfo` reads tzdata, without an import
+            assert {b for b in brought if not any(f"{m}.".startswith(f"{b}.") for m in modules)} == {"tzdata"}
