@@ -3,12 +3,11 @@
 import hashlib
 import hmac
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -26,6 +25,7 @@ from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
+from tests.fake_time import FakeTime
 from tests.fakes import MemoryDestination
 from tests.stand_ins.aks import ManagedClusters
 
@@ -50,33 +50,20 @@ async def stored_in(destination: Destination) -> StoredToken:
     return stored
 
 
-class SteppingTime:
-    """A clock that moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.elapsed = 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        self.elapsed += seconds
-
-    def monotonic(self) -> float:
-        return self.elapsed
-
-
 @dataclass
 class Surroundings:
     """What a location may be made of."""
 
     emulator: Emulator
     cluster: Cluster
-    time: SteppingTime
+    time: FakeTime
     azure: AzureAccess
 
 
 @asynccontextmanager
 async def surroundings_of(more_routes: Sequence[Route] = ()) -> AsyncIterator[Surroundings]:
     """An emulated Azure with a cluster, and the app's access to it."""
-    time, cluster = SteppingTime(), Cluster("edge")
+    time, cluster = FakeTime(), Cluster("edge")
     routes = [*ManagedClusters({"edge": cluster}).routes(), *more_routes]
     running = Emulator(vaults=("contoso", "fabrikam"), arm_routes=routes, endpoints=[cluster])
     with pytest.MonkeyPatch.context() as environment:
@@ -99,52 +86,39 @@ async def surroundings_of(more_routes: Sequence[Route] = ()) -> AsyncIterator[Su
 class Place:
     """A destination and what an outsider can see of it and do to it.
 
-    `forbid` and `cut_off` make every later call fail; `refusal` and `outage` are the errors that these become.
-    Within `failing_writes` the location can be read, but a write breaks off.
+    `fail` makes every later call fail: it is `forbidden` for want of the right, `out of reach`, or `broken off` when it
+    writes.
     """
 
     destination: Destination
     stored: Callable[[], str | None]
     put: Callable[[str], object]
-    forbid: Callable[[], object]
-    cut_off: Callable[[], object]
-    failing_writes: Callable[[], AbstractContextManager[object]]
-    refusal: type[Exception] = AzureForbidden
-    outage: type[Exception] = AzureUnavailable
-    said_when_forbidden: str = ""
+    fail: Callable[[str], object]
+    right: str
 
 
 def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
     del around, ref
-    destination = MemoryDestination()
-    forbidden = AzureForbidden("Reading memory", AzureFacts(403), "memory/write", "memory")
+    destination, right = MemoryDestination(), "memory/write"
+    unavailable = AzureUnavailable("Reading memory", AzureFacts())
+    forbidden = AzureForbidden("Reading memory", AzureFacts(403), right, "memory")
 
-    def fail(error: AzureForbidden | AzureUnavailable) -> None:
-        destination.failing = {"read": error, "write": error}
+    def fail(how: str) -> None:
+        methods = ("write", "write_ownership") if how == "broken off" else ("read", "write")
+        destination.failing = dict.fromkeys(methods, forbidden if how == "forbidden" else unavailable)
 
-    @contextmanager
-    def failing_writes() -> Iterator[None]:
-        destination.failing = {"write": forbidden, "write_ownership": forbidden}
-        yield
-        destination.failing = {}
-
-    return Place(
-        destination,
-        lambda: destination.value,
-        destination.put,
-        lambda: fail(forbidden),
-        lambda: fail(AzureUnavailable("Reading memory", AzureFacts())),
-        failing_writes,
-        said_when_forbidden="memory/write",
-    )
+    return Place(destination, lambda: destination.value, destination.put, fail, right)
 
 
-@contextmanager
-def struck_by(azure: Azure, fault: Fault) -> Iterator[None]:
-    """The emulated Azure with a fault in force."""
-    azure.faults.add(fault)
-    yield
-    azure.faults.remove(fault)
+def failing(azure: Azure, host: str, writes: str) -> Callable[[str], object]:
+    def fail(how: str) -> None:
+        if how == "forbidden":
+            azure.granted = set()
+        else:
+            method = writes if how == "broken off" else "*"
+            azure.faults.add(Fault(host=host, method=method, kind="drop", times=None))
+
+    return fail
 
 
 def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
@@ -160,23 +134,19 @@ def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
         open_destination(spec, ref, around.azure),
         stored,
         lambda value: vault.set("edge-01-token", value, NOW),
-        lambda: setattr(azure, "granted", set()),
-        lambda: azure.faults.add(Fault(host="vault", kind="drop", times=None)),
-        lambda: struck_by(azure, Fault(host="vault", method="P*", kind="drop", times=None)),
-        said_when_forbidden="Microsoft.KeyVault/vaults/secrets/getSecret/action",
+        failing(azure, "vault", "P*"),
+        "Microsoft.KeyVault/vaults/secrets/getSecret/action",
     )
 
 
 def kubernetes(around: Surroundings, ref: GatewayRef = REF) -> Place:
-    azure, objects = around.emulator.azure, around.cluster.objects
+    objects = around.cluster.objects
     return Place(
         open_destination(a_kubernetes_spec(around), ref, around.azure),
         lambda: objects.secret_value("default", "edge-01-token", "gateway-key"),
         lambda value: objects.add_secret("default", "edge-01-token", {"gateway-key": value}),
-        lambda: setattr(azure, "granted", set()),
-        lambda: azure.faults.add(Fault(host="kubernetes", kind="drop", times=None)),
-        lambda: struck_by(azure, Fault(host="kubernetes", method="PATCH", kind="drop", times=None)),
-        said_when_forbidden="get secrets",
+        failing(around.emulator.azure, "kubernetes", "PATCH"),
+        "get secrets",
     )
 
 
@@ -187,13 +157,8 @@ def a_kubernetes_spec(around: Surroundings, **more: object) -> KubernetesSecret:
     return KubernetesSecret.model_validate({"kind": "kubernetes", **where, **more})
 
 
-class MakePlace(Protocol):
-    """Opens one row; what an outsider sees and does concerns the row of REF."""
-
-    def __call__(self, around: Surroundings, ref: GatewayRef = REF) -> Place: ...
-
-
-PLACES: dict[str, MakePlace] = {
+# Each opens one row; what an outsider sees and does concerns the row of REF.
+PLACES: dict[str, Callable[..., Place]] = {
     "memory": memory,
     "keyVault": key_vault,
     "kubernetes": kubernetes,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,21 +12,15 @@ from pathlib import Path
 import jwt
 import pytest
 
+from emulator.cluster_workloads import Manifest
 from emulator.faults import Fault
 from emulator.tls import throw_away_tls
+from gateway_tokens import errors
 from gateway_tokens.destinations import open_destination
 from gateway_tokens.destinations.base import Destination
 from gateway_tokens.destinations.kubernetes.settings import Layout
-from gateway_tokens.errors import (
-    AzureError,
-    AzureForbidden,
-    AzureNotFound,
-    AzureUnavailable,
-    DestinationBlocked,
-    WriteConflict,
-)
 from gateway_tokens.formats import SecretName, kubernetes_secret
-from gateway_tokens.tokens import GatewayRef
+from gateway_tokens.tokens import GatewayRef, GatewayToken
 from tests.destinations.destination_places import (
     NOW,
     OWNERSHIP,
@@ -44,390 +39,305 @@ CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDE
 JSON = {"Content-Type": "application/json"}
 
 
-def opened(around: Surroundings, **more: object) -> Destination:
-    return open_destination(a_kubernetes_spec(around, **more), REF, around.azure)
+class Cluster:
+    """The cluster as the emulator has it, and the destination in it."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around, self.azure, self.edge = around, around.emulator.azure, around.cluster
+        self.objects, self.destination = around.cluster.objects, self.opened()
+
+    def opened(self, **more: object) -> Destination:
+        return open_destination(a_kubernetes_spec(self.around, **more), REF, self.around.azure)
+
+    async def write(self, token: GatewayToken = TOKEN) -> None:
+        await self.destination.write(token, OWNERSHIP, await self.destination.read())
+
+    def put(self, data: Mapping[str, str], **more: object) -> None:
+        self.objects.add_secret("default", NAME, dict(data), **more)
+
+    def change(self, data: Mapping[str, str], manager: str = "kubectl") -> None:
+        """Change the Secret's data, given in base64, as somebody else would."""
+        self.objects.put("secrets", "default", NAME, self.secret | {"data": data}, manager)
+
+    def value(self, key: str = "gateway-key") -> str | None:
+        return self.objects.secret_value("default", NAME, key)
+
+    @property
+    def secret(self) -> Manifest:
+        return self.objects.stored("secrets", "default", NAME)
+
+    def keep(self, token: str) -> dict[str, str]:
+        """Keep a service account's token in a vault; the `signIn` that names it."""
+        self.azure.vault("contoso").set("edge-account", token, NOW)
+        return {"vault": self.around.emulator.vault_url("contoso"), "secret": "edge-account"}
 
 
-async def test_an_answer_that_is_no_object_is_azures_error(around: Surroundings) -> None:
-    for body in ("<html>Sign in</html>", "[]", "{"):
-        for kind in ("application/json", "text/html"):
-            headers = {"Content-Type": kind}
-            around.emulator.azure.faults.add(
-                Fault(path="*/secrets/*", status=200, body=body, headers=headers)
-            )
-            with pytest.raises(AzureError, match="200"):
-                await opened(around).read()
+@pytest.fixture
+def cluster(around: Surroundings) -> Cluster:
+    return Cluster(around)
 
 
-async def test_a_secret_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(
-    around: Surroundings,
-) -> None:
+# What is in the Secret
+
+
+@pytest.mark.parametrize(
+    ("layout", "key"),
+    [(Layout.HELM, "gateway-key"), (Layout.PORTAL, "value"), (Layout.ENV_FROM, "config.service.auth.key")],
+)
+async def test_each_layout_has_its_key(cluster: Cluster, layout: Layout, key: str) -> None:
+    await cluster.opened(layout=layout).write(TOKEN, OWNERSHIP, None)
+    assert cluster.value(key) == TOKEN.header_value().reveal()
+
+
+async def test_carries_the_ownership_as_annotations_and_the_owner_as_a_label(cluster: Cluster) -> None:
+    await cluster.write()
+    tags = OWNERSHIP.of(TOKEN.header_value()).tags()
+    assert cluster.secret["type"] == "Opaque"
+    assert cluster.secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
+    assert cluster.secret["metadata"]["annotations"] == {f"gateway-tokens/{k}": v for k, v in tags.items()}
+
+
+async def test_one_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(cluster: Cluster) -> None:
     manifest = json.loads(kubernetes_secret(TOKEN, OWNERSHIP, SecretName()).reveal())
-    name, metadata = manifest["metadata"]["name"], manifest["metadata"]
-    around.cluster.objects.add_secret("default", name, manifest["stringData"], metadata=metadata)
-    stored = await stored_in(opened(around))
+    assert manifest["metadata"]["name"] == NAME
+    cluster.put(manifest["stringData"], metadata=manifest["metadata"])
+    stored = await stored_in(cluster.destination)
     assert (stored.token, stored.owned) == (TOKEN, OWNERSHIP.of(TOKEN.header_value()))
 
 
-class TestSecret:
-    @pytest.mark.parametrize(
-        ("layout", "key"),
-        [("helm", "gateway-key"), ("portal", "value"), ("envFrom", "config.service.auth.key")],
-    )
-    async def test_each_layout_has_its_key(self, around: Surroundings, layout: str, key: str) -> None:
-        await opened(around, layout=Layout(layout)).write(TOKEN, OWNERSHIP, None)
-        stored = around.cluster.objects.secret_value("default", NAME, key)
-        assert stored == TOKEN.header_value().reveal()
-
-    async def test_carries_the_ownership_as_annotations_and_the_owner_as_a_label(
-        self, around: Surroundings
-    ) -> None:
-        await opened(around).write(TOKEN, OWNERSHIP, None)
-        secret = around.cluster.objects.stored("secrets", "default", NAME)
-        tags = OWNERSHIP.of(TOKEN.header_value()).tags()
-        assert secret["type"] == "Opaque"
-        assert secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
-        assert secret["metadata"]["annotations"] == {f"gateway-tokens/{k}": v for k, v in tags.items()}
-
-    async def test_forgets_what_an_earlier_value_replaced(self, around: Surroundings) -> None:
-        destination, urgent = opened(around), replace(OWNERSHIP, replaced_expiry=TOKEN.expiry, urgent=True)
-        for ownership in (urgent, OWNERSHIP):
-            await destination.write(TOKEN, ownership, await destination.read())
-            assert (await stored_in(destination)).ownership == ownership.of(TOKEN.header_value())
-
-    async def test_leaves_other_keys_labels_and_annotations_alone(self, around: Surroundings) -> None:
-        metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
-        objects, destination = around.cluster.objects, opened(around)
-        objects.add_secret("default", NAME, {"other": "kept"}, metadata=metadata)
-        await destination.write(TOKEN, OWNERSHIP, await destination.read())
-        kept = objects.stored("secrets", "default", NAME)["metadata"]
-        assert objects.secret_value("default", NAME, "other") == "kept"
-        assert (kept["labels"]["team"], kept["annotations"]["reloader"]) == ("edge", "on")
-
-    async def test_a_secret_without_the_key_holds_nothing_and_its_version_guards_the_first_value(
-        self, around: Surroundings
-    ) -> None:
-        around.cluster.objects.add_secret("default", NAME, {"other": "kept"})
-        destination = opened(around)
-        stored = await stored_in(destination)
-        assert (stored.value, stored.token, stored.ownership, stored.writer) == (None, None, None, "")
-        around.cluster.objects.add_secret("default", NAME, {"other": "changed"})
-        with pytest.raises(WriteConflict):
-            await destination.write(TOKEN, OWNERSHIP, stored)
-        await destination.write(TOKEN, OWNERSHIP, await stored_in(destination))
-        assert (await stored_in(destination)).token == TOKEN
-
-    async def test_bytes_that_are_no_text_are_a_value_that_is_no_token(self, around: Surroundings) -> None:
-        around.cluster.objects.add_secret("default", NAME, {})
-        manifest = around.cluster.objects.stored("secrets", "default", NAME)
-        around.cluster.objects.put("secrets", "default", NAME, manifest | {"data": {"gateway-key": "//79"}})
-        stored = await stored_in(opened(around))
-        assert (stored.value is None, stored.token) == (False, None)
-
-    async def test_who_wrote_the_value_is_told_unless_it_was_this_app(self, around: Surroundings) -> None:
-        objects, destination = around.cluster.objects, opened(around)
-        await destination.write(TOKEN, OWNERSHIP, None)
-        writers = [(await stored_in(destination)).writer]
-        manifest = objects.stored("secrets", "default", NAME)
-        for manager, token in (("argocd-controller", NEWER), ("helm", TOKEN), ("another", TOKEN)):
-            data = {"gateway-key": b64encode(token.header_value().reveal().encode()).decode()}
-            objects.put("secrets", "default", NAME, manifest | {"data": data}, manager)
-            manifest = objects.stored("secrets", "default", NAME)
-            writers.append((await stored_in(destination)).writer)
-        assert writers == ["", "argocd-controller", "helm", "helm"]
-
-    async def test_an_ownership_does_not_move_the_time_of_the_value_and_another_value_does(
-        self, around: Surroundings
-    ) -> None:
-        destination, now = opened(around), NOW
-        around.emulator.azure.clock = lambda: now
-        await destination.write(TOKEN, OWNERSHIP, None)
-        times = []
-        for write in ("write_ownership", "same", "other", "same under two keys"):
-            now += timedelta(hours=1)
-            if write == "same under two keys":
-                manifest = around.cluster.objects.stored("secrets", "default", NAME)
-                data = {**manifest["data"], "value": manifest["data"]["gateway-key"]}
-                around.cluster.objects.put("secrets", "default", NAME, {**manifest, "data": data})
-            stored, ownership = await stored_in(destination), replace(OWNERSHIP, issued_at=now)
-            if write == "write_ownership":
-                await destination.write_ownership(ownership, stored)
-            else:
-                await destination.write(TOKEN if write == "same" else NEWER, ownership, stored)
-            metadata = around.cluster.objects.stored("secrets", "default", NAME)["metadata"]
-            times.append({entry["manager"]: entry["time"][11:13] for entry in metadata["managedFields"]})
-        assert times == [
-            {"gateway-tokens": "12", "gateway-tokens-label": "13"},
-            {"gateway-tokens": "12", "gateway-tokens-label": "14"},
-            {"gateway-tokens": "15"},
-            {"gateway-tokens": "15", "gateway-tokens-label": "16", "kubectl": "16"},
-        ]
-
-    async def test_other_keys_with_a_token_of_this_gateway_are_written_too_each_in_its_form(
-        self, around: Surroundings
-    ) -> None:
-        held, other = (
-            a_token(seed="old").value.reveal(),
-            "edge-02" + TOKEN.value.reveal().removeprefix("edge-01"),
-        )
-        forms = {"value": "GatewayKey {}", "config.service.auth.key": '"{}"\n'}
-        kept = {"another-gateway": other, "text": "not a token"}
-        data = {key: form.format(held) for key, form in forms.items()} | kept
-        around.cluster.objects.add_secret("default", NAME, data)
-        destination = opened(around)
-        stored = await stored_in(destination)
-        assert (stored.value, sorted(stored.also)) == (None, sorted(forms))
-        await destination.write(TOKEN, OWNERSHIP, stored)
-        values = {
-            key: around.cluster.objects.secret_value("default", NAME, key) for key in (*data, "gateway-key")
-        }
-        new = TOKEN.value.reveal()
-        renewed = {key: form.format(new) for key, form in forms.items()}
-        assert values == {**renewed, **kept, "gateway-key": f"GatewayKey {new}"}
-
-    async def test_a_write_to_a_secret_with_one_token_is_one_request(self, around: Surroundings) -> None:
-        destination = opened(around)
-        await destination.write(TOKEN, OWNERSHIP, None)
-        stored = await stored_in(destination)
-        await destination.write(NEWER, OWNERSHIP, stored)
-        methods = [call.method for call in around.emulator.azure.called("kubernetes")]
-        assert methods == ["POST", "GET", "PATCH"]
-
-    @pytest.mark.parametrize(
-        ("more", "said"),
-        [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],
-    )
-    async def test_a_secret_of_another_kind_or_immutable_blocks(
-        self, around: Surroundings, more: dict[str, object], said: str
-    ) -> None:
-        around.cluster.objects.add_secret("default", NAME, {"gateway-key": "x"}, **more)
-        with pytest.raises(DestinationBlocked, match=said):
-            await opened(around).read()
-
-    async def test_a_missing_namespace_is_not_made(self, around: Surroundings) -> None:
-        destination = opened(around, namespace="elsewhere")
-        assert await destination.read() is None
-        with pytest.raises(AzureNotFound, match="namespaces/elsewhere"):
-            await destination.write(TOKEN, OWNERSHIP, None)
-
-    async def test_a_missing_permission_is_named_as_the_cluster_names_it(self, around: Surroundings) -> None:
-        destination = opened(around)
-        await destination.write(TOKEN, OWNERSHIP, None)
-        stored = await stored_in(destination)
-        around.emulator.azure.granted = {"get secrets", "create secrets"}
-        for attempt in (
-            destination.write(NEWER, OWNERSHIP, stored),
-            destination.write_ownership(OWNERSHIP, stored),
-        ):
-            with pytest.raises(AzureForbidden) as caught:
-                await attempt
-            assert (caught.value.action, caught.value.scope) == ("patch secrets", destination.location)
-
-    async def test_nothing_that_the_cluster_says_is_repeated(self, around: Surroundings) -> None:
-        around.emulator.azure.faults.add(refusal(400, "near: GatewayKey edge&secret", reason="BadRequest"))
-        with pytest.raises(AzureError) as caught:
-            await opened(around).write(TOKEN, OWNERSHIP, None)
-        assert "GatewayKey" not in f"{caught.value} {caught.value.facts} {caught.getrepr(style='short')}"
-        assert caught.value.facts.code == "BadRequest"
+async def test_one_without_the_key_holds_nothing_and_keeps_what_else_is_in_it(cluster: Cluster) -> None:
+    metadata = {"labels": {"team": "edge"}, "annotations": {"reloader": "on"}}
+    cluster.put({"other": "kept"}, metadata=metadata)
+    stored = await stored_in(cluster.destination)
+    assert (stored.value, stored.token, stored.ownership, stored.writer) == (None, None, None, "")
+    cluster.put({"other": "changed"})
+    with pytest.raises(errors.WriteConflict):
+        await cluster.destination.write(TOKEN, OWNERSHIP, stored)
+    await cluster.write()
+    assert (cluster.value(), cluster.value("other")) == (TOKEN.header_value().reveal(), "changed")
+    kept = cluster.secret["metadata"]
+    assert (kept["labels"]["team"], kept["annotations"]["reloader"]) == ("edge", "on")
 
 
-def refusal(status: int, message: str, reason: str = "Forbidden") -> Fault:
-    """The API server's answer to a creation."""
-    said = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": status}
-    return Fault(
-        host="kubernetes", method="POST", status=status, body=json.dumps(said), headers=JSON, times=None
-    )
+async def test_bytes_that_are_no_text_are_a_value_that_is_no_token(cluster: Cluster) -> None:
+    cluster.put({})
+    cluster.change({"gateway-key": "//79"})
+    stored = await stored_in(cluster.destination)
+    assert (stored.value is None, stored.token) == (False, None)
 
+
+async def test_who_wrote_the_value_is_told_unless_it_was_this_app(cluster: Cluster) -> None:
+    await cluster.write()
+    writers = [(await stored_in(cluster.destination)).writer]
+    for manager, token in (("argocd-controller", NEWER), ("helm", TOKEN), ("another", TOKEN)):
+        text = token.header_value().reveal()
+        cluster.change({"gateway-key": b64encode(text.encode()).decode()}, manager)
+        writers.append((await stored_in(cluster.destination)).writer)
+    assert writers == ["", "argocd-controller", "helm", "helm"]
+
+
+async def test_another_value_moves_the_time_of_the_value_and_an_ownership_does_not(cluster: Cluster) -> None:
+    now, times = NOW, []
+    cluster.azure.clock = lambda: now
+    await cluster.write()
+    for token in (None, TOKEN, NEWER, "the same under two keys"):
+        now += timedelta(hours=1)
+        if isinstance(token, str):
+            data = cluster.secret["data"]
+            cluster.change({**data, "value": data["gateway-key"]})
+        stored, ownership = await stored_in(cluster.destination), replace(OWNERSHIP, issued_at=now)
+        if token is None:
+            await cluster.destination.write_ownership(ownership, stored)
+        else:
+            await cluster.destination.write(TOKEN if token == TOKEN else NEWER, ownership, stored)
+        entries = cluster.secret["metadata"]["managedFields"]
+        times.append({entry["manager"]: entry["time"][11:13] for entry in entries})
+    assert times == [
+        {"gateway-tokens": "12", "gateway-tokens-label": "13"},
+        {"gateway-tokens": "12", "gateway-tokens-label": "14"},
+        {"gateway-tokens": "15"},
+        {"gateway-tokens": "15", "gateway-tokens-label": "16", "kubectl": "16"},
+    ]
+
+
+async def test_other_keys_with_the_gateways_token_are_written_too_each_in_its_form(cluster: Cluster) -> None:
+    held, new = a_token(seed="old").value.reveal(), TOKEN.value.reveal()
+    forms = {"value": "GatewayKey {}", "config.service.auth.key": '"{}"\n'}
+    kept = {"another-gateway": "edge-02" + new.removeprefix("edge-01"), "text": "not a token"}
+    cluster.put({key: form.format(held) for key, form in forms.items()} | kept)
+    stored = await stored_in(cluster.destination)
+    assert (stored.value, sorted(stored.also)) == (None, sorted(forms))
+    await cluster.destination.write(TOKEN, OWNERSHIP, stored)
+    renewed = {key: form.format(new) for key, form in forms.items()} | kept
+    assert {key: cluster.value(key) for key in renewed} == renewed
+    assert cluster.value() == f"GatewayKey {new}"
+
+
+async def test_a_write_to_a_secret_with_one_token_is_one_request(cluster: Cluster) -> None:
+    await cluster.destination.write(TOKEN, OWNERSHIP, None)
+    await cluster.write(NEWER)
+    assert [call.method for call in cluster.azure.called("kubernetes")] == ["POST", "GET", "PATCH"]
+
+
+# How a cluster says no
 
 WEBHOOK = 'admission webhook "policy.example" denied the request: GatewayKey secret'
-CALLING = 'Internal error occurred: failed calling webhook "policy.example": timeout'
-POLICY = "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request"
-QUOTA = 'secrets "x" is forbidden: exceeded quota: small, requested: secrets=1'
-ENDING = "unable to create in namespace edge because it is being terminated"
+REFUSALS = [
+    (403, WEBHOOK, "'policy.example' denied the request"),
+    (400, WEBHOOK, "'policy.example' denied the request"),
+    (500, 'Internal error occurred: failed calling webhook "policy.example": timeout', "'policy.example' did not answer"),
+    (422, "ValidatingAdmissionPolicy 'no-secrets' with binding 'b' denied request", "'no-secrets' denied the request"),
+    (403, 'secrets "x" is forbidden: exceeded quota: small, requested: secrets=1', "quota 'small' is used up"),
+    (403, "unable to create in namespace edge because it is being terminated", "namespace is being deleted"),
+    (400, "near: GatewayKey edge&secret", "400 BadRequest"),
+]  # fmt: skip
 
 
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("status", "message", "text"),
-        [
-            (403, WEBHOOK, "'policy.example' denied the request"),
-            (400, WEBHOOK, "'policy.example' denied the request"),
-            (500, CALLING, "'policy.example' did not answer"),
-            (422, POLICY, "'no-secrets' denied the request"),
-            (403, QUOTA, "quota 'small' is used up"),
-            (403, ENDING, "namespace is being deleted"),
-        ],
+@pytest.mark.parametrize(("status", "message", "text"), REFUSALS)
+async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
+    cluster: Cluster, status: int, message: str, text: str
+) -> None:
+    said = {"kind": "Status", "reason": "BadRequest", "message": message, "code": status}
+    cluster.azure.faults.add(
+        Fault("kubernetes", "POST", status=status, body=json.dumps(said), headers=JSON, times=None)
     )
-    async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
-        self, around: Surroundings, status: int, message: str, text: str
-    ) -> None:
-        around.emulator.azure.faults.add(refusal(status, message))
-        with pytest.raises(DestinationBlocked, match=text) as caught:
-            await opened(around).write(TOKEN, OWNERSHIP, None)
-        assert "GatewayKey" not in str(caught.value)
+    with pytest.raises(errors.GatewayTokensError, match=text) as caught:
+        await cluster.write()
+    kind = errors.AzureError if "BadRequest" in text else errors.DestinationBlocked
+    assert type(caught.value) is kind
+    assert "GatewayKey" not in f"{caught.value} {caught.value!r} {caught.getrepr(style='short')}"
 
-    async def test_a_row_is_read_below_its_servers_path_where_its_names_lead(
-        self, around: Surroundings
-    ) -> None:
-        server = f"{around.cluster.url}/k8s/clusters/c-1/"
-        spec = a_kubernetes_spec(around, server=server, namespace="{service}", secret="{gateway}")
-        assert await open_destination(spec, GatewayRef("Contoso", "EDGE.01"), around.azure).read() is None
-        (call,) = around.emulator.azure.called("kubernetes")
-        assert call.path == "/k8s/clusters/c-1/api/v1/namespaces/contoso/secrets/edge.01"
 
-    def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it_and_asks_nothing(
-        self, around: Surroundings
-    ) -> None:
-        with pytest.raises(
-            DestinationBlocked, match=r"/edge_01-token: secret: must be a name of small letters"
-        ):
-            open_destination(a_kubernetes_spec(around), GatewayRef("contoso", "edge_01"), around.azure)
-        assert around.emulator.azure.calls == []
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],
+)
+async def test_a_secret_of_another_kind_or_immutable_blocks(
+    cluster: Cluster, more: dict[str, object], said: str
+) -> None:
+    cluster.put({"gateway-key": "x"}, **more)
+    with pytest.raises(errors.DestinationBlocked, match=said):
+        await cluster.destination.read()
 
-    @pytest.mark.parametrize(
-        "server", ["https://[fd00::1]:6443", "https://rancher.example/k8s/clusters/c-1", "https://10.0.0.1"]
+
+async def test_a_missing_namespace_is_not_made(cluster: Cluster) -> None:
+    destination = cluster.opened(namespace="elsewhere")
+    assert await destination.read() is None
+    with pytest.raises(errors.AzureNotFound, match="namespaces/elsewhere"):
+        await destination.write(TOKEN, OWNERSHIP, None)
+
+
+async def test_an_answer_that_is_no_object_is_azures_error(cluster: Cluster) -> None:
+    cluster.azure.faults.add(Fault(path="*/secrets/*", status=200, body="[]", headers=JSON))
+    with pytest.raises(errors.AzureError, match="200"):
+        await cluster.destination.read()
+
+
+# Where a row leads
+
+
+async def test_a_row_is_read_below_its_servers_path_where_its_names_lead(around: Surroundings) -> None:
+    server = f"{around.cluster.url}/k8s/clusters/c-1/"
+    spec = a_kubernetes_spec(around, server=server, namespace="{service}", secret="{gateway}")
+    assert await open_destination(spec, GatewayRef("Contoso", "EDGE.01"), around.azure).read() is None
+    (call,) = around.emulator.azure.called("kubernetes")
+    assert call.path == "/k8s/clusters/c-1/api/v1/namespaces/contoso/secrets/edge.01"
+
+
+def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it(around: Surroundings) -> None:
+    said = r"/edge_01-token: secret: must be a name of small letters"
+    with pytest.raises(errors.DestinationBlocked, match=said):
+        open_destination(a_kubernetes_spec(around), GatewayRef("contoso", "edge_01"), around.azure)
+
+
+def test_a_server_may_have_an_ipv6_address(around: Surroundings) -> None:
+    assert (
+        a_kubernetes_spec(around, server="https://[fd00::1]:6443").depends_on(REF) == "https://[fd00::1]:6443"
     )
-    def test_servers_may_have_a_path_or_an_ipv6_address(self, around: Surroundings, server: str) -> None:
-        assert a_kubernetes_spec(around, server=server).depends_on(REF) == server
 
 
-class TestSignIn:
-    @pytest.fixture
-    def account(self, around: Surroundings) -> dict[str, str]:
-        """A service account's token in a vault, as `signIn` names it."""
-        self.keep(around, around.cluster.service_account_token(around.emulator.azure))
-        return {"vault": around.emulator.vault_url("contoso"), "secret": "edge-account"}
+# How the app signs in
 
-    @staticmethod
-    def keep(around: Surroundings, token: str) -> None:
-        around.emulator.azure.vault("contoso").set("edge-account", token, NOW)
 
-    @staticmethod
-    def reads(around: Surroundings) -> int:
-        """How often the vault gave the token."""
-        return len([call for call in around.emulator.azure.called("vault", "GET") if call.status == 200])
+async def test_a_cluster_without_entra_takes_a_service_accounts_token_for_an_hour(cluster: Cluster) -> None:
+    cluster.edge.knows_entra = False
+    with pytest.raises(errors.SignInRefused, match="does not accept the app's sign-in"):
+        await cluster.destination.read()
+    account = cluster.edge.service_account_token(cluster.azure)
+    destination = cluster.opened(sign_in=cluster.keep(account))
 
-    async def test_rows_of_one_cluster_share_one_sign_in(self, around: Surroundings) -> None:
-        await opened(around).read()
-        await opened(around, secret="another").read()
-        assert len(around.emulator.azure.called("identity")) == 1
-
-    async def test_a_cluster_that_does_not_know_entra_takes_a_service_accounts_token(
-        self, around: Surroundings, account: dict[str, str]
-    ) -> None:
-        around.cluster.knows_entra = False
-        with pytest.raises(DestinationBlocked, match="does not accept the app's sign-in"):
-            await opened(around).read()
-        await opened(around, sign_in=account).write(TOKEN, OWNERSHIP, None)
-        assert around.emulator.azure.called("kubernetes")[-1].status == 201
-
-    async def test_a_service_accounts_token_is_read_again_after_an_hour_and_when_refused(
-        self, around: Surroundings, account: dict[str, str]
-    ) -> None:
-        azure, destination = around.emulator.azure, opened(around, sign_in=account)
-        for seconds, reads in ((0.0, 1), (3599.0, 1), (1.0, 2)):
-            await around.time.sleep(seconds)
-            await destination.read()
-            assert self.reads(around) == reads
-        azure.bearers.pop(azure.vault("contoso").secrets["edge-account"].latest.value)
-        self.keep(around, around.cluster.service_account_token(azure))
+    async def reads(seconds: float) -> int:
+        """How often the vault has given the token after a call so much later."""
+        cluster.around.time.now += seconds
         assert await destination.read() is None
-        assert self.reads(around) == 3
+        return len([call for call in cluster.azure.called("vault", "GET") if call.status == 200])
 
-    async def test_a_service_accounts_token_that_cannot_be_one_is_refused(
-        self, around: Surroundings, account: dict[str, str]
-    ) -> None:
-        said = "edge-account: the secret does not hold a service account token"
-        for stored in ("", "two\nlines", "späte"):
-            self.keep(around, stored)
-            with pytest.raises(DestinationBlocked, match=said):
-                await opened(around, sign_in=account).read()
-
-    @pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
-    async def test_a_service_accounts_token_that_ends_within_seven_days_is_told(
-        self,
-        around: Surroundings,
-        account: dict[str, str],
-        caplog: pytest.LogCaptureFixture,
-        days: float | None,
-        lines: int,
-    ) -> None:
-        claims = {} if days is None else {"exp": int((datetime.now(UTC) + timedelta(days=days)).timestamp())}
-        token = jwt.encode({"sub": "system:serviceaccount:a:b", **claims}, "k" * 32, algorithm="HS256")
-        self.keep(around, token)
-        with suppress(DestinationBlocked):  # the cluster does not know this token
-            await opened(around, sign_in=account).read()
-        written = [json.loads(one.getMessage()) for one in caplog.records if one.name == "gateway_tokens"]
-        told = [line for line in written if line["event"] == "sign_in.expiring"]
-        assert len(told) == lines
-        assert token not in caplog.text
-        for line in told:
-            assert line["secret"].endswith("/secrets/edge-account")
-            assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
-
-    async def test_a_service_accounts_token_in_a_closed_vault_names_the_vaults_permission(
-        self, around: Surroundings, account: dict[str, str]
-    ) -> None:
-        around.emulator.azure.granted = {"get secrets"}
-        with pytest.raises(AzureForbidden) as caught:
-            await opened(around, sign_in=account).read()
-        assert caught.value.action == "Microsoft.KeyVault/vaults/secrets/getSecret/action"
-        assert caught.value.scope.endswith("/secrets/edge-account")
+    assert [await reads(seconds) for seconds in (0.0, 3599.0, 1.0)] == [1, 1, 2]
+    del cluster.azure.bearers[account]  # refused from now on, so read again at once
+    cluster.keep(cluster.edge.service_account_token(cluster.azure))
+    assert await reads(0) == 3
 
 
-class TestAks:
-    async def test_azure_gives_address_and_certificate_once_for_all_rows(self, around: Surroundings) -> None:
-        await opened(around, cluster=CLUSTER).write(TOKEN, OWNERSHIP, None)
-        await opened(around, cluster=CLUSTER, secret="another").read()
-        assert around.cluster.objects.look("secrets", "default", NAME)
-        assert len(around.emulator.azure.called("arm", "POST")) == 1
-
-    async def test_a_missing_permission_is_asked_for_anew_the_next_time(self, around: Surroundings) -> None:
-        around.emulator.azure.granted = {"get secrets"}
-        destination = opened(around, cluster=CLUSTER)
-        with pytest.raises(AzureForbidden) as caught:
-            await destination.read()
-        assert caught.value.action.endswith("/listClusterUserCredential/action")
-        assert caught.value.scope == CLUSTER
-        around.emulator.azure.granted = None
-        assert await destination.read() is None
-
-    async def test_a_cluster_that_moved_is_found_again(self, around: Surroundings) -> None:
-        destination = opened(around, cluster=CLUSTER)
-        here, around.cluster.url = around.cluster.url, "https://127.0.0.1:9"
-        with pytest.raises(AzureUnavailable):
-            await destination.read()
-        around.cluster.url = here
-        assert await destination.read() is None
-
-    async def test_rows_that_fail_together_ask_azure_once_whether_their_cluster_moved(
-        self, around: Surroundings
-    ) -> None:
-        around.cluster.url = "https://127.0.0.1:9"
-        around.emulator.azure.faults.add(Fault(host="arm", skip=1, times=None, kind="delay", seconds=0.3))
-        rows = [opened(around, cluster=CLUSTER, secret=f"row-{number}") for number in range(4)]
-        failures = await asyncio.gather(*(row.read() for row in rows), return_exceptions=True)
-        assert {type(failure) for failure in failures} == {AzureUnavailable}
-        assert len(around.emulator.azure.called("arm", "POST")) == 2
-
-    async def test_a_certificate_in_the_settings_goes_before_azures(self, around: Surroundings) -> None:
-        with pytest.raises(AzureUnavailable):
-            await opened(around, cluster=CLUSTER, certificate_authority=another_authority()).read()
-
-    async def test_a_certificate_that_is_none_blocks(self, around: Surroundings) -> None:
-        for text in ("nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"):
-            with pytest.raises(DestinationBlocked, match="certificateAuthority"):
-                await opened(around, cluster=CLUSTER, certificate_authority=text).read()
-
-    async def test_a_kubeconfig_that_cannot_be_read_says_so(self, around: Surroundings) -> None:
-        plain = b64encode(b"clusters: [{cluster: {server: http://edge.example}}]").decode()
-        for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6", plain):
-            body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
-            around.emulator.azure.faults.add(Fault(host="arm", status=200, body=body, headers=JSON))
-            with pytest.raises(AzureError, match="no usable kubeconfig"):
-                await opened(around, cluster=CLUSTER).read()
+@pytest.mark.parametrize("stored", ["", "two\nlines", "späte"])
+async def test_a_service_accounts_token_that_cannot_be_one_is_refused(cluster: Cluster, stored: str) -> None:
+    said = "edge-account: the secret does not hold a service account token"
+    with pytest.raises(errors.DestinationBlocked, match=said):
+        await cluster.opened(sign_in=cluster.keep(stored)).read()
 
 
-def another_authority() -> str:
-    """A certificate that signed nothing here."""
-    return Path(throw_away_tls.__wrapped__().ca_file).read_text()
+@pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
+async def test_a_service_accounts_token_that_ends_within_seven_days_is_told(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, days: float | None, lines: int
+) -> None:
+    claims = {} if days is None else {"exp": int((datetime.now(UTC) + timedelta(days=days)).timestamp())}
+    token = jwt.encode({"sub": "system:serviceaccount:a:b", **claims}, "k" * 32, algorithm="HS256")
+    with suppress(errors.SignInRefused):  # the cluster does not know this token
+        await cluster.opened(sign_in=cluster.keep(token)).read()
+    written = [json.loads(one.getMessage()) for one in caplog.records if one.name == "gateway_tokens"]
+    told = [line for line in written if line["event"] == "sign_in.expiring"]
+    assert len(told) == lines
+    assert token not in caplog.text
+    for line in told:
+        assert line["secret"].endswith("/secrets/edge-account")
+        assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
+
+
+# A cluster of AKS
+
+
+async def test_azure_gives_address_and_certificate_once_for_all_rows(cluster: Cluster) -> None:
+    await cluster.opened(cluster=CLUSTER).write(TOKEN, OWNERSHIP, None)
+    await cluster.opened(cluster=CLUSTER, secret="another").read()
+    assert cluster.value() == TOKEN.header_value().reveal()
+    assert len(cluster.azure.called("arm", "POST")) == 1
+
+
+async def test_rows_that_fail_together_ask_azure_once_whether_their_cluster_moved(cluster: Cluster) -> None:
+    here, cluster.edge.url = cluster.edge.url, "https://127.0.0.1:9"
+    cluster.azure.faults.add(Fault(host="arm", skip=1, times=None, kind="delay", seconds=0.3))
+    rows = [cluster.opened(cluster=CLUSTER, secret=f"row-{number}") for number in range(4)]
+    failures = await asyncio.gather(*(row.read() for row in rows), return_exceptions=True)
+    assert {type(failure) for failure in failures} == {errors.AzureUnavailable}
+    assert len(cluster.azure.called("arm", "POST")) == 2
+    cluster.edge.url = here
+    assert await rows[0].read() is None
+
+
+async def test_the_settings_certificate_goes_before_azures_and_one_that_is_none_blocks(
+    cluster: Cluster,
+) -> None:
+    another = Path(throw_away_tls.__wrapped__().ca_file).read_text()  # noqa: ASYNC240 - a small file
+    with pytest.raises(errors.AzureUnavailable):
+        await cluster.opened(cluster=CLUSTER, certificate_authority=another).read()
+    for text in ("nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"):
+        with pytest.raises(errors.DestinationBlocked, match="certificateAuthority"):
+            await cluster.opened(cluster=CLUSTER, certificate_authority=text).read()
+
+
+async def test_a_kubeconfig_that_cannot_be_read_says_so(cluster: Cluster) -> None:
+    plain = b64encode(b"clusters: [{cluster: {server: http://edge.example}}]").decode()
+    for value in ("", "eA==", "Y2x1c3RlcnM6IFtd", "not base64", "Ojo6", plain):
+        body = f'{{"kubeconfigs": [{{"value": "{value}"}}]}}'
+        cluster.azure.faults.add(Fault(host="arm", status=200, body=body, headers=JSON))
+        with pytest.raises(errors.AzureError, match="no usable kubeconfig"):
+            await cluster.opened(cluster=CLUSTER).read()
