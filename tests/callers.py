@@ -1,6 +1,6 @@
 """Callers with bearer tokens, as the emulator's tenant issues them, and access rules about them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from emulator.directory import CALLER_ID, CALLER_OBJECT_ID
@@ -22,6 +22,6 @@ def authorization(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def rule(caller: Mapping[str, Any], *allow: str) -> dict[str, Any]:
-    """An access rule for contoso's edge."""
-    return {"caller": dict(caller), "gateways": ["contoso/edge-*"], "allow": list(allow or ("issue", "read"))}
+def rule(*gateways: str, allow: Iterable[str] = ("read", "renew"), **caller: object) -> dict[str, Any]:
+    """What a caller may do with these gateways: the holder of a function key, unless told otherwise."""
+    return {"caller": caller or {"functionKey": True}, "gateways": [*gateways], "allow": [*allow]}

@@ -14,42 +14,42 @@ Answer = func.HttpResponse
 Texts = Mapping[str, str]
 GATEWAYS = "services/{service}/gateways"
 GENERATE = f"{GATEWAYS}/{{gatewayId}}/generateToken"
+# Method and path of each function.
+ROUTES = {
+    "generate_token": f"POST {GENERATE}",
+    "generate_token_in_format": f"POST {GENERATE}/{{format}}",
+    "list_gateways": f"GET {GATEWAYS}",
+    "renew_gateway": f"POST {GATEWAYS}/{{gatewayId}}/renew",
+    "revoke_key": f"POST {GATEWAYS}/{{gatewayId}}/revoke",
+    "plan_renewals": "GET renewals",
+    "show_run": "GET renewals/{run}",
+    "run_renewals": "POST renewals",
+    "health": "GET health",
+}
 
 
 def request(
-    method: str,
-    path: str,
-    route: Texts | None = None,
-    body: bytes = b"",
-    *,
-    headers: Texts | None = None,
-    query: Texts | None = None,
+    name: str, body: bytes = b"", *, headers: Texts | None = None, query: Texts | None = None, **route: str
 ) -> func.HttpRequest:
     """The request as the worker makes it: the host leaves empty values out of the query, not out of the address."""
-    route, query = dict(route or {}), dict(query or {})
-    in_address = {name: quote(value, safe="") for name, value in route.items()}
+    method, path = ROUTES[name].split()
+    query = dict(query or {})
+    in_address = {part: quote(value, safe="") for part, value in route.items()}
     return func.HttpRequest(
         method,
         f"https://app.example/api/{path.format(**in_address)}?{urlencode(query)}",
         headers=dict(headers or {}),
-        params={name: value for name, value in query.items() if value},
+        params={part: value for part, value in query.items() if value},
         route_params=route,
         body=body,
     )
 
 
-async def call(
-    function: Any,  # noqa: ANN401 - the SDK's builders are open
-    request_line: str,
-    route: Texts | None = None,
-    body: object = None,
-    *more: object,
-    **how: Texts | None,
-) -> Answer:
-    """The function's answer to the request; `how` are headers and query. A body that is not bytes goes out as JSON."""
-    method, path = request_line.split()
+async def call(name: str, body: object = None, *more: object, **how: Any) -> Answer:  # noqa: ANN401 - the request's
+    """The function's answer; `how` are headers, query and the parts of the path. A body that is not bytes goes out as JSON."""
     sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    answer: Answer = await function(request(method, path, route, sent, **how), *more)
+    function: Any = getattr(function_app, name)
+    answer: Answer = await function(request(name, sent, **how), *more)
     return answer
 
 
@@ -58,63 +58,48 @@ async def generate_token(
     body: object = None,
     *,
     service: str = "contoso",
-    headers: Texts | None = None,
     form: str | None = None,
-    query: Texts | None = None,
-    **named: str,
+    **how: Texts | None,
 ) -> Answer:
-    """`POST .../generateToken`, with a form `.../generateToken/{format}`; the query as a mapping, by name, or both."""
-    route, path, function = {"service": service, "gatewayId": gateway}, GENERATE, function_app.generate_token
-    if form is not None:
-        route, path, function = (
-            {**route, "format": form},
-            f"{GENERATE}/{{format}}",
-            function_app.generate_token_in_format,
-        )
-    how = {"headers": headers, "query": {**(query or {}), **named}}
-    return await call(function, f"POST {path}", route, body, **how)
+    """`POST .../generateToken`, with a form `.../generateToken/{format}`."""
+    where = {"service": service, "gatewayId": gateway}
+    if form is None:
+        return await call("generate_token", body, **where, **how)
+    return await call("generate_token_in_format", body, **where, format=form, **how)
 
 
 async def list_gateways(service: str = "contoso", **how: Texts) -> Answer:
     """`GET services/{service}/gateways`."""
-    return await call(function_app.list_gateways, f"GET {GATEWAYS}", {"service": service}, **how)
+    return await call("list_gateways", service=service, **how)
 
 
 async def renew(gateway: str = "edge-01", service: str = "contoso", **how: Texts) -> Answer:
     """`POST .../renew`."""
-    route = {"service": service, "gatewayId": gateway}
-    return await call(function_app.renew_gateway, f"POST {GATEWAYS}/{{gatewayId}}/renew", route, **how)
+    return await call("renew_gateway", service=service, gatewayId=gateway, **how)
 
 
 async def revoke(
-    gateway: str = "edge-01",
-    service: str = "contoso",
-    raw: bytes | None = None,
-    *,
-    headers: Texts | None = None,
-    **body: object,
+    gateway: str = "edge-01", service: str = "contoso", *, headers: Texts | None = None, **body: object
 ) -> Answer:
-    """`POST .../revoke` of the primary key, with more or other fields in the body, or with a body as it is."""
-    sent = {"keyType": "primary", "reason": "ticket 42", **body} if raw is None else raw
-    route = {"service": service, "gatewayId": gateway}
-    path = f"POST {GATEWAYS}/{{gatewayId}}/revoke"
-    return await call(function_app.revoke_key, path, route, sent, headers=headers)
+    """`POST .../revoke` of the primary key, with more or other fields in the body."""
+    sent = {"keyType": "primary", "reason": "ticket 42", **body}
+    return await call("revoke_key", sent, service=service, gatewayId=gateway, headers=headers)
 
 
 async def plan(**how: Texts) -> Answer:
     """`GET renewals`."""
-    return await call(function_app.plan_renewals, "GET renewals", **how)
+    return await call("plan_renewals", **how)
 
 
 async def show_run(run: str) -> Answer:
     """`GET renewals/{run}`."""
-    return await call(function_app.show_run, "GET renewals/{run}", {"run": run})
+    return await call("show_run", run=run)
 
 
 async def ask(body: object = None, **how: Texts) -> tuple[Answer, list[str]]:
     """`POST renewals`: the answer, and the messages that it left in the queue."""
     out = Out()
-    return await call(function_app.run_renewals, "POST renewals", None, body, out, **how), out.messages()
+    return await call("run_renewals", body, out, **how), out.messages()
 
 
 async def carry_out(messages: Sequence[str]) -> None:
@@ -124,16 +109,16 @@ async def carry_out(messages: Sequence[str]) -> None:
         await function(queue_message(message, str(number), 1))
 
 
-async def run(**how: Texts) -> Answer:
+async def run(body: object = None, **how: Texts) -> Answer:
     """`POST renewals`, and the run that it asks for."""
-    answer, messages = await ask(**how)
+    answer, messages = await ask(body, **how)
     await carry_out(messages)
     return answer
 
 
 async def health(**how: Texts) -> Answer:
     """`GET health`."""
-    return await call(function_app.health, "GET health", **how)
+    return await call("health", **how)
 
 
 def document(answer: Answer) -> Any:  # noqa: ANN401 - JSON may be anything

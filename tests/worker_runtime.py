@@ -1,117 +1,187 @@
-"""Runs a function app in the real Functions worker runtime, the code that indexes and calls it in Azure."""
+"""Runs the app in the real Functions worker runtime, the code that indexes and calls it in Azure.
+
+The host's messages are plain objects in place of the generated gRPC classes.
+"""
 
 import importlib
+import json
 import sys
+import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import azure_functions_runtime as runtime
 from azure_functions_runtime import handle_event
 
-from tests.worker_messages import (
-    FunctionMetadata,
-    HttpAnswer,
-    IndexingError,
-    Message,
-    ParameterBinding,
-    Result,
-    TypedData,
-    function_metadata,
-    http_answer,
-    http_data,
-    invocation,
-    invocation_result,
-    queue_metadata,
-    timer_data,
-    worker_init,
-)
-
+ROOT = Path(__file__).resolve().parents[1]
 _SCRIPT = "function_app"
 
 
-class WorkerRuntime:
-    """The worker with one app loaded.
+class Message(SimpleNamespace):
+    """Any message that only carries its fields."""
 
-    The runtime keeps its app in module state, so only one can be loaded at a time. After leaving, the same or another
-    directory can be loaded: function_app.py runs afresh. The modules it imports do not: they stay as they are
-    in `sys.modules`, with whatever they cached, so two apps that share a module name need two processes.
+    undefined, out, inout = range(3)  # of BindingInfo
+    Failure, Success = range(2)  # of StatusResult
+
+
+class TypedData:
+    """One value of one kind; the worker asks which, and relies on AttributeError for every other name."""
+
+    def __init__(self, **value: object) -> None:
+        vars(self).update(value)
+
+    def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - gRPC's own name
+        return next((kind for kind in ("http", "string", "bytes", "json") if kind in vars(self)), None)
+
+
+class ParameterBinding(Message):
+    """One argument of an invocation."""
+
+    def WhichOneof(self, _group: str) -> str:  # noqa: N802 - gRPC's own name
+        return "data"
+
+
+_MESSAGES = (
+    "BindingInfo",
+    "FunctionMetadataResponse",
+    "InvocationResponse",
+    "RpcException",
+    "RpcFunctionMetadata",
+    "RpcHttp",
+    "RpcRetryOptions",
+    "StatusResult",
+    "WorkerInitResponse",
+    "WorkerMetadata",
+)
+# What the worker builds its messages from.
+PROTOS = SimpleNamespace(
+    TypedData=TypedData, ParameterBinding=ParameterBinding, **dict.fromkeys(_MESSAGES, Message)
+)
+
+
+class InvocationError(Exception):
+    """A function failed; the message is what telemetry receives. The host answers a call with an empty 500."""
+
+
+class Answer(NamedTuple):
+    """What an HTTP function answered, with header names in lower case, and wrote to its queue."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    messages: tuple[str, ...]
+
+
+class WorkerRuntime:
+    """The worker with the app loaded.
+
+    `functions` are the bindings of each, the trigger first; `retried` those with a retry policy of their own.
+
+    The runtime keeps its app in module state, so only one can be loaded at a time. Every load runs function_app.py
+    afresh; the modules that it imports stay as they are.
     """
 
-    def __init__(self, functions: dict[str, FunctionMetadata]) -> None:
-        self.functions = functions
+    def __init__(self, listed: list[Message]) -> None:
+        self.retried = [found.name for found in listed if found.retry_options is not None]
+        self._ids = {found.name: found.function_id for found in listed}
+        self.functions: dict[str, list[dict[str, Any]]] = {
+            found.name: sorted(
+                map(json.loads, found.raw_bindings), key=lambda it: "Trigger" not in it["type"]
+            )
+            for found in listed
+        }
 
-    @classmethod
-    @asynccontextmanager
-    async def load(cls, app_root: Path) -> AsyncIterator["WorkerRuntime"]:
-        """The worker after indexing the app. Raises IndexingError, and RuntimeError while another app is loaded."""
-        if handle_event._metadata_result is not None:
-            raise RuntimeError("The worker runtime already has an app; leave that one first.")
-        with _importable(app_root), _worker_state():
-            response = await runtime.worker_init_request(worker_init(str(app_root)))
-            if response.result.status != response.result.Success:
-                raise IndexingError(response.result.exception.message)
-            listing = await runtime.functions_metadata_request(None)
-            found = listing.function_metadata_results
-            if found is None:
-                raise IndexingError(f"There is no {_SCRIPT}.py, or it has no functions.")
-            yield cls({metadata.name: function_metadata(metadata) for metadata in found})
-
-    async def invoke_http(
+    async def call(
         self,
         name: str,
         method: str,
-        url: str,
+        address: str,
         *,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        route: Mapping[str, str] | None = None,
         body: bytes = b"",
-    ) -> HttpAnswer:
-        """Calls an HTTP function; `params` are the route's, the query is the address's. Raises InvocationError."""
-        query = dict(parse_qsl(urlsplit(url).query))
-        data = http_data(
-            method=method, url=url, headers=headers or {}, query=query, route=params or {}, body=body
+    ) -> Answer:
+        """Calls an HTTP function at the address under the prefix. The host sends an empty body as nothing."""
+        url = f"http://localhost/api/{address}"
+        request = Message(
+            method=method,
+            url=url,
+            headers={header.lower(): value for header, value in (headers or {}).items()},
+            query=dict(parse_qsl(urlsplit(url).query)),
+            params=dict(route or {}),
+            body=TypedData(bytes=body) if body else TypedData(),
         )
-        response = await self._invoke(name, data)
-        return http_answer(response)
+        response = await self._invoke(name, TypedData(http=request))
+        http = vars(response.return_value)["http"]
+        found = {header.lower(): value for header, value in http.headers.items()}
+        return Answer(int(http.status_code), found, http.body.bytes, _messages(response))
 
-    async def invoke_timer(self, name: str, *, past_due: bool = False) -> Result:
-        """Calls a timer function."""
-        return invocation_result(await self._invoke(name, timer_data(past_due=past_due)))
+    async def fire(self, name: str) -> tuple[str, ...]:
+        """Calls a timer function; what it wrote to its queue."""
+        timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
+        return _messages(await self._invoke(name, TypedData(json=json.dumps(timer))))
 
-    async def invoke_queue(self, name: str, body: str | bytes, dequeue_count: int = 1) -> Result:
+    async def bring(self, name: str, body: str | bytes, dequeue_count: int = 1) -> None:
         """Calls a queue function with the body as it is after the queue's own decoding."""
+        now = datetime.now(UTC)
+        times = {"InsertionTime": now, "ExpirationTime": now + timedelta(7), "NextVisibleTime": now}
+        metadata = {
+            "Id": TypedData(string=str(uuid.uuid4())),
+            "PopReceipt": TypedData(string="receipt"),
+            "DequeueCount": TypedData(json=str(dequeue_count)),
+            **{named: TypedData(json=json.dumps(at.isoformat())) for named, at in times.items()},
+        }
         data = TypedData(string=body) if isinstance(body, str) else TypedData(bytes=body)
-        return invocation_result(await self._invoke(name, data, queue_metadata(dequeue_count)))
+        await self._invoke(name, data, metadata)
 
     async def _invoke(
         self, name: str, data: TypedData, metadata: Mapping[str, TypedData] | None = None
     ) -> Message:
-        function = self.functions[name]
-        argument = ParameterBinding(name=function.trigger["name"], data=data)
-        response: Message = await runtime.invocation_request(
-            invocation(function.function_id, argument, metadata or {})
+        """The response to a first and only attempt. Raises InvocationError."""
+        request = Message(
+            invocation_id=str(uuid.uuid4()),
+            function_id=self._ids[name],
+            input_data=[ParameterBinding(name=self.functions[name][0]["name"], data=data)],
+            trigger_metadata=dict(metadata or {}),
+            trace_context=Message(trace_parent="", trace_state="", attributes={}),
+            retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
         )
+        asked = Message(request=Message(invocation_request=request), properties={})
+        response: Message = await runtime.invocation_request(asked)
+        if response.result.status != Message.Success:
+            raise InvocationError(response.result.exception.message)
         return response
 
 
+def _messages(response: Message) -> tuple[str, ...]:
+    """What the host would put into the queue, a message for each text."""
+    written = [vars(output.data).get("json") for output in getattr(response, "output_data", None) or ()]
+    return tuple(text for value in written if value for text in json.loads(value))
+
+
+@asynccontextmanager
+async def worker_runtime() -> AsyncIterator[WorkerRuntime]:
+    """The worker after indexing the app."""
+    request = Message(capabilities={}, function_app_directory=str(ROOT))
+    properties = {"host": "127.0.0.1", "protos": PROTOS}
+    with _loaded():
+        started = Message(request=Message(worker_init_request=request), properties=properties)
+        response = await runtime.worker_init_request(started)
+        assert response.result.status == Message.Success, response.result.exception.message
+        listing = await runtime.functions_metadata_request(None)
+        yield WorkerRuntime(listing.function_metadata_results)
+
+
 @contextmanager
-def _importable(app_root: Path) -> Iterator[None]:
+def _loaded() -> Iterator[None]:
     before = sys.modules.pop(_SCRIPT, None)
-    sys.path.insert(0, str(app_root))
+    sys.path.insert(0, str(ROOT))
     importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(app_root))
-        sys.modules.pop(_SCRIPT, None)
-        if before is not None:
-            sys.modules[_SCRIPT] = before
-
-
-@contextmanager
-def _worker_state() -> Iterator[None]:
     runtime.start_threadpool_executor()
     try:
         yield
@@ -119,3 +189,7 @@ def _worker_state() -> Iterator[None]:
         runtime.stop_threadpool_executor()
         handle_event._functions._functions.clear()
         handle_event._metadata_result = None
+        sys.path.remove(str(ROOT))
+        sys.modules.pop(_SCRIPT, None)
+        if before is not None:
+            sys.modules[_SCRIPT] = before

@@ -4,32 +4,30 @@ import asyncio
 import json
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
-from tests.worker_messages import InvocationError
-from tests.worker_runtime import WorkerRuntime
+from tests.worker_runtime import InvocationError, WorkerRuntime, worker_runtime
 
-ROOT = Path(__file__).resolve().parents[2]
-PARAMETERS = {"service": "contoso", "gatewayId": "edge-01"}
+WHERE = {"service": "contoso", "gatewayId": "edge-01"}
 
 
 async def called(worker: WorkerRuntime, name: str) -> dict[str, Any]:
-    trigger = worker.functions[name].trigger
-    if trigger["type"] == "timerTrigger":
-        return {"failed": (await worker.invoke_timer(name)).exception_text}
-    if trigger["type"] == "queueTrigger":
-        return {"failed": (await worker.invoke_queue(name, "[]")).exception_text}
-    url = f"http://localhost/api/{trigger['route']}"
+    trigger = worker.functions[name][0]
     try:
-        answer = await worker.invoke_http(name, trigger["methods"][0], url, params=PARAMETERS)
+        if trigger["type"] == "httpTrigger":
+            answer = await worker.call(name, trigger["methods"][0], trigger["route"], route=WHERE)
+            return {"status": answer.status, "headers": answer.headers, "body": json.loads(answer.body)}
+        if trigger["type"] == "timerTrigger":
+            await worker.fire(name)
+        else:
+            await worker.bring(name, "[]")
     except InvocationError as error:
         return {"failed": str(error)}
-    return {"status": answer.status, "headers": dict(answer.headers), "body": json.loads(answer.body)}
+    return {}
 
 
 async def main() -> None:
-    async with WorkerRuntime.load(ROOT) as worker:
+    async with worker_runtime() as worker:
         print(json.dumps({name: await called(worker, name) for name in worker.functions}))  # noqa: T201 - its output
 
 

@@ -125,7 +125,7 @@ async def host(
 ) -> AsyncIterator[EdgeHost]:
     """A host with a managed identity that may have the tokens of contoso's edge; the app is served over TLS."""
     monkeypatch.setattr(gateway_app, "_clock", time)
-    access = [rule({"objectId": OBJECT_ID}, "issue")]
+    access = [rule("contoso/edge-*", allow=("issue",), objectId=OBJECT_ID)]
     served_estate.set_environment(monkeypatch, served_estate.environment(emulator, access, **SIGN_IN_MODE))
     await gateway_app.forget()
     app = await Host.load(ROOT, key="nobody-has-it")

@@ -1,52 +1,85 @@
-"""The app in the real Functions worker: what the host gets to know of it, and a token out of it."""
+"""The app in the real Functions worker: what the host gets to know of it, and a call of every function."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
+from emulator.faults import Fault
 from emulator.server import Emulator
-from gateway_tokens import app as gateway_app
-from tests import served_estate
-from tests.worker_messages import FunctionMetadata, HttpAnswer
-from tests.worker_runtime import WorkerRuntime
+from tests.http.renewal_app import RenewalApp, renewal_app
+from tests.http_calls import ROUTES
+from tests.renewal_estate import CONTOSO, lines
+from tests.worker_runtime import Answer, InvocationError, WorkerRuntime, worker_runtime
 
-ROOT = Path(__file__).resolve().parents[2]
-ROUTES = {
-    "generate_token": ("services/{service}/gateways/{gatewayId}/generateToken", ["POST"]),
-    "list_gateways": ("services/{service}/gateways", ["GET"]),
-    "revoke_key": ("services/{service}/gateways/{gatewayId}/revoke", ["POST"]),
-    "health": ("health", ["GET"]),
-}
+EDGE = {"service": "contoso", "gatewayId": "edge-01"}
 
 
 @pytest.fixture
-async def environ(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    served_estate.populate(emulator)
-    served_estate.set_environment(monkeypatch, served_estate.environment(emulator))
-    await gateway_app.forget()
-    yield
-    await gateway_app.forget()
+async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RenewalApp]:
+    async with renewal_app(emulator, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture
-async def worker(environ: None) -> AsyncIterator[WorkerRuntime]:  # noqa: ARG001 - the settings come first
-    async with WorkerRuntime.load(ROOT) as loaded:
+async def worker(app: RenewalApp) -> AsyncIterator[WorkerRuntime]:
+    del app  # its settings must be there first
+    async with worker_runtime() as loaded:
         yield loaded
 
 
-def level(function: FunctionMetadata) -> str:
-    return str(function.trigger["authLevel"]).rpartition(".")[2].upper()
+async def called(
+    worker: WorkerRuntime, name: str, route: Mapping[str, str] = MappingProxyType({}), body: bytes = b""
+) -> Answer:
+    method, path = ROUTES[name].split()
+    return await worker.call(name, method, path.format(**route), route=route, body=body)
 
 
-async def test_the_worker_lists_functions_with_their_routes_and_methods(worker: WorkerRuntime) -> None:
-    listed = {
-        name: (worker.functions[name].trigger["route"], worker.functions[name].trigger["methods"])
-        for name in ROUTES
+def of_kind(worker: WorkerRuntime, kind: str) -> dict[str, dict[str, Any]]:
+    """The bindings of this type by the function's name."""
+    return {
+        name: binding
+        for name, bindings in worker.functions.items()
+        for binding in bindings
+        if binding["type"] == kind
     }
-    assert listed == ROUTES
+
+
+async def test_the_worker_lists_every_function_with_what_calls_it_and_where_it_writes(
+    worker: WorkerRuntime,
+) -> None:
+    routes = of_kind(worker, "httpTrigger")
+    assert {name: f"{found['methods'][0]} {found['route']}" for name, found in routes.items()} == ROUTES
+    assert {len(found["methods"]) for found in routes.values()} == {1}
+    assert of_kind(worker, "timerTrigger") == {
+        "renew_on_schedule": {
+            "direction": "IN",
+            "type": "timerTrigger",
+            "name": "timer",
+            "schedule": "%RENEWAL_SCHEDULE%",
+            "runOnStartup": False,
+            "useMonitor": True,
+        }
+    }
+    queues = {
+        kind: {
+            name: (found["queueName"], found["connection"]) for name, found in of_kind(worker, kind).items()
+        }
+        for kind in ("queueTrigger", "queue")
+    }
+    renewals = ("%RENEWALS_QUEUE%", "AzureWebJobsStorage")
+    assert queues == {
+        "queueTrigger": {
+            "reconcile_subscription": renewals,
+            "take_event": ("%EVENTS_QUEUE%", "AzureWebJobsStorage"),
+        },
+        "queue": {"renew_on_schedule": renewals, "run_renewals": renewals},
+    }
+    assert worker.retried == []
 
 
 @pytest.mark.parametrize(
@@ -57,53 +90,100 @@ async def test_every_http_function_but_health_asks_for_a_key_where_function_keys
     monkeypatch: pytest.MonkeyPatch, allowed: str, wanted: str
 ) -> None:
     monkeypatch.setenv("ALLOW_FUNCTION_KEYS", allowed)
-    async with WorkerRuntime.load(ROOT) as worker:
-        levels = {
-            name: level(function)
-            for name, function in worker.functions.items()
-            if function.trigger["type"] == "httpTrigger"
-        }
+    async with worker_runtime() as worker:
+        routes = of_kind(worker, "httpTrigger")
+    levels = {name: str(found["authLevel"]).rpartition(".")[2].upper() for name, found in routes.items()}
     assert levels.pop("health") == "ANONYMOUS"
     assert set(levels.values()) == {wanted}
 
 
-async def test_broken_settings_leave_every_function_loaded(
-    environ: None,  # noqa: ARG001
-    monkeypatch: pytest.MonkeyPatch,
+async def test_broken_settings_leave_every_function_loaded_and_repaired_ones_work_at_once(
+    app: RenewalApp,
 ) -> None:
-    monkeypatch.setenv("GATEWAY_TOKENS", "{")
-    async with WorkerRuntime.load(ROOT) as worker:
-        assert set(ROUTES) <= set(worker.functions)
-        answer = await worker.invoke_http("health", "GET", "http://localhost/api/health")
-        assert answer.status == 503
+    app.configure(GATEWAY_TOKENS="{")
+    async with worker_runtime() as worker:
+        assert (await called(worker, "health")).status == 503
+        with pytest.raises(InvocationError, match=r"^SettingsInvalid: The settings are invalid: GATEWAY_"):
+            await worker.fire("renew_on_schedule")
+        app.configure()
+        assert len(await worker.fire("renew_on_schedule")) == 2
 
 
-async def issue(worker: WorkerRuntime, body: bytes = b"", form: str = "") -> HttpAnswer:
-    return await worker.invoke_http(
-        "generate_token_in_format" if form else "generate_token",
-        "POST",
-        f"http://localhost/api/services/contoso/gateways/edge-01/generateToken/{form}".rstrip("/"),
-        params={"service": "contoso", "gatewayId": "edge-01", **({"format": form} if form else {})},
-        body=body,
-    )
-
-
-async def test_a_token_comes_out_of_the_worker_also_in_a_form_that_the_path_names(
-    worker: WorkerRuntime,
-) -> None:
-    answer = await issue(worker, b'{"lifetime": "P1D"}')
-    assert answer.status == 200
-    assert answer.headers["cache-control"] == "no-store"
+async def test_a_token_comes_out_of_the_worker_in_each_form(worker: WorkerRuntime) -> None:
+    answer = await called(worker, "generate_token", EDGE, b'{"lifetime": "P1D"}')
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
     assert answer.headers["content-type"].startswith("application/json")
     assert json.loads(answer.body)["value"].startswith("edge-01&")
-    answer = await issue(worker, form="envFile")
+    answer = await called(worker, "generate_token_in_format", {**EDGE, "format": "envFile"})
     assert answer.body.startswith(b"config.service.auth=GatewayKey edge-01&")
 
 
-async def test_the_worker_answers_many_calls_at_once_with_one_client(
+async def test_the_other_routes_answer_in_the_same_worker(worker: WorkerRuntime) -> None:
+    planned, asked = await called(worker, "plan_renewals"), await called(worker, "run_renewals")
+    assert json.loads(planned.body)["counts"] == {"renew": 3}
+    assert [json.loads(message)["askedBy"] for message in asked.messages] == ["function-key"] * 2
+    answers = [
+        await called(worker, "show_run", {"run": json.loads(asked.body)["run"]}),
+        await called(worker, "renew_gateway", EDGE),
+        await called(worker, "revoke_key", EDGE, b'{"keyType": "primary", "reason": "a leak"}'),
+        await called(worker, "list_gateways", EDGE),
+        await called(worker, "health"),
+    ]
+    assert [answer.status for answer in (planned, asked, *answers)] == [200, 202, 200, 200, 200, 200, 503]
+
+
+async def test_many_calls_at_once_are_answered_with_one_client(
     emulator: Emulator, worker: WorkerRuntime
 ) -> None:
     emulator.azure.latency = 0.05
-    answers = await asyncio.gather(*(issue(worker) for _ in range(10)))
+    answers = await asyncio.gather(*(called(worker, "generate_token", EDGE) for _ in range(10)))
     assert {answer.status for answer in answers} == {200}
     assert emulator.azure.peak > 1
+
+
+async def test_the_timer_asks_for_runs_which_succeed_failed_rows_included(
+    worker: WorkerRuntime, app: RenewalApp
+) -> None:
+    fault = Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
+    app.emulator.azure.faults.add(fault)
+    messages = await worker.fire("renew_on_schedule")
+    assert (len(messages), app.writes()) == (2, [])
+    for message in messages:
+        await worker.bring("reconcile_subscription", message)
+    assert app.stored().startswith("GatewayKey edge-01&")
+    assert (app.stored("plant-a", "fabrikam"), fault.struck > 0) == ("", True)
+
+
+@pytest.mark.parametrize("in_bytes", [False, True])
+async def test_an_event_renews_its_gateway(worker: WorkerRuntime, app: RenewalApp, *, in_bytes: bool) -> None:
+    now = datetime.now(UTC).isoformat()
+    event = {
+        "id": "1",
+        "source": str(CONTOSO),
+        "subject": "/gateways/edge-01/pod-1",
+        "type": "Microsoft.ApiManagement.GatewayTokenExpired",
+        "time": now,
+        "specversion": "1.0",
+        "data": {
+            "gatewayInfo": {"gatewayId": "edge-01", "instanceId": "pod-1"},
+            "tokenInfo": {"expiredAtUtc": now},
+        },
+    }
+    body = json.dumps(event)
+    await worker.bring("take_event", body.encode() if in_bytes else body)
+    assert app.stored().startswith("GatewayKey edge-01&")
+    assert app.stored("edge-02") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("reconcile_subscription", "message_invalid"), ("take_event", "event_invalid")]
+)
+async def test_a_message_that_nobody_can_read_fails_with_a_line_so_that_it_ends_in_the_poison_queue(
+    worker: WorkerRuntime, app: RenewalApp, caplog: pytest.LogCaptureFixture, name: str, code: str
+) -> None:
+    for dequeue_count, event in ((1, "message.failed"), (5, "message.poisoned")):
+        with pytest.raises(InvocationError, match=r"^(Message|Event)Invalid: The queue message"):
+            await worker.bring(name, '{"hello": 1}', dequeue_count)
+        [line] = lines(caplog, event)
+        assert (line["code"], line["dequeueCount"]) == (code, dequeue_count)
+    assert app.emulator.azure.calls == []
