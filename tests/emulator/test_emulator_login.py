@@ -11,29 +11,31 @@ from emulator.directory import API_ID, CALLER_ID, CALLER_OBJECT_ID, TENANT_ID, A
 from emulator.server import Emulator
 
 SCOPE = f"api://{API_ID}/.default"
+TOKEN = "oauth2/v2.0/token"
 WANTED = {"grant_type": "client_credentials", "client_id": CALLER_ID, "scope": SCOPE}
 
 
-async def call(emulator: Emulator, method: str, path: str, **form: str) -> tuple[int, dict[str, Any]]:
+async def call(emulator: Emulator, method: str, path: str, **changed: str) -> tuple[int, dict[str, Any]]:
+    """What the endpoint answers to the caller, who asks for a token with its own secret unless changed."""
+    secret = emulator.azure.directory.applications[CALLER_ID].secret
+    form = {**WANTED, "client_secret": secret, **changed} if method == "POST" else None
     tls = ssl.create_default_context(cafile=emulator.ca_file)
     url = f"{emulator.azure.directory.endpoint}/{TENANT_ID}/{path}"
     async with aiohttp.ClientSession() as session:
-        answer = await session.request(method, url, data=form or None, ssl=tls)
+        answer = await session.request(method, url, data=form, ssl=tls)
         return answer.status, await answer.json()
-
-
-async def token(emulator: Emulator, **form: str) -> tuple[int, dict[str, Any]]:
-    """What the token endpoint answers to the caller, with its own secret."""
-    secret = emulator.azure.directory.applications[CALLER_ID].secret
-    return await call(emulator, "POST", "oauth2/v2.0/token", **{**WANTED, "client_secret": secret, **form})
 
 
 async def test_a_token_of_the_endpoint_is_signed_with_a_published_key(emulator: Emulator) -> None:
     directory = emulator.azure.directory
     directory.applications[CALLER_ID] = Application(CALLER_ID, CALLER_OBJECT_ID, ("Issuer",))
-    status, answer = await token(emulator)
+    status, answer = await call(emulator, "POST", TOKEN)
     assert (status, answer["token_type"]) == (200, "Bearer")
+    directory.key_ids = ["emulator-2", "emulator-1"]
     _, published = await call(emulator, "GET", "discovery/v2.0/keys")
+    assert [key["kid"] for key in published["keys"]] == directory.key_ids
+    # As Entra's: without an algorithm.
+    assert {name for key in published["keys"] for name in key} == {"kty", "use", "kid", "x5t", "n", "e"}
     key = jwt.PyJWKSet.from_dict(published)[jwt.get_unverified_header(answer["access_token"])["kid"]]
     issuer = f"{directory.endpoint}/{TENANT_ID}/v2.0"
     claims = jwt.decode(answer["access_token"], key, ["RS256"], audience=API_ID, issuer=issuer)
@@ -52,17 +54,9 @@ async def test_a_token_of_the_endpoint_is_signed_with_a_published_key(emulator: 
 async def test_anything_else_is_refused_in_the_form_of_oauth(
     emulator: Emulator, form: dict[str, str], status: int, error: str
 ) -> None:
-    refused, answer = await token(emulator, **form)
+    refused, answer = await call(emulator, "POST", TOKEN, **form)
     assert (refused, answer["error"]) == (status, error)
     assert answer["error_description"].startswith("AADSTS")
-
-
-async def test_keys_are_published_without_an_algorithm(emulator: Emulator) -> None:
-    emulator.azure.directory.key_ids = ["emulator-2", "emulator-1"]
-    status, answer = await call(emulator, "GET", "discovery/v2.0/keys")
-    assert status == 200
-    assert [key["kid"] for key in answer["keys"]] == ["emulator-2", "emulator-1"]
-    assert {name for key in answer["keys"] for name in key} == {"kty", "use", "kid", "x5t", "n", "e"}
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,30 @@
 import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientSession
 from yarl import URL
 
+from emulator.gateways import Gateway
 from emulator.server import Emulator
-from tests.official.specification import APIM, VAULT, ValidationError, check, example, shape
+from tests.official.specification import APIM, VAULT, check, example, shape
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 SERVICE = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg1/providers/Microsoft.ApiManagement/service/apimService1"
 )
 VERSION: Mapping[str, str] = {"api-version": "2024-05-01"}
+NOW, MONTH = datetime(2020, 4, 1, tzinfo=UTC), timedelta(days=30)
 
 
 @pytest.fixture
 async def arm(emulator: Emulator) -> AsyncIterator[ClientSession]:
     """A bare HTTP session with ARM, which knows the service and gateways of the official examples."""
-    emulator.azure.clock = lambda: datetime(2020, 4, 1, tzinfo=UTC)
+    emulator.azure.clock = lambda: NOW
     service = emulator.azure.add_service(SUBSCRIPTION, "rg1", "apimService1")
     service.add_gateway("gw1", "my location 1", "my gateway 1")
     service.add_gateway("gw2", "my location 2", "my gateway 2")
@@ -47,16 +50,29 @@ def session(emulator: Emulator, url: str) -> ClientSession:
     return ClientSession(URL(url), headers={"Authorization": f"Bearer {bearer}"}, connector=connector)
 
 
-async def ask(
-    arm: ClientSession, method: str, name: str, path: str = "", status: int = 200
-) -> ClientResponse:
-    """Send the request of an official example."""
-    parameters, _ = example(APIM, name, status)
+async def call(opened: ClientSession, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """The status, and the JSON if there is a body."""
+    version = VERSION if path.startswith("/subscriptions") else {"api-version": "7.4"}
+    answer = await opened.request(method, path, params=version, json=body)
+    return answer.status, await answer.json() if await answer.read() else None
+
+
+async def ask(arm: ClientSession, method: str, name: str, path: str = "") -> tuple[int, Any]:
+    """What comes of the request of an official example."""
+    parameters, _ = example(APIM, name, 204 if "Regenerate" in name else 200)
     gateway = f"/{parameters['gatewayId']}" if "gatewayId" in parameters else ""
-    body = parameters.get("parameters")
-    answer = await arm.request(method, f"{SERVICE}/gateways{gateway}{path}", params=VERSION, json=body)
-    assert answer.status == status
-    return answer
+    return await call(arm, method, f"{SERVICE}/gateways{gateway}{path}", parameters.get("parameters"))
+
+
+async def issue(
+    arm: ClientSession, expiry: datetime | str | None, key_type: str | None = "primary", gateway: str = "gw1"
+) -> tuple[int, Any]:
+    text = expiry.isoformat() if isinstance(expiry, datetime) else expiry
+    body = {name: value for name, value in (("keyType", key_type), ("expiry", text)) if value is not None}
+    return await call(arm, "POST", f"{SERVICE}/gateways/{gateway}/generateToken", body)
+
+
+# API Management's gateways
 
 
 @pytest.mark.parametrize(
@@ -69,25 +85,59 @@ async def ask(
 async def test_a_gateway_operation_answers_in_the_shape_of_its_example(
     arm: ClientSession, method: str, name: str, path: str, definition: str
 ) -> None:
-    body = await (await ask(arm, method, name, path)).json()
+    status, body = await ask(arm, method, name, path)
+    assert status == 200
     check(APIM, "definitions", definition, body)
     official = example(APIM, name)[1]
     assert shape(body) == shape(official)
     assert (body.get("id"), body.get("type")) == (official.get("id"), official.get("type"))
     if definition == "GatewayCollection":
         assert body["count"] == len(body["value"]) == 4
-
-
-async def test_generate_token_answers_a_token_of_the_examples_form(arm: ClientSession) -> None:
-    body = await (await ask(arm, "POST", "ApiManagementGatewayGenerateToken", "/generateToken")).json()
-    gateway, minute, signature = body["value"].split("&")
-    assert (gateway, minute) == ("gw1", "202004210044")
-    assert len(base64.b64decode(signature, validate=True)) == 64
+    else:
+        gateway, minute, signature = body["value"].split("&")
+        assert (gateway, minute) == ("gw1", "202004210044")
+        assert len(base64.b64decode(signature, validate=True)) == 64
 
 
 async def test_regenerate_key_answers_204_and_no_body(arm: ClientSession) -> None:
-    answer = await ask(arm, "POST", "ApiManagementGatewayRegenerateKey", "/regenerateKey", 204)
-    assert await answer.read() == b""
+    assert await ask(arm, "POST", "ApiManagementGatewayRegenerateKey", "/regenerateKey") == (204, None)
+
+
+async def test_a_token_is_the_same_for_the_same_gateway_key_and_minute(arm: ClientSession) -> None:
+    first = await issue(arm, NOW + MONTH)
+    assert first[1]["value"].startswith("gw1&202005010000&")
+    assert first == await issue(arm, NOW + MONTH, gateway="GW1")
+    assert first != await issue(arm, NOW + MONTH, "secondary")
+    in_a_second = await issue(arm, NOW + timedelta(seconds=1))
+    assert in_a_second == await issue(arm, NOW + timedelta(seconds=59))
+    assert in_a_second != await issue(arm, NOW + timedelta(minutes=1))
+
+
+def test_a_gateway_accepts_a_token_until_its_minute() -> None:
+    gateway = Gateway("gw1")
+    token = gateway.token("primary", NOW)
+    assert [gateway.accepts(token, NOW - timedelta(seconds=second)) for second in (1, 0)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("expiry", "key_type", "gateway", "targets"),
+    [
+        (NOW + MONTH + timedelta(seconds=1), "primary", "gw1", ["expiry"]),
+        (NOW, "primary", "gw1", ["expiry"]),
+        ("2020-04-02", "primary", "gw1", ["expiry"]),
+        ("soonTish", "primary", "gw1", ["expiry"]),
+        (NOW + MONTH, "tertiary", "gw1", ["keyType"]),
+        (NOW + MONTH, "primary", "managed", ["gatewayId"]),
+        (None, None, "gw1", ["keyType", "expiry"]),
+    ],
+)
+async def test_a_bad_request_names_every_wrong_field(
+    arm: ClientSession, expiry: datetime | str | None, key_type: str | None, gateway: str, targets: list[str]
+) -> None:
+    status, answer = await issue(arm, expiry, key_type, gateway)
+    assert (status, answer["error"]["code"]) == (400, "ValidationError")
+    assert [detail["target"] for detail in answer["error"]["details"]] == targets
+    assert {detail["code"] for detail in answer["error"]["details"]} == {"ValidationError"}
 
 
 @pytest.mark.parametrize(
@@ -99,72 +149,48 @@ async def test_regenerate_key_answers_204_and_no_body(arm: ClientSession) -> Non
         ("GET", SERVICE.replace("/0", "/1") + "/gateways", None, 404, "SubscriptionNotFound"),
         ("POST", f"{SERVICE}/gateways/gw1/generateToken", {}, 400, "ValidationError"),
         ("GET", "/subscriptions", None, 404, "NotFound"),
+        ("GET", f"{SERVICE}/gateways?api-version=2020-01-01", None, 400, "InvalidApiVersionParameter"),
+        ("GET", f"{SERVICE}/gateways?a=b", None, 400, "MissingApiVersionParameter"),
     ],
 )
 async def test_every_refusal_of_arm_is_an_error_response(
     arm: ClientSession, *, method: str, path: str, body: dict[str, str] | None, status: int, code: str
 ) -> None:
-    answer = await arm.request(method, path, params=VERSION, json=body)
+    answer = await arm.request(method, path, params=None if "?" in path else VERSION, json=body)
     refusal = await answer.json()
     check(APIM, "definitions", "ErrorResponse", refusal)
     assert (answer.status, refusal["error"]["code"]) == (status, code)
     assert {"x-ms-request-id", "x-ms-correlation-request-id"} <= {name.lower() for name in answer.headers}
 
 
-@pytest.mark.parametrize(
-    ("query", "status", "code"),
-    [
-        ({"api-version": "2022-08-01"}, 200, ""),
-        ({"api-version": "2024-05-01"}, 200, ""),
-        ({"api-version": "2020-01-01"}, 400, "InvalidApiVersionParameter"),
-        ({}, 400, "MissingApiVersionParameter"),
-    ],
-)
-async def test_arm_accepts_two_api_versions_and_refuses_another_or_none(
-    arm: ClientSession, query: dict[str, str], status: int, code: str
-) -> None:
-    answer = await arm.get(f"{SERVICE}/gateways", params=query)
-    assert (answer.status, (await answer.json()).get("error", {}).get("code", "")) == (status, code)
-
-
-async def secret(vault: ClientSession, method: str, path: str, **sent: object) -> dict[str, object]:
-    answer = await vault.request(method, path, params={"api-version": "7.4"}, json=sent.get("parameters"))
-    found: dict[str, object] = await answer.json()
-    return found
+# Key Vault
 
 
 async def test_secret_operations_answer_with_everything_in_the_examples(vault: ClientSession) -> None:
-    for name, method, path, definition in (
-        ("SetSecret", "PUT", "/secrets/crpsecret", "SecretBundle"),
-        ("GetSecret", "GET", "/secrets/crpsecret", "SecretBundle"),
-        ("UpdateSecret", "PATCH", "/secrets/crpsecret/", "SecretBundle"),
+    for name, method, path in (
+        ("SetSecret", "PUT", "/secrets/crpsecret"),
+        ("GetSecret", "GET", "/secrets/crpsecret"),
+        ("UpdateSecret", "PATCH", "/secrets/crpsecret/"),
     ):
         parameters, official = example(VAULT, f"{name}-example")
-        body = await secret(vault, method, path, **parameters)
-        check(VAULT, "secrets", definition, body)
+        _, body = await call(vault, method, path, parameters.get("parameters"))
+        check(VAULT, "secrets", "SecretBundle", body)
         assert set(body) >= set(official), name
 
 
-async def test_every_refusal_of_a_vault_is_a_key_vault_error(vault: ClientSession) -> None:
-    for method, path in (("GET", "/secrets/nobody"), ("PUT", "/secrets/a_b")):
-        refusal = await secret(vault, method, path, parameters={"value": "v"})
-        check(VAULT, "common", "KeyVaultError", refusal)
-
-
-async def test_an_access_token_opens_the_address_of_its_audience_and_no_other(
-    emulator: Emulator, vault: ClientSession, arm: ClientSession
+@pytest.mark.parametrize(
+    ("method", "name", "size", "status"),
+    [
+        ("GET", "nobody", 0, 404),
+        *(("PUT", name, 1, 400) for name in ("a_b", "a.b", "x" * 128)),
+        ("PUT", "a", 25 * 1024, 200),
+        ("PUT", "a", 25 * 1024 + 1, 400),
+    ],
+)
+async def test_a_vault_refuses_odd_names_and_more_than_25_kilobytes_with_a_key_vault_error(
+    vault: ClientSession, method: str, name: str, size: int, status: int
 ) -> None:
-    contoso, fabrikam = (f"{emulator.vault_url(name)}/secrets/nobody" for name in ("contoso", "fabrikam"))
-    gateways = f"{emulator.arm_url}{SERVICE}/gateways"
-    for session_, url, status in (
-        *((vault, contoso, 404), (vault, fabrikam, 401), (vault, gateways, 401)),
-        *((arm, contoso, 401), (arm, gateways, 200)),
-    ):
-        version = VERSION if url == gateways else {"api-version": "7.4"}
-        assert (await session_.get(URL(url), params=version)).status == status, url
-
-
-@pytest.mark.parametrize("answer", [{"value": 1}, {"values": "gw&1&x"}])
-def test_an_answer_that_breaks_the_specification_is_noticed(answer: dict[str, object]) -> None:
-    with pytest.raises((AssertionError, ValidationError)):
-        check(APIM, "definitions", "GatewayTokenContract", answer)
+    found, answer = await call(vault, method, f"/secrets/{name}", {"value": "x" * size})
+    assert found == status
+    if status != 200:
+        check(VAULT, "common", "KeyVaultError", answer)
