@@ -94,12 +94,15 @@ class Within(NamedTuple):
 def longest_pause(schedule: str) -> timedelta:
     """The longest time between two occurrences, nights and weekends included. Raises ValueError that says what to write instead."""
     days, times = _read(schedule)
-    every = (_FIRST_DAY + number * _DAY for number in range(_CYCLE))
+    cycle = (
+        1 if [*map(len, days)] == [31, 12, 7] else _CYCLE
+    )  # every day, as most schedules: one is like the next
+    every = (_FIRST_DAY + number * _DAY for number in range(cycle))
     dates = [day for day in every if _matches(days, day)]
     if not dates:
         raise ValueError("names a date that never comes, such as 30 February: write a date that does")
     # The calendar repeats, so the first matching day follows the last one.
-    between_days = max(later - earlier for earlier, later in pairwise([*dates, dates[0] + _CYCLE * _DAY]))
+    between_days = max(later - earlier for earlier, later in pairwise([*dates, dates[0] + cycle * _DAY]))
     within_a_day = max((later - earlier for earlier, later in pairwise(times)), default=timedelta())
     return max(between_days - (times[-1] - times[0]), within_a_day)
 
