@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from .sign_in import function_keys_allowed
@@ -103,6 +104,7 @@ def current() -> App:
     """The app of this worker. Raises SettingsInvalid."""
     if "app" not in _apps:
         with _loading():
+            from . import destinations  # noqa: F401 - defines the kinds that the settings name
             from .estate.app_settings import read_settings
 
             _apps["app"] = put_together(read_settings(os.environ))
@@ -130,6 +132,8 @@ def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:
     from .estate.schedule import longest_pause
     from .parts import App
 
+    for needed in ("azure.identity.aio", "azure.mgmt.apimanagement.aio"):
+        import_module(needed)  # by every token: so here, where no garbage is looked for
     # The SDK writes two lines for every request it sends: at a run's size that is all one would see, and pay for.
     logging.getLogger("azure").setLevel(logging.WARNING)
     # Its warnings quote what the identity endpoint answered, which may hold an access token.

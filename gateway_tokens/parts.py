@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from .azure.api_management import ArmGateways
 from .azure.clients import CallersBudget
 from .azure.reports import Reports
-from .destinations.base import Destination
 from .estate.app_settings import AppSettings
 from .estate.schema import DestinationSettings
+from .stored import Destination
 from .tokens import Clock, GatewayRef
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.errors import GatewayTokensError, WriteConflict
-from gateway_tokens.stored import MANAGED_BY, Ownership, Restart, Running, StoredToken
+from gateway_tokens.stored import MANAGED_BY, Ownership, Restart, Running, StoredForm, StoredToken
 from gateway_tokens.tokens import GatewayToken, Secret
 
 

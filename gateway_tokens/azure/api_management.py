@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 from azure.core.exceptions import DecodeError, DeserializationError
-from azure.mgmt.apimanagement.models import GatewayKeyRegenerationRequestContract, GatewayTokenRequestContract
 
 from gateway_tokens.errors import AzureError, AzureFacts, AzureNotFound, NotFound, TokenUnusable
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
@@ -33,6 +32,8 @@ class ArmGateways:
         self, service: ServiceId, gateway: str, key_type: KeyType, expiry: datetime
     ) -> GatewayToken:
         """The token that Azure answers with. Raises AzureError, or TokenUnusable when there is none in the answer."""
+        from azure.mgmt.apimanagement.models import GatewayTokenRequestContract
+
         client = self._azure.api_management(service.subscription_id)
         request = GatewayTokenRequestContract(key_type=key_type.value, expiry=expiry)
         await self._budget.spend(service.subscription_id, Cost.WRITE)
@@ -53,6 +54,8 @@ class ArmGateways:
 
     async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
         """Give the gateway another key in that one's place: every token of it ends. Raises AzureError."""
+        from azure.mgmt.apimanagement.models import GatewayKeyRegenerationRequestContract
+
         client = self._azure.api_management(service.subscription_id)
         request = GatewayKeyRegenerationRequestContract(key_type=key_type.value)
         await self._budget.spend(service.subscription_id, Cost.WRITE)

@@ -23,8 +23,6 @@ from azure.core import AsyncPipelineClient
 from azure.core.pipeline import policies
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
-from azure.identity import aio
-from azure.mgmt.apimanagement.aio import ApiManagementClient
 
 from gateway_tokens.errors import TooManyRequests
 from gateway_tokens.sign_in import AzureSettings, CredentialKind
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from azure.core.pipeline.policies import AsyncHTTPPolicy
     from azure.core.rest import AsyncHttpResponse
     from azure.keyvault.secrets.aio import SecretClient
+    from azure.mgmt.apimanagement.aio import ApiManagementClient
     from azure.storage.blob.aio import ContainerClient
 
 _SECONDS_A_CALLER_WAITS = 5.0
@@ -127,6 +126,8 @@ class AzureAccess:
 
     def api_management(self, subscription_id: str) -> ApiManagementClient:
         """The official client of a subscription."""
+        from azure.mgmt.apimanagement.aio import ApiManagementClient
+
         return self.shared(
             ("apim", subscription_id),
             lambda: ApiManagementClient(
@@ -207,6 +208,8 @@ class AzureAccess:
         return self.pipeline(self._settings.arm_endpoint, ca=None, authentication_policy=login)
 
     def _credential(self) -> AsyncTokenCredential:
+        from azure.identity import aio
+
         kind, client_id = self._settings.credential, self._settings.client_id or None
         if kind is CredentialKind.AZURE_CLI:
             return SharedCredential(aio.AzureCliCredential)

@@ -7,16 +7,22 @@ from typing import Any
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import DestinationBlocked
 from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.stored import Destination
 from gateway_tokens.tokens import GatewayRef
 
-from .base import Destination
 from .key_vault import KeyVaultDestination, KeyVaultSecret
-from .kubernetes import KubernetesDestination
-from .kubernetes.settings import KubernetesSecret
+from .kubernetes import KubernetesSecret
+
+
+def _kubernetes(settings: KubernetesSecret, ref: GatewayRef, azure: AzureAccess) -> Destination:
+    from .kubernetes.secret import KubernetesDestination  # a first token over HTTP does not wait for it
+
+    return KubernetesDestination(settings, ref, azure)
+
 
 DESTINATIONS: dict[type[DestinationSettings], Any] = {
     KeyVaultSecret: KeyVaultDestination,
-    KubernetesSecret: KubernetesDestination,
+    KubernetesSecret: _kubernetes,
 }
 
 

@@ -14,10 +14,8 @@ from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
 from gateway_tokens.estate.addresses import VaultAddress, VaultSecretName, filled_in
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.stored import OPTIONAL_TAGS, Ownership, StoredToken
+from gateway_tokens.stored import OPTIONAL_TAGS, Ownership, StoredForm, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
-
-from .base import StoredForm
 
 if TYPE_CHECKING:
     from azure.keyvault.secrets import KeyVaultSecret as Secret

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from gateway_tokens.azure.api_management import gateway_missing, issue_checked
-from gateway_tokens.destinations.base import Destination
 from gateway_tokens.errors import (
     AzureError,
     AzureNotFound,
@@ -23,7 +22,7 @@ from gateway_tokens.estate.schedule import CHANGES_AT_ONCE, Calendar
 from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import App
-from gateway_tokens.stored import Running, StoredToken
+from gateway_tokens.stored import Destination, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 
 from .checks import at_risk_from, decide, due_at

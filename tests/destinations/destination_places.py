@@ -18,12 +18,11 @@ from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.destinations.base import Destination
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.stored import Ownership, StoredToken
+from gateway_tokens.stored import Destination, Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 from tests.fake_time import FakeTime
 from tests.fakes import MemoryDestination

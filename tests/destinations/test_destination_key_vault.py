@@ -9,9 +9,9 @@ import pytest
 from emulator.faults import Fault
 from emulator.vaults import SecretVersion
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.destinations.base import Destination, StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.errors import DestinationBlocked
+from gateway_tokens.stored import Destination, StoredForm
 from tests.destinations.destination_places import NOW, OWNERSHIP, REF, Surroundings, a_token, stored_in
 
 TOKEN = a_token()

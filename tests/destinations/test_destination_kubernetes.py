@@ -17,9 +17,9 @@ from emulator.faults import Fault
 from emulator.tls import throw_away_tls
 from gateway_tokens import errors
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.destinations.base import Destination
-from gateway_tokens.destinations.kubernetes.settings import Layout
+from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.formats import SecretName, kubernetes_secret
+from gateway_tokens.stored import Destination
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 from tests.destinations.destination_places import (
     NOW,

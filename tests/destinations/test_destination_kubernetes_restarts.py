@@ -9,8 +9,8 @@ import pytest
 
 from emulator.cluster_workloads import Manifest, Workload, time_text
 from gateway_tokens.destinations import open_destination
-from gateway_tokens.destinations.kubernetes.delivery import Delivery, owners_of, runs, serves
-from gateway_tokens.destinations.kubernetes.settings import Workload as WorkloadSettings
+from gateway_tokens.destinations.kubernetes import Workload as WorkloadSettings
+from gateway_tokens.destinations.kubernetes.workload import Delivery, owners_of, runs, serves
 from gateway_tokens.destinations.kubernetes.workload import Manifest as WorkloadManifest
 from gateway_tokens.errors import AzureForbidden
 from gateway_tokens.stored import Restart, Running

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import DestinationSettings

@@ -11,7 +11,7 @@ import pytest
 from gateway_tokens import errors
 from gateway_tokens.access import AccessRule, CallerMatch
 from gateway_tokens.azure import errors as azure_errors
-from gateway_tokens.destinations.kubernetes.settings import Layout
+from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.estate import schedule, schema
 from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody

@@ -12,7 +12,7 @@ import pytest
 from emulator.kubernetes import Cluster
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
-from gateway_tokens.destinations.kubernetes.delivery import FINGERPRINT
+from gateway_tokens.destinations.kubernetes.workload import FINGERPRINT
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.queues import EventKind, GatewayEvent, react
 from gateway_tokens.renewal.run import Runs, run_requests

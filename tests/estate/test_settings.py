@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.destinations.base import StoredForm
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
-from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret, Layout
+from gateway_tokens.destinations.kubernetes import KubernetesSecret, Layout
 from gateway_tokens.errors import NotFound
 from gateway_tokens.estate.schema import GatewayRule
+from gateway_tokens.stored import StoredForm
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.samples import CLUSTER, DESIGN_EXAMPLE, SERVICE, VAULT, document, estate
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway_tokens.destinations.kubernetes.settings import KubernetesSecret
+from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.estate.faults import MOST_BYTES, read_estate
 from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
 from gateway_tokens.tokens import GatewayRef, KeyType

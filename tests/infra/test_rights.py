@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from gateway_tokens.destinations.kubernetes.settings import Workload
+from gateway_tokens.destinations.kubernetes import Workload
 from gateway_tokens.errors import ROLES as CODE
 from tests.infra.digests import INFRA, accepted, grants, roles
 from tools.digest import BUILT_IN_ROLES

@@ -1,9 +1,15 @@
 """What a cold start pays for, and what must not be imported where. `lint-imports` holds the layers."""
 
 import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from gateway_tokens import app
+from gateway_tokens.errors import SettingsInvalid
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gateway_tokens"
@@ -78,3 +84,20 @@ def test_a_function_fits_on_a_screen() -> None:
         and (node.end_lineno or node.lineno) - node.lineno + 1 > MOST_FUNCTION_LINES
     }
     assert too_long == set()
+
+
+def test_garbage_is_collected_again_after_the_app_could_not_be_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GATEWAY_TOKENS", raising=False)
+    with pytest.raises(SettingsInvalid):
+        app.current()
+    assert gc.isenabled()
+
+
+def test_what_is_loaded_for_a_first_token_is_never_looked_at_for_garbage() -> None:
+    program = "import gc, function_app; from gateway_tokens import app; app.tokens(); print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.split() == ["True", "True"]

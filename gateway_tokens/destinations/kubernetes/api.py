@@ -25,7 +25,7 @@ from gateway_tokens.estate.addresses import ServiceAccountToken
 from gateway_tokens.logs import log_line
 from gateway_tokens.tokens import Secret
 
-from .settings import KubernetesSecret
+from . import KubernetesSecret
 
 if TYPE_CHECKING:
     from azure.core.pipeline import PipelineRequest, PipelineResponse
