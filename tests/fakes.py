@@ -39,7 +39,7 @@ class MemoryDestination:
         self._version += 1
 
     async def read(self) -> StoredToken | None:
-        self._call("read")
+        await self._call("read")
         if self.value is None:
             return None
         stored = StoredForm.HEADER.read(self.value, Ownership.from_tags(self.tags), str(self._version))
@@ -48,18 +48,18 @@ class MemoryDestination:
         return replace(stored, writer=self.writer, restart=restart)
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
-        self._call("write")
+        await self._call("write")
         self._guard(stored)
         value = token.header_value()
         self.put(value.reveal(), self._beside(ownership.of(value)))
 
     async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
-        self._call("write_ownership")
+        await self._call("write_ownership")
         self._guard(stored)
         self.tags = self._beside(ownership.of(Secret(self.value or "")))
 
     async def restart(self, stored: StoredToken) -> None:
-        self._call("restart")
+        await self._call("restart")
         fingerprint = stored.value.fingerprint if stored.value else ""
         if self.restartable and self.asked != fingerprint:
             self.asked, self.restarts_begun = fingerprint, self.restarts_begun + 1
@@ -82,7 +82,7 @@ class MemoryDestination:
             return Restart(Running.RESTARTING, "0 of 1 pods updated", self.late_at, holds_slot=True)
         return Restart(Running.OLD, "1 pod runs an older value", holds_slot=True, old=("memory",))
 
-    def _call(self, method: str) -> None:
+    async def _call(self, method: str) -> None:
         self.calls.append(method)
         with suppress(KeyError):
             raise self.failing_once.pop(method, None) or self.failing[method]

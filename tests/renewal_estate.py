@@ -7,7 +7,7 @@ import json
 import logging
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
 from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
+from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.report import Row, ServiceReport, read_report
 from gateway_tokens.renewal.rows import Demand
@@ -33,7 +33,9 @@ HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
 CONTOSO = ServiceId("11111111-1111-1111-1111-111111111111", "rg-apis", "contoso-apim")
 FABRIKAM = ServiceId("22222222-2222-2222-2222-222222222222", "rg-apis", "fabrikam-apim")
 EDGE = GatewayRef("contoso", "edge-01")
+HOME = "contoso-edge-01"
 OUTAGE = AzureUnavailable("Writing", AzureFacts(503, "ServiceUnavailable"))
+Log = pytest.LogCaptureFixture
 # Stands for a location in memory, whose name follows.
 VAULT = "https://memory.example"
 PLACES = f"{VAULT}/secrets/"
@@ -71,17 +73,18 @@ class FakeGateways(ArmGateways):
     """API Management without a wire.
 
     `estate` are the gateways by service; `issued` what was asked for, `new_keys` the keys that were regenerated. `unlisted` are services that cannot be listed,
-    `refused` gateways that get no token, `refused_keys` those whose keys are not regenerated, each with its error. `answer` replaces the token of every answer. `most` is
-    the highest number of requests at the same time, each of which takes a few turns of the loop.
+    `refused` gateways that get no token, `refused_keys` those whose keys are not regenerated, each with its error. `answer` replaces the token of every answer;
+    `unsteady`: no answer repeats. `most` is the highest number of requests at the same time, each of which takes a few turns of the loop.
     """
 
-    def __init__(self, estate: Mapping[ServiceId, Sequence[str]]) -> None:
-        self.estate = dict(estate)
+    def __init__(self, estate: Mapping[ServiceId, Iterable[str]]) -> None:
+        self.estate = {service: tuple(names) for service, names in estate.items()}
         self.issued: list[tuple[str, KeyType, datetime]] = []
         self.unlisted: dict[ServiceId, Exception] = {}
         self.refused: dict[str, Exception] = {}
         self.refused_keys: dict[str, Exception] = {}
         self.answer: GatewayToken | None = None
+        self.unsteady = False
         self.new_keys: list[tuple[str, KeyType]] = []
         self.most = self._now = 0
 
@@ -99,7 +102,8 @@ class FakeGateways(ArmGateways):
         if gateway in self.refused:
             raise self.refused[gateway]
         age = self.new_keys.count((gateway, key_type))
-        return self.answer or a_token(expiry, gateway, key_type + "'" * age)
+        more = str(len(self.issued)) if self.unsteady else ""
+        return self.answer or a_token(expiry, gateway, key_type + "'" * age + more)
 
     async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
         if gateway.casefold() not in {name.casefold() for name in self.estate[service]}:
@@ -127,12 +131,12 @@ class MemoryReports(Reports):
         self._writes = 0
 
     async def read(self, name: str) -> tuple[str | None, str]:
-        self._fail("read")
+        await self._fail("read")
         await asyncio.sleep(0)
         return (self.texts[name], str(self._etag(name))) if name in self.texts else (None, "")
 
     async def write(self, name: str, text: str, etag: str, metadata: Mapping[str, str]) -> bool:
-        self._fail("write")
+        await self._fail("write")
         await asyncio.sleep(0)
         if etag != (str(self._etag(name)) if name in self.texts else ""):
             return False
@@ -144,27 +148,31 @@ class MemoryReports(Reports):
         return True
 
     async def entries(self) -> list[Entry]:
-        self._fail("entries")
+        await self._fail("entries")
         return list(self._entries.values())
 
     def _etag(self, name: str) -> str:
         return self._entries[name].metadata["n"] if name in self._entries else "put"
 
-    def _fail(self, method: str) -> None:
+    async def _fail(self, method: str) -> None:
         if method in self.failing:
             raise self.failing[method]
 
 
 class Estate:
-    """Everything in one location; `app` is what the use cases get. Locations come to be when they are first opened."""
+    """Everything in one place; `app` is what the use cases get. Locations come to be when they are first opened."""
 
     def __init__(
-        self, services: Mapping[str, Any], gateways: Mapping[ServiceId, Sequence[str]], **more: object
+        self,
+        services: Mapping[str, Any],
+        gateways: Mapping[ServiceId, Iterable[str]],
+        schedule: str = "0 0 * * * *",
+        /,
+        **more: object,
     ) -> None:
-        document = {"services": services, **more}
         environ = {
-            "GATEWAY_TOKENS": json.dumps(document),
-            "RENEWAL_SCHEDULE": "0 0 * * * *",
+            "GATEWAY_TOKENS": json.dumps({"services": services, **more}),
+            "RENEWAL_SCHEDULE": schedule,
             "ALLOW_FUNCTION_KEYS": "true",
             "STATE_CONTAINER_URL": "https://state.example/app",
         }
@@ -179,32 +187,32 @@ class Estate:
             gateways=self.gateways,
             callers_gateways=self.gateways,
             callers_budget=CallersBudget(),
-            destination=self._open,
+            destination=lambda spec, ref: self.location(spec.location(ref).removeprefix(PLACES)),
             reports=self.reports,
             pause=HOUR,
-            identity_works=self._signed_in,
-            signing_key=self._no_key,
+            identity_works=self._nothing,
+            signing_key=self._nothing,
         )
 
     def location(self, name: str, *, restartable: bool = False) -> MemoryDestination:
-        """The location of that name."""
+        """The location of that name; it has a workload from the first time on that this is said."""
         self.locations[name].location = PLACES + name
-        self.locations[name].restartable = restartable
+        self.locations[name].restartable |= restartable
         return self.locations[name]
 
     def deliver(
         self,
         name: str,
         token: GatewayToken,
-        owner: str = "contoso-apim/edge-01",
         key_type: KeyType = KeyType.PRIMARY,
+        issued_at: datetime = NOW,
+        service: str = "contoso-apim",
+        **ownership: Any,  # noqa: ANN401 - fields of Ownership
     ) -> MemoryDestination:
-        """Put a token into a location as this app would have, for the gateway of a service that owns it."""
-        value = token.header_value()
-        ownership = Ownership(owner, key_type, NOW, token.expiry).of(value)
-        self.location(name, restartable=self.locations[name].restartable).put(
-            value.reveal(), ownership.tags()
-        )
+        """Put a token into a location as this app would have, for its gateway of that service."""
+        value, owner = token.header_value(), f"{service}/{token.gateway_id}"
+        ours = Ownership(owner, key_type, issued_at, token.expiry, **ownership).of(value)
+        self.location(name).put(value.reveal(), ours.tags())
         return self.locations[name]
 
     def gateway(self, gateway: str = "edge-01", service: str = "contoso") -> ManagedGateway:
@@ -213,55 +221,67 @@ class Estate:
         assert found is not None
         return found
 
-    async def run(self, **more: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - whatever a request takes
-        """A run of the whole estate that a caller asks for; what the reports say of each row."""
+    async def run(self, after: timedelta = timedelta(), **more: Any) -> list[Row]:  # noqa: ANN401 - whatever a request takes
+        """A run of the whole estate that a caller asks for, so much later; every row of the reports."""
+        self.clock.now += after
         for request in run_requests(self.app.settings.estate, self.clock(), **{"asked_by": "caller", **more}):
             await self.runs.reconcile(self.app, request)
         return self.rows()
 
-    async def renew(self, demand: Demand | None = None, gateway: str = "edge-01") -> list[Row]:
-        """One gateway, reconciled."""
-        return await reconcile_gateway(
-            self.app, self.gateway(gateway), demand or Demand(self.clock()), "caller", 60
-        )
+    async def outcomes(self, after: timedelta = timedelta(), **more: Any) -> list[str]:  # noqa: ANN401 - the same
+        """How the rows of a run ended."""
+        await self.run(after, **more)
+        return self.ended
+
+    @property
+    def ended(self) -> list[str]:
+        """How every row of the reports ended."""
+        return [str(row.outcome) for row in self.rows()]
+
+    @property
+    def home(self) -> MemoryDestination:
+        """The location of the only gateway."""
+        return self.location(HOME)
+
+    async def renew(self, demand: Demand | None = None) -> Row:
+        """The only row of the first gateway, reconciled."""
+        wanted = demand or Demand(self.clock())
+        (row,) = await reconcile_gateway(self.app, self.gateway(), wanted, "caller", 60)
+        return row
 
     def report(self, service: str = "contoso") -> ServiceReport:
         """A service's report."""
         return read_report(self.reports.texts.get(f"reports/{service}.json"), self.clock())
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Every row of every report: gateway, location's name, outcome and code."""
-        return [
-            {
-                "gateway": row.id.ref.gateway,
-                "at": row.id.location.removeprefix(PLACES),
-                "outcome": str(row.outcome),
-                "code": row.failure.code if row.failure else "",
-            }
-            for service in self.app.settings.estate.services
-            for row in self.report(service).rows.values()
-        ]
+    def rows(self) -> list[Row]:
+        """Every row of every report."""
+        return [row for name in self.app.settings.estate.services for row in self.report(name).rows.values()]
 
-    def _open(self, spec: DestinationSettings, ref: GatewayRef) -> MemoryDestination:
-        name = spec.location(ref).removeprefix(PLACES)
-        self.locations[name].location = PLACES + name
-        return self.locations[name]
-
-    async def _signed_in(self) -> None:
-        return None
-
-    async def _no_key(self, _address: str, _key_id: str) -> None:
+    async def _nothing(self, *_: str) -> None:
         return None
 
 
 def contoso(*names: str, **rule: object) -> Estate:
-    """An estate of one service with one gateway, delivered to these locations or else to `contoso-edge-01`."""
+    """An estate of one service with one gateway, delivered to these locations or else to `HOME`."""
     freeze = rule.pop("freeze", ())  # of the estate, not of the rule
     service = {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept(*names, **rule)}}
     return Estate({"contoso": service}, {CONTOSO: ("edge-01",)}, freeze=freeze)
 
 
-def lines(caplog: pytest.LogCaptureFixture, event: str = "") -> list[dict[str, Any]]:
+def holding(expiry: datetime, **rule: object) -> Estate:
+    """The same, where that location holds a token of this app's that ends then."""
+    estate = contoso(**rule)
+    estate.deliver(HOME, a_token(expiry))
+    return estate
+
+
+def fleet(count: int, rule: Mapping[str, object] | None = None, **more: object) -> Estate:
+    """An estate of one service with so many gateways, `edge-000` and so on, each with a location of its own."""
+    service = {"resourceId": str(CONTOSO), "gateways": {"*": kept(**(rule or {}))}}
+    return Estate({"contoso": service}, {CONTOSO: [f"edge-{n:03}" for n in range(count)]}, **more)
+
+
+def lines(caplog: Log, event: str = "") -> list[dict[str, Any]]:
     """The structured log lines, of one event or of all, with their level."""
     found = [
         {**json.loads(record.getMessage()), "level": logging.getLevelName(record.levelno)}

@@ -47,7 +47,7 @@ def _estate(gateways: int) -> Estate:
     for service, where in ids.items():
         for number, name in enumerate(names):
             token = a_token(NOW + 15 * DAY + timedelta(hours=number), name)
-            estate.deliver(f"{service}-{name}", token, f"{where.name}/{name}")
+            estate.deliver(f"{service}-{name}", token, service=where.name)
     return estate
 
 

@@ -1,8 +1,10 @@
 """Rotation and revocation of keys: one key signs, and the other is regenerated when nothing needs it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,11 +16,27 @@ from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, ServiceId
 from tests.fakes import MemoryDestination
-from tests.renewal_estate import DAY, HOUR, MINUTE, NOW, OUTAGE, Estate, a_token, contoso, lines
+from tests.renewal_estate import (
+    CONTOSO,
+    DAY,
+    HOME,
+    HOUR,
+    MINUTE,
+    NOW,
+    OUTAGE,
+    PLACES,
+    Estate,
+    Log,
+    a_token,
+    contoso,
+    kept,
+    lines,
+)
 
 PRIMARY, SECONDARY = KeyType
-HOME = "contoso-edge-01"
+ENDED = {key: ("edge-01", key) for key in KeyType}
 DENIED = AzureForbidden("Regenerating", AzureFacts(403), "regenerateKey/action", "there")
+FAR, DUE = NOW + 25 * DAY, NOW + 5 * DAY
 
 
 def rotating(*names: str, every: str = "P90D", **rule: object) -> Estate:
@@ -31,11 +49,10 @@ def keys_in(estate: Estate) -> list[str]:
     return [str(ownership.key_type) for ownership in found if ownership]
 
 
-async def until(estate: Estate, end: timedelta, step: timedelta = DAY) -> None:
+async def until(estate: Estate, end: timedelta) -> None:
     """Daily runs until so long after the beginning."""
     while estate.clock.now < NOW + end:
-        estate.clock.now += step
-        await estate.run()
+        await estate.run(DAY)
 
 
 class TestTheKeyInUse:
@@ -48,119 +65,87 @@ class TestTheKeyInUse:
         assert key_in_use(free, [older, (NOW - 2 * DAY, SECONDARY)]) is PRIMARY
         assert key_in_use(named, [older]) is SECONDARY
 
-    async def test_stays_in_use_without_a_key_in_the_settings(self) -> None:
-        estate = contoso()
-        estate.deliver(HOME, a_token(NOW + 5 * DAY, seed="secondary"), key_type=SECONDARY)
-        await estate.run()
-        assert keys_in(estate) == ["secondary"]
-
     async def test_is_not_told_by_a_token_that_somebody_else_wrote_which_moves_to_it(self) -> None:
         estate = contoso("a", "b")
-        estate.deliver("a", a_token(NOW + 25 * DAY))
-        estate.location("b").put(a_token(NOW + 25 * DAY, seed="secondary").header_value().reveal())
+        estate.deliver("a", a_token(FAR))
+        estate.location("b").put(a_token(FAR, seed="secondary").header_value().reveal())
         for _ in range(3):
-            estate.clock.now += 2 * HOUR
-            await estate.run()
+            await estate.run(2 * HOUR)
         assert keys_in(estate) == ["primary", "primary"]
 
     async def test_is_not_told_by_another_gateways_token(self) -> None:
         estate = contoso("a", "b")
-        estate.deliver("a", a_token(NOW + 5 * DAY))
-        other = a_token(NOW + 25 * DAY, "edge-02", "secondary")
-        estate.deliver("b", other, owner="contoso-apim/edge-02", key_type=SECONDARY)
-        tags = dict(estate.locations["b"].tags or {})
-        estate.locations["b"].put(
-            estate.locations["b"].value or "", tags | {"issued-at": "2026-03-01T12:00:01Z"}
-        )
+        estate.deliver("a", a_token(DUE))
+        estate.deliver("b", a_token(FAR, "edge-02", "secondary"), SECONDARY, NOW + MINUTE)
         await estate.run()
         assert keys_in(estate) == ["primary", "secondary"]
 
     async def test_is_remembered_of_a_location_that_cannot_be_read(self) -> None:
         estate = contoso("a", "b")
-        estate.deliver("a", a_token(NOW + 5 * DAY))
-        estate.deliver("b", a_token(NOW + 25 * DAY, seed="secondary"), key_type=SECONDARY)
-        tags = dict(estate.locations["b"].tags or {})
-        estate.locations["b"].put(
-            estate.locations["b"].value or "", tags | {"key-since": "2026-03-01T12:00:01Z"}
-        )
-        estate.locations["a"].failing = {"read": OUTAGE}
-        await estate.run()
-        estate.locations["b"].failing, estate.locations["a"].failing = {"read": OUTAGE}, {}
-        estate.clock.now += HOUR
-        await estate.run()
+        estate.deliver("a", a_token(DUE))
+        estate.deliver("b", a_token(FAR, seed="secondary"), SECONDARY, key_since=NOW + MINUTE)
+        for unread, after in (("a", timedelta()), ("b", HOUR)):
+            for name, location in estate.locations.items():
+                location.failing = {"read": OUTAGE} if name == unread else {}
+            await estate.run(after)
         assert keys_in(estate) == ["secondary", "secondary"]
 
 
 class TestRotation:
-    async def test_switches_waits_31_days_and_regenerates_the_key_that_was_left(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_switches_waits_31_days_and_regenerates_the_key_that_was_left(self, caplog: Log) -> None:
         estate = rotating("a", "b")
         await until(estate, GRACE + 2 * DAY)
         # The idle key is new before it is used.
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY)]
+        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
         await until(estate, 89 * DAY)
         assert keys_in(estate) == ["primary", "primary"]
         await until(estate, 91 * DAY)
         assert keys_in(estate) == ["secondary", "secondary"]
         switched = lines(caplog, "key.switched")
         assert [(line["keyType"], line["reason"]) for line in switched] == [("secondary", "key_due")] * 2
-        assert {line["fingerprint"] for line in switched} <= {
-            line["fingerprint"] for line in lines(caplog, "token.issued")
-        }
+        issued = {line["fingerprint"] for line in lines(caplog, "token.issued")}
+        assert {line["fingerprint"] for line in switched} <= issued
         (regenerated,) = lines(caplog, "key.regenerated")
-        assert (regenerated["caller"], regenerated["keyType"], regenerated["reason"]) == (
-            "caller",
-            "secondary",
-            "rotation",
-        )
+        told = [regenerated[name] for name in ("caller", "keyType", "reason")]
+        assert told == ["caller", "secondary", "rotation"]
         await until(estate, 91 * DAY + GRACE - 2 * DAY)
         assert len(estate.gateways.new_keys) == 1
         await until(estate, 91 * DAY + GRACE + 2 * DAY)
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY), ("edge-01", PRIMARY)]
+        assert estate.gateways.new_keys == [ENDED[SECONDARY], ENDED[PRIMARY]]
         await until(estate, 190 * DAY)
         assert keys_in(estate) == ["primary", "primary"]
-        assert {row["outcome"] for row in estate.rows()} == {"fresh"}
+        assert {row.outcome for row in estate.rows()} == {"fresh"}
 
     @pytest.mark.parametrize("trouble", ["unreadable", "missing", "by hand", "of another key", "not running"])
     async def test_regenerates_nothing_while_one_location_is_not_as_it_should_be(self, trouble: str) -> None:
         estate = rotating("a", "b")
-        estate.location("b", restartable=True)
+        location = estate.location("b", restartable=True)
         await until(estate, GRACE - DAY)
-        location = estate.locations["b"]
-        await self.upset(estate, location, trouble)
         for _ in range(5):
-            estate.clock.now += DAY
-            await self.upset(estate, location, trouble)
-            await estate.run()
+            self.upset(estate, location, trouble)
+            await estate.run(DAY)
         assert estate.gateways.new_keys == []
 
-    async def upset(self, estate: Estate, location: MemoryDestination, trouble: str) -> None:
-        good = a_token(estate.clock.now + 20 * DAY)
-        match trouble:
-            case "unreadable":
-                location.failing = {"read": OUTAGE}
-            case "missing":
-                location.value, location.failing = None, {"write": OUTAGE}
-            case "by hand":
-                location.put(good.header_value().reveal(), writer="kubectl")
-            case "of another key":
-                location.put(a_token(good.expiry, seed="secondary").header_value().reveal(), writer="kubectl")
-                location.failing = {"label": OUTAGE}
-            case _:
-                location.running, location.slow = "another", True
-                location.asked = str((location.tags or {})["fingerprint"])
+    def upset(self, estate: Estate, location: MemoryDestination, trouble: str) -> None:
+        if trouble == "unreadable":
+            location.failing = {"read": OUTAGE}
+        elif trouble == "missing":
+            location.value, location.failing = None, {"write": OUTAGE}
+        elif trouble == "not running":
+            location.running, location.slow = "another", True
+            location.asked = str((location.tags or {})["fingerprint"])
+        else:
+            seed = "primary" if trouble == "by hand" else "secondary"
+            token = a_token(estate.clock.now + 20 * DAY, seed=seed)
+            location.put(token.header_value().reveal(), writer="kubectl")
 
-    async def test_regenerates_nothing_that_azure_does_not_prove(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_regenerates_nothing_that_azure_does_not_prove(self, caplog: Log) -> None:
         estate = rotating()
         await until(estate, GRACE - DAY)
         # Somebody regenerated the key in use in the meantime.
-        estate.gateways.new_keys.append(("edge-01", PRIMARY))
-        estate.clock.now += 2 * DAY
-        await estate.run()
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
+        estate.gateways.new_keys.append(ENDED[PRIMARY])
+        await estate.run(2 * DAY)
+        assert estate.gateways.new_keys == [ENDED[PRIMARY]]
         assert len(lines(caplog, "key.not_proved")) == 1
 
     async def test_repairs_at_once_what_somebody_moved_to_the_idle_key_in_the_meantime(self) -> None:
@@ -174,51 +159,35 @@ class TestRotation:
             await regenerate(service, gateway, key_type)
 
         estate.gateways.regenerate_key = late  # type: ignore[method-assign]
-        estate.clock.now += 2 * DAY
-        await estate.run()
-        (row,) = estate.rows()
-        assert (keys_in(estate), row["outcome"]) == (["secondary"], "renewed")
+        assert await estate.outcomes(2 * DAY) == ["renewed"]
         alive = a_token(estate.clock.now + 30 * DAY - HOUR, seed="secondary'")
         assert estate.locations["a"].value == alive.header_value().reveal()
 
-    async def test_a_refused_regeneration_is_told_and_tried_again(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_a_refused_regeneration_is_told_and_tried_again(self, caplog: Log) -> None:
         estate = rotating()
         await until(estate, GRACE - DAY)
         estate.gateways.refused_keys["edge-01"] = DENIED
-        estate.clock.now += 2 * DAY
-        await estate.run()
+        await estate.run(2 * DAY)
         (line,) = lines(caplog, "key.not_regenerated")
         assert (line["level"], line["code"]) == ("ERROR", "azure_forbidden")
         estate.gateways.refused_keys.clear()
-        estate.clock.now += HOUR
-        await estate.run()
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY)]
+        await estate.run(HOUR)
+        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
-    @pytest.mark.parametrize(("report_is_lost", "regenerations"), [(False, 1), (True, 2)])
-    async def test_a_note_that_is_lost_with_the_report_costs_one_regeneration_more_of_the_key_that_nobody_uses(
-        self, *, report_is_lost: bool, regenerations: int
+    async def test_a_note_that_cannot_be_written_is_in_the_report_and_lost_with_it_costs_one_regeneration_more(
+        self,
     ) -> None:
-        estate = rotating("a")
-        await until(estate, GRACE + DAY)
-        tags = dict(estate.locations["a"].tags or {})
-        del tags["regenerated-at"]
-        estate.locations["a"].put(estate.locations["a"].value or "", tags)
-        if report_is_lost:
-            estate.reports.texts.clear()
-        await until(estate, GRACE + 3 * DAY)
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY)] * regenerations
-
-    async def test_a_note_that_cannot_be_written_is_in_the_report_until_the_next_switch(self) -> None:
         estate = rotating("a", "b")
         for name in "ab":
             estate.location(name).failing["write_ownership"] = OUTAGE
+        await until(estate, 60 * DAY)
+        assert (keys_in(estate), estate.gateways.new_keys) == (["primary"] * 2, [ENDED[SECONDARY]])
+        estate.reports.texts.clear()
         await until(estate, 89 * DAY)
-        assert (keys_in(estate), estate.gateways.new_keys) == (["primary"] * 2, [("edge-01", SECONDARY)])
+        assert (keys_in(estate), estate.gateways.new_keys) == (["primary"] * 2, [ENDED[SECONDARY]] * 2)
         await until(estate, (90 + 31 + 10) * DAY)
         assert keys_in(estate) == ["secondary"] * 2
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY), ("edge-01", PRIMARY)]
+        assert estate.gateways.new_keys == [ENDED[SECONDARY], ENDED[SECONDARY], ENDED[PRIMARY]]
 
     async def test_that_begins_counts_from_the_first_renewal_under_it(self) -> None:
         estate = contoso()
@@ -228,7 +197,7 @@ class TestRotation:
         await until(estate, 71 * DAY)
         assert estate.gateways.new_keys == []
         await until(estate, (40 + 20 + 31 + 1) * DAY)
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY)]
+        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
     async def test_never_moves_to_a_key_that_was_not_regenerated_since_it_was_left(self) -> None:
         estate = rotating("a")
@@ -238,9 +207,8 @@ class TestRotation:
         estate.gateways.refused_keys.clear()
         # The run that regenerates the key may have a twin, which is late: for an hour nothing moves to it.
         for passed, key in ((timedelta(), "primary"), (HOUR - MINUTE, "primary"), (MINUTE, "secondary")):
-            estate.clock.now += passed
-            await estate.run()
-            assert (keys_in(estate), estate.gateways.new_keys) == ([key], [("edge-01", SECONDARY)])
+            await estate.run(passed)
+            assert (keys_in(estate), estate.gateways.new_keys) == ([key], [ENDED[SECONDARY]])
 
     async def test_leaves_the_regeneration_to_a_person_where_others_use_the_keys(self) -> None:
         estate = rotating(otherConsumers=True)
@@ -251,38 +219,74 @@ class TestRotation:
         estate = rotating("a", "b")
         await until(estate, 89 * DAY)
         estate.locations["b"].failing = {"read": OUTAGE}
-        await until(estate, 91 * DAY)
-        assert estate.report().summary(estate.clock())["keyslate"] == "0"
-        await until(estate, 92 * DAY)
-        assert estate.report().summary(estate.clock())["keyslate"] == "1"
-        await until(estate, 121 * DAY)
-        assert estate.report().summary(estate.clock())["keyslate"] == "2"
+        for days, late in ((91, "0"), (92, "1"), (121, "2")):
+            await until(estate, days * DAY)
+            assert estate.report().summary(estate.clock())["keyslate"] == late
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("days", "switches"), [(115, 1), pytest.param(400, 5, marks=pytest.mark.prove)])
+async def test_a_rotation_every_70_days_under_outages_leaves_no_location_without_a_valid_token(
+    days: int, switches: int, caplog: Log
+) -> None:
+    """An outage begins every 40 days at each location, and lasts three days or so."""
+    caplog.set_level("CRITICAL", "gateway_tokens")
+    names, draw = ("edge-01", "edge-02", "edge-03"), Random(15)  # noqa: S311 - faults are not secrets
+    rule = kept("a-{gateway}", "b-{gateway}", rotateKeys={"every": "P70D"})
+    service = {"resourceId": str(CONTOSO), "gateways": {"*": rule}}
+    estate = Estate({"contoso": service}, {CONTOSO: names})
+    rows = [(estate.location(f"{n}-{name}", restartable=n == "b"), name) for n in "ab" for name in names]
+    for _ in range(days * 2):
+        await estate.run(12 * HOUR, asked_by="schedule")
+        for location, name in rows:
+            ours = Ownership.from_tags(location.tags)
+            assert ours is not None
+            age = estate.gateways.new_keys.count((name, ours.key_type))
+            good = a_token(ours.expiry, name, ours.key_type + "'" * age).header_value().reveal()
+            assert (location.value, ours.expiry > estate.clock.now) == (good, True)
+            if draw.random() < 1 / (3 * 2):
+                location.failing.clear()
+            # A note that cannot be written costs one more regeneration at every run, which is another matter.
+            if draw.random() < 1 / (40 * 2):
+                location.failing[draw.choice(("read", "write", "restart"))] = OUTAGE
+    # The idle key is new before the first switch, and 31 days after each.
+    assert len(estate.gateways.new_keys) == len(names) * (switches + 1)
+
+
+def delivered(*names: str) -> Estate:
+    estate = contoso(*names)
+    for name in names:
+        estate.deliver(name, a_token(FAR))
+    return estate
+
+
+async def revoked(estate: Estate, key_type: KeyType = PRIMARY, **more: Any) -> Revoked:  # noqa: ANN401 - of revoke
+    return await revoke(estate.app, estate.gateway(), Revocation(key_type, "a leak"), "caller", **more)
+
+
+def holds_a_dead_token_of_the_other_key(estate: Estate) -> None:
+    location = estate.deliver("b", a_token(FAR, seed="secondary before"), SECONDARY)
+    location.failing["write"] = OUTAGE
+
+
+# What keeps the location `b` from the other key.
+HINDRANCES: dict[str, Callable[[Estate], object]] = {
+    "takes no token": lambda estate: estate.location("b").failing.update(write=OUTAGE),
+    "is not restarted": lambda estate: estate.location("b", restartable=True).failing.update(restart=OUTAGE),
+    "is another gateway's": lambda estate: estate.deliver(
+        "b", a_token(FAR, "edge-02", "secondary"), SECONDARY
+    ),
+    "holds a dead token of the other key": holds_a_dead_token_of_the_other_key,
+}
 
 
 class TestRevoke:
-    async def revoke(self, estate: Estate, key_type: KeyType = PRIMARY, **more: Any) -> Revoked:  # noqa: ANN401 - of Revocation
-        wanted = Revocation(key_type, "a leak", **more)
-        return await revoke(estate.app, estate.gateway(), wanted, "caller")
-
-    def delivered(self, *names: str) -> Estate:
-        estate = contoso(*names)
-        for name in names:
-            estate.deliver(name, a_token(NOW + 25 * DAY))
-        return estate
-
-    async def test_reads_the_locations_at_the_same_time(self) -> None:
-        estate = self.delivered("a", "b")
-        async with asyncio.timeout(OTHER_ROWS_SECONDS / 2):
-            assert (await self.revoke(estate)).stopped is None
-
-    async def test_moves_every_location_to_the_other_key_and_then_regenerates(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        estate = self.delivered("a", "b")
-        revoked = await self.revoke(estate)
-        assert revoked.stopped is None
-        assert ({row.outcome for row in revoked.rows}, keys_in(estate)) == ({"renewed"}, ["secondary"] * 2)
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
+    async def test_moves_every_location_to_the_other_key_and_then_regenerates(self, caplog: Log) -> None:
+        estate = delivered("a", "b")
+        async with asyncio.timeout(OTHER_ROWS_SECONDS / 2):  # the locations are read at the same time
+            ended = await revoked(estate)
+        assert (ended.stopped, {row.outcome for row in ended.rows}) == (None, {"renewed"})
+        assert estate.gateways.new_keys == [ENDED[PRIMARY]]
         (line,) = lines(caplog, "key.revoked")
         assert (line["caller"], line["reason"], line["keyType"]) == ("caller", "a leak", "primary")
         issued = [line["fingerprint"] for line in lines(caplog, "token.issued")]
@@ -291,109 +295,58 @@ class TestRevoke:
         await estate.run()
         assert keys_in(estate) == ["secondary", "secondary"]
 
-    async def test_regenerates_nothing_while_a_delivery_fails_and_goes_on_from_there(self) -> None:
-        estate = self.delivered("a", "b")
-        estate.locations["b"].failing = {"write": OUTAGE}
-        revoked = await self.revoke(estate)
-        assert isinstance(revoked.stopped, RevokeStopped)
-        assert [location.rpartition("/")[2] for location in revoked.stopped.locations] == ["b"]
-        assert (estate.gateways.new_keys, keys_in(estate)) == ([], ["secondary", "primary"])
+    @pytest.mark.parametrize("hindrance", HINDRANCES)
+    async def test_regenerates_nothing_while_one_location_hinders_it_and_goes_on_from_there(
+        self, hindrance: str
+    ) -> None:
+        estate = delivered("a", "b")
+        HINDRANCES[hindrance](estate)
+        stopped = (await revoked(estate)).stopped
+        assert isinstance(stopped, RevokeStopped)
+        assert (list(stopped.locations), estate.gateways.new_keys) == ([f"{PLACES}b"], [])
         estate.locations["b"].failing = {}
-        assert (await self.revoke(estate)).stopped is None
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
+        if hindrance == "is another gateway's":
+            estate.deliver("b", a_token(FAR))
+        assert (await revoked(estate)).stopped is None
+        assert (keys_in(estate), estate.gateways.new_keys) == (["secondary"] * 2, [ENDED[PRIMARY]])
         assert estate.locations["a"].calls.count("write") == 1
-
-    async def test_whose_regeneration_fails_tells_what_was_delivered(self) -> None:
-        estate = self.delivered("a")
-        estate.gateways.refused_keys["edge-01"] = DENIED
-        revoked = await self.revoke(estate)
-        assert (revoked.stopped, [row.outcome for row in revoked.rows]) == (DENIED, ["renewed"])
 
     async def test_whose_proof_gets_no_answer_is_known_to_have_regenerated_nothing(self) -> None:
-        estate = self.delivered("a")
-        estate.deliver("a", a_token(NOW + 25 * DAY, seed="secondary"), key_type=SECONDARY)
+        estate = contoso()
+        estate.deliver(HOME, a_token(FAR, seed="secondary"), SECONDARY)
         estate.gateways.refused["edge-01"] = OUTAGE
-        revoked = await self.revoke(estate)
-        assert (revoked.stopped, revoked.regenerated, estate.gateways.new_keys) == (OUTAGE, False, [])
+        ended = await revoked(estate)
+        assert (ended.stopped, ended.regenerated, estate.gateways.new_keys) == (OUTAGE, False, [])
 
     async def test_keeps_a_token_of_the_other_key_that_a_person_delivered(self) -> None:
-        estate = self.delivered("a")
+        estate = delivered("a")
         token = a_token(NOW + 26 * DAY, seed="secondary")
         estate.locations["a"].put(token.header_value().reveal(), estate.locations["a"].tags)
-        revoked = await self.revoke(estate)
-        assert [row.decision.reason for row in revoked.rows] == ["taken_over"]
+        ended = await revoked(estate)
+        assert [row.decision.reason for row in ended.rows] == ["taken_over"]
         assert "write" not in estate.locations["a"].calls
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
-
-    async def test_that_is_repeated_regenerates_once_more_and_leaves_the_key_in_use_alone(self) -> None:
-        estate = self.delivered("a")
-        for _ in range(2):
-            await self.revoke(estate)
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)] * 2
-        assert estate.locations["a"].calls.count("write") == 1
+        assert estate.gateways.new_keys == [ENDED[PRIMARY]]
 
     async def test_of_the_idle_key_writes_nothing(self) -> None:
-        estate = self.delivered("a")
-        await self.revoke(estate, SECONDARY)
-        assert (estate.gateways.new_keys, estate.locations["a"].calls.count("write")) == (
-            [("edge-01", SECONDARY)],
-            0,
-        )
-
-    async def test_immediately_regenerates_first(self) -> None:
-        estate = self.delivered("a")
-        estate.locations["a"].failing = {"write": OUTAGE}
-        revoked = await self.revoke(estate, immediately=True)
-        assert [row.outcome for row in revoked.rows] == ["failed"]
-        assert estate.gateways.new_keys == [("edge-01", PRIMARY)]
-
-    async def test_dry_touches_nothing(self) -> None:
-        estate = self.delivered("a")
-        revoked = await self.revoke(estate, dry_run=True)
-        assert [row.decision.reason for row in revoked.rows] == ["revoked"]
-        assert (estate.gateways.new_keys, estate.gateways.issued) == ([], [])
+        estate = delivered("a")
+        await revoked(estate, SECONDARY)
+        assert "write" not in estate.locations["a"].calls
+        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
     async def test_that_takes_too_long_stops_before_the_regeneration(self) -> None:
-        estate = self.delivered("a")
+        estate = delivered("a")
 
         async def never(*_: object) -> None:
             await asyncio.Event().wait()
 
         estate.locations["a"].write = never  # type: ignore[method-assign, assignment]
-        wanted = Revocation(PRIMARY, "a leak")
-        revoked = await revoke(estate.app, estate.gateway(), wanted, "caller", seconds=0.05)
-        assert revoked.stopped
-        assert ([row.outcome for row in revoked.rows], estate.gateways.new_keys) == (["not_reached"], [])
-
-    async def test_regenerates_nothing_while_a_location_holds_another_gateways_token(self) -> None:
-        estate = self.delivered("a", "b")
-        token = a_token(NOW + 25 * DAY, "edge-02", "secondary")
-        estate.deliver("b", token, owner="contoso-apim/edge-02", key_type=SECONDARY)
-        assert (await self.revoke(estate)).stopped
-        assert estate.gateways.new_keys == []
-
-    async def test_renews_a_token_of_the_other_key_that_is_dead_before_the_regeneration(self) -> None:
-        estate = self.delivered("a")
-        estate.deliver("a", a_token(NOW + 25 * DAY, seed="secondary"), key_type=SECONDARY)
-        estate.gateways.new_keys.append(("edge-01", SECONDARY))
-        estate.locations["a"].failing = {"write": OUTAGE}
-        assert (await self.revoke(estate)).stopped
-        estate.locations["a"].failing = {}
-        revoked = await self.revoke(estate)
-        assert [(row.decision.reason, row.outcome) for row in revoked.rows] == [("dead", "renewed")]
-        assert estate.gateways.new_keys == [("edge-01", SECONDARY), ("edge-01", PRIMARY)]
+        ended = await revoked(estate, seconds=0.05)
+        assert ended.stopped
+        assert ([row.outcome for row in ended.rows], estate.gateways.new_keys) == (["not_reached"], [])
 
     async def test_asks_for_restarts_and_does_not_wait_for_them(self) -> None:
-        estate = self.delivered("a")
+        estate = delivered("a")
         location = estate.location("a", restartable=True)
         location.slow = True
-        revoked = await self.revoke(estate)
-        assert [row.outcome for row in revoked.rows] == ["restarting"]
-        assert (location.restarts_begun, estate.gateways.new_keys) == (1, [("edge-01", PRIMARY)])
-
-    async def test_regenerates_nothing_before_every_restart_was_asked_for(self) -> None:
-        estate = self.delivered("a")
-        location = estate.location("a", restartable=True)
-        location.failing = {"restart": OUTAGE}
-        assert (await self.revoke(estate)).stopped
-        assert estate.gateways.new_keys == []
+        assert [row.outcome for row in (await revoked(estate)).rows] == ["restarting"]
+        assert (location.restarts_begun, estate.gateways.new_keys) == (1, [ENDED[PRIMARY]])

@@ -1,218 +1,311 @@
 """What the timer and the queues bring: messages for every subscription, and API Management's events."""
 
+import base64
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway_tokens.errors import EventInvalid, MessageInvalid, SettingsInvalid
-from gateway_tokens.renewal.queues import EventKind, GatewayEvent, Queues, react
-from gateway_tokens.renewal.rows import Demand
-from tests.renewal_estate import CONTOSO, DAY, FABRIKAM, HOUR, NOW, Estate, a_token, contoso, kept, lines
+from gateway_tokens.errors import EventInvalid, MessageInvalid
+from gateway_tokens.renewal.queues import EventKind, GatewayEvent, Queues, react, read_events
+from gateway_tokens.tokens import KeyType
+from tests.renewal_estate import (
+    CONTOSO,
+    DAY,
+    FABRIKAM,
+    HOME,
+    HOUR,
+    MINUTE,
+    NOW,
+    Estate,
+    Log,
+    contoso,
+    holding,
+    kept,
+    lines,
+)
 
-HOME, OLD = "contoso-edge-01", NOW + 7 * DAY
-
-
-def an_event(kind: EventKind = EventKind.TOKEN_NEAR_EXPIRY, **more: Any) -> GatewayEvent:  # noqa: ANN401 - the event's own
-    expiry = OLD if kind is EventKind.TOKEN_NEAR_EXPIRY else NOW
-    usual = {
-        "kind": kind,
-        "service": CONTOSO,
-        "gateway": "edge-01",
-        "instance": "pod-1",
-        "time": NOW,
-        "expiry": expiry,
-    }
-    return GatewayEvent(**{**usual, **more})
-
-
-def as_message(kind: str = "GatewayTokenExpired") -> bytes:
-    return json.dumps(
-        {
-            "type": f"Microsoft.ApiManagement.{kind}",
-            "source": str(CONTOSO),
-            "subject": "/gateways/edge-01/pod-1",
-            "time": "2026-03-01T12:00:00Z",
-            "data": {
-                "gatewayInfo": {"gatewayId": "edge-01"},
-                "tokenInfo": {"expiredAtUtc": "2026-03-01T12:00:00Z"},
-            },
-        }
-    ).encode()
+OLD, NEW = NOW + 7 * DAY, NOW + 25 * DAY
+NEAR_EXPIRY, EXPIRED, CREATED, DELETED = EventKind
 
 
-def estate_of_two() -> Estate:
+def an_event(kind: EventKind = NEAR_EXPIRY, time: datetime = NOW, expiry: datetime = OLD) -> GatewayEvent:
+    return GatewayEvent(kind, CONTOSO, "edge-01", "pod-1", time, expiry)
+
+
+def test_the_timer_asks_for_a_run_of_every_subscription_that_has_something_to_renew() -> None:
+    gateways = {"*": kept()}
     services = {
-        "contoso": {"resourceId": str(CONTOSO), "gateways": {"edge-01": kept()}},
-        "fabrikam": {"resourceId": str(FABRIKAM), "gateways": {"*": kept()}},
+        "contoso": {"resourceId": str(CONTOSO), "gateways": gateways},
+        "contoso-2": {"resourceId": str(CONTOSO).replace("contoso-apim", "two"), "gateways": gateways},
+        "fabrikam": {"resourceId": str(FABRIKAM), "gateways": gateways},
+        "pulled": {"resourceId": str(CONTOSO).replace("1111", "3333"), "gateways": {}},
     }
-    return Estate(services, {CONTOSO: ("edge-01",), FABRIKAM: ("plant-a",)})
+    requests = [json.loads(message) for message in Queues(lambda: Estate(services, {}).app).due()]
+    assert [r["subscription"] for r in requests] == [CONTOSO.subscription_id, FABRIKAM.subscription_id]
+    assert {(r["askedBy"], r["askedAt"]) for r in requests} == {("schedule", "2026-03-01T12:00:00Z")}
+    assert len({r["run"] for r in requests}) == 1
 
 
-class TestTheTimer:
-    def test_asks_for_a_run_of_every_subscription(self) -> None:
-        requests = [json.loads(message) for message in Queues(lambda: estate_of_two().app).due()]
-        assert [r["subscription"] for r in requests] == [CONTOSO.subscription_id, FABRIKAM.subscription_id]
-        assert {(r["askedBy"], r["askedAt"]) for r in requests} == {("schedule", "2026-03-01T12:00:00Z")}
-
-    def test_fails_when_the_settings_cannot_be_read(self) -> None:
-        def broken() -> Any:  # noqa: ANN401 - it returns nothing
-            raise SettingsInvalid([])
-
-        with pytest.raises(SettingsInvalid):
-            Queues(broken).due()
-
-
-class TestTheQueueOfRenewals:
-    async def test_brings_a_run(self) -> None:
-        estate = contoso()
-        queues = Queues(lambda: estate.app)
-        for message in queues.due():
-            await queues.reconcile(message.encode(), 1)
-        assert estate.locations[HOME].value
-
-    @pytest.mark.parametrize(("count", "event"), [(4, "message.failed"), (5, "message.poisoned")])
-    async def test_a_message_that_cannot_be_read_is_told_at_every_try_and_as_poisoned_at_the_last(
-        self, caplog: pytest.LogCaptureFixture, count: int, event: str
-    ) -> None:
-        with pytest.raises(MessageInvalid):
-            await Queues(lambda: contoso().app).reconcile(b"{}", count)
-        (line,) = lines(caplog, event)
-        assert (line["kind"], line["code"], line["dequeueCount"], line["level"]) == (
-            "run",
-            "message_invalid",
-            count,
-            "ERROR",
-        )
+@pytest.mark.parametrize("kind", ["run", "event"])
+@pytest.mark.parametrize(("count", "event"), [(4, "message.failed"), (5, "message.poisoned")])
+async def test_a_message_that_cannot_be_read_is_told_at_every_try_and_as_poisoned_at_the_last(
+    caplog: Log, kind: str, count: int, event: str
+) -> None:
+    queues = Queues(lambda: contoso().app)
+    with pytest.raises((MessageInvalid, EventInvalid)):
+        await (queues.reconcile if kind == "run" else queues.take)(b"{}", count)
+    (line,) = lines(caplog, event)
+    told = [line[name] for name in ("kind", "code", "dequeueCount", "level")]
+    assert told == [kind, "message_invalid" if kind == "run" else "event_invalid", count, "ERROR"]
 
 
-class TestTheQueueOfEvents:
-    async def test_renews_the_gateway(self) -> None:
-        estate = contoso()
-        await Queues(lambda: estate.app).take(as_message(), 1)
-        assert estate.locations[HOME].value
-
-    async def test_refuses_what_is_not_an_event(self, caplog: pytest.LogCaptureFixture) -> None:
-        with pytest.raises(EventInvalid):
-            await Queues(lambda: contoso().app).take(b"odd", 5)
-        assert [line["kind"] for line in lines(caplog, "message.poisoned")] == ["event"]
+SHORT: dict[str, Any] = {"renewBefore": "P5D"}
+AT_NIGHT: dict[str, Any] = {"windows": [{"from": "22:00", "to": "23:30"}]}
 
 
-class TestATokenEvent:
-    @pytest.mark.parametrize("kind", [EventKind.TOKEN_NEAR_EXPIRY, EventKind.TOKEN_EXPIRED])
-    async def test_renews_a_stored_token_that_is_as_old(self, kind: EventKind) -> None:
-        estate = contoso()
-        event = an_event(kind, expiry=OLD)
-        estate.deliver(HOME, a_token(OLD))
-        await react(estate.app, event)
-        assert estate.rows()[0]["outcome"] == "renewed"
+@pytest.mark.parametrize(
+    ("stored", "event", "rule", "outcome"),
+    [
+        (OLD, an_event(), {}, "renewed"),
+        (OLD, an_event(EXPIRED), {}, "renewed"),
+        # A token whose window is shorter than the notice is left alone until it has expired.
+        (OLD, an_event(), SHORT, "fresh"),
+        (OLD, an_event(EXPIRED), SHORT, "renewed"),
+        # What was issued before the gateway was made anew is renewed, and nothing younger.
+        (NEW, an_event(CREATED, NOW + MINUTE), {}, "renewed"),
+        (NEW, an_event(CREATED, NOW), {}, "fresh"),
+        # What an event asks for waits for windows, unless few runs are left.
+        (NEW, an_event(expiry=NEW), AT_NIGHT, "waiting"),
+        (NEW, an_event(CREATED, NOW + MINUTE), AT_NIGHT, "waiting"),
+        (NOW + 3 * HOUR + MINUTE, an_event(), AT_NIGHT | {"riskMargin": "PT1H"}, "waiting"),
+        (NOW + 3 * HOUR, an_event(), AT_NIGHT | {"riskMargin": "PT1H"}, "renewed"),
+    ],
+)
+async def test_an_event_renews_what_it_is_about(
+    stored: datetime, event: GatewayEvent, rule: dict[str, Any], outcome: str
+) -> None:
+    estate = holding(stored, **rule)
+    await react(estate.app, event)
+    assert estate.ended == [outcome]
 
-    async def test_leaves_a_token_alone_whose_window_is_shorter_than_the_notice_until_it_has_expired(
-        self,
-    ) -> None:
-        estate = contoso(renewBefore="P5D")
-        estate.deliver(HOME, a_token(OLD))
+
+async def test_a_token_that_is_dead_since_its_gateway_was_made_anew_waits_for_no_window() -> None:
+    estate = holding(NEW, **AT_NIGHT)
+    estate.gateways.new_keys.append(("edge-01", KeyType.PRIMARY))
+    await react(estate.app, an_event(CREATED, NOW + MINUTE))
+    assert estate.ended == ["renewed"]
+
+
+async def test_an_older_token_than_the_stored_one_is_told_until_a_day_after_its_expiry_or_a_renewal(
+    caplog: Log,
+) -> None:
+    estate = holding(NEW)
+    await react(estate.app, an_event(expiry=NOW + 2 * DAY))
+    assert [line["code"] for line in lines(caplog, "run.row")] == ["not_picked_up"]
+    assert await estate.outcomes(3 * DAY - MINUTE) == ["failed"]
+    assert await estate.outcomes(MINUTE) == ["fresh"]
+    await react(estate.app, an_event())
+    await estate.run(HOUR, force=True)
+    assert await estate.outcomes(HOUR) == ["fresh"]
+
+
+async def test_ten_events_restart_a_workload_once() -> None:
+    estate = contoso()
+    location = estate.location(HOME, restartable=True)
+    await estate.run()
+    location.asked = location.running = "older"
+    estate.clock.now += HOUR
+    for _ in range(10):
         await react(estate.app, an_event())
-        assert estate.rows()[0]["outcome"] == "fresh"
-        await react(estate.app, an_event(EventKind.TOKEN_EXPIRED, expiry=OLD))
-        assert estate.rows()[0]["outcome"] == "renewed"
+    assert (location.restarts_begun, len(estate.gateways.issued)) == (2, 1)
 
-    async def test_with_a_newer_token_stored_tells_that_it_was_not_picked_up(
-        self, caplog: pytest.LogCaptureFixture
+
+async def test_a_deleted_gateway_is_told_and_one_that_is_not_managed_ignored(caplog: Log) -> None:
+    estate = contoso()
+    await react(estate.app, an_event(DELETED))
+    assert [line["gateway"] for line in lines(caplog, "gateway.gone")] == ["edge-01"]
+    await react(estate.app, replace(an_event(), gateway="other"))
+    await react(estate.app, replace(an_event(), service=FABRIKAM))
+    assert [line["reason"] for line in lines(caplog, "event.ignored")] == ["not_managed"] * 2
+    assert estate.gateways.issued == []
+
+
+# API Management's events as Event Grid delivers them: both schemas, every published spelling.
+
+OFFICIAL = Path(__file__).parent.parent / "official" / "eventgrid" / "2018-01-01"
+AT, EXPIRES = datetime(2026, 3, 24, 11, 55, tzinfo=UTC), datetime(2026, 3, 31, 11, 55, tzinfo=UTC)
+NEAR = GatewayEvent(NEAR_EXPIRY, CONTOSO, "edge-01", "pod-7f9c", AT, EXPIRES)
+IS_EXPIRED = {"type": "Microsoft.ApiManagement.GatewayTokenExpired"}
+
+
+def official(schema: str, name: str) -> dict[str, Any]:
+    """Azure's own example, with its placeholders filled in."""
+    text = (OFFICIAL / schema / f"{name}.json").read_text()
+    for placeholder, value in {
+        "{subscription-id}": CONTOSO.subscription_id,
+        "{your-rg}": CONTOSO.resource_group,
+        "{your-APIM-instance}": CONTOSO.name,
+        "{gateway-name}": "edge-01",
+    }.items():
+        text = text.replace(placeholder, value)
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def cloud(**change: object) -> dict[str, Any]:
+    """A token's event in CloudEvents 1.0, as the documentation has it."""
+    return {
+        "source": str(CONTOSO),
+        "subject": "/gateways/edge-01/pod-7f9c",
+        "type": "Microsoft.ApiManagement.GatewayTokenNearExpiry",
+        "time": "2026-03-24T11:55:00Z",
+        "id": "92c502f2-a966-42a7-a428-d3b319844544",
+        "data": {
+            "gatewayInfo": {"gatewayId": "edge-01", "instanceId": "pod-7f9c"},
+            "tokenInfo": {"expiresAtUtc": "2026-03-31T11:55:00Z"},
+        },
+        "specversion": "1.0",
+        **change,
+    }
+
+
+def grid(**change: object) -> dict[str, Any]:
+    """The same in Event Grid's own schema."""
+    names = {"source": "topic", "type": "eventType", "time": "eventTime", "specversion": "dataVersion"}
+    return {names.get(name, name): value for name, value in cloud().items()} | change
+
+
+def read(document: object) -> list[GatewayEvent]:
+    return read_events(json.dumps(document).encode())
+
+
+def only(document: object) -> GatewayEvent:
+    (event,) = read(document)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("schema", "time"),
+    [
+        ("cloud-events-schema", datetime(2021, 7, 2, 0, 47, 47, 853653, UTC)),
+        ("event-grid-schema", datetime(2021, 7, 2, 0, 47, 48, 826976, UTC)),
+    ],
+)
+def test_azures_own_examples_tell_which_gateway_came_or_went(schema: str, time: datetime) -> None:
+    created, deleted = (only(official(schema, name)) for name in ("gatewayCreated", "gatewayDeleted"))
+    assert created == GatewayEvent(CREATED, CONTOSO, "edge-01", "", time, time)
+    assert (deleted.kind, deleted.service, deleted.gateway) == (DELETED, CONTOSO, "edge-01")
+    assert [read(official(schema, name)) for name in ("gatewayUpdated", "apiUpdated")] == [[], []]
+
+
+class TestTokenEvents:
+    @pytest.mark.parametrize("event", [cloud(), grid(), {n.upper(): v for n, v in cloud().items()}])
+    def test_are_read_in_both_schemas_with_their_fields_in_any_case(self, event: dict[str, Any]) -> None:
+        assert only(event) == NEAR
+
+    @pytest.mark.parametrize("service", ["Microsoft.ApiManagement", "microsoft.apimanagement"])
+    @pytest.mark.parametrize("separator", ["", "."])
+    def test_are_known_by_every_published_spelling_of_their_type(self, service: str, separator: str) -> None:
+        for name, kind in (
+            ("NearExpiry", NEAR_EXPIRY),
+            ("nearexpiry", NEAR_EXPIRY),
+            ("Expired", EXPIRED),
+        ):
+            spelt = f"{service}.Gateway{separator}Token{name}"
+            assert only(cloud(type=spelt)).kind is only(grid(eventType=spelt)).kind is kind
+
+    @pytest.mark.parametrize("name", ["expiresAtUtc", "expiredAtUtc", "ExpiresAtUtc"])
+    @pytest.mark.parametrize("clock", ["11:55:00.0000000Z", "11:55:00", "11:55:00+00:00", "13:55:00+02:00"])
+    def test_tell_the_tokens_expiry_under_either_name_in_any_zone_and_without_one_in_utc(
+        self, name: str, clock: str
     ) -> None:
-        estate = contoso()
-        estate.deliver(HOME, a_token(NOW + 25 * DAY))
-        await react(estate.app, an_event())
-        assert (estate.rows()[0]["outcome"], estate.rows()[0]["code"]) == ("failed", "not_picked_up")
-        assert [line["code"] for line in lines(caplog, "run.row")] == ["not_picked_up"]
+        assert only(cloud(data={"tokenInfo": {name: f"2026-03-31T{clock}"}}, **IS_EXPIRED)).expiry == EXPIRES
 
-    async def test_that_is_told_until_a_day_after_the_old_token_expired(self) -> None:
-        estate = contoso()
-        estate.deliver(HOME, a_token(NOW + 25 * DAY))
-        await react(estate.app, an_event(expiry=NOW + 2 * DAY))
-        for later, outcome in ((HOUR, "failed"), (3 * DAY - HOUR, "failed"), (3 * DAY, "fresh")):
-            estate.clock.now = NOW + later
-            assert [row["outcome"] for row in await estate.run()] == [outcome]
+    @pytest.mark.parametrize("token", [None, {"expiresAtUtc": "soon"}, {"expiresAtUtc": None}, "soon"])
+    def test_without_an_expiry_imply_one(self, token: object) -> None:
+        assert only(cloud(data={"tokenInfo": token})).expiry == AT + 7 * DAY
+        assert only(cloud(data={"tokenInfo": token}, **IS_EXPIRED)).expiry == AT
 
-    async def test_that_is_told_until_a_renewal(self) -> None:
-        estate = contoso()
-        estate.deliver(HOME, a_token(NOW + 25 * DAY))
-        await react(estate.app, an_event())
-        estate.clock.now = NOW + HOUR
-        await estate.renew(Demand(NOW + HOUR, issued_before=NOW + HOUR))
-        estate.clock.now = NOW + 2 * HOUR
-        assert [row["outcome"] for row in await estate.run()] == ["fresh"]
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"data": {"gatewayInfo": {"gatewayId": f"{CONTOSO}/gateways/edge-01/"}}},
+            {"source": "apim", "data": {"gatewayInfo": {"gatewayId": f"{CONTOSO}/gateways/edge-01"}}},
+            *({"data": data} for data in ({}, {"gatewayInfo": {"gatewayId": ""}}, "text")),
+            {"data": {"GatewayInfo": {"GatewayId": "edge-01", "InstanceId": "pod-7f9c"}}, "subject": ""},
+            {"source": str(CONTOSO).replace("Groups", "groups").replace("Microsoft", "MICROSOFT")},
+            {"source": str(CONTOSO).replace("/providers", "")},
+        ],
+        ids=str,
+    )
+    def test_name_service_gateway_and_instance_in_any_published_way(self, change: dict[str, object]) -> None:
+        event = only(cloud(**change))
+        assert (event.service, event.gateway, event.instance) == (CONTOSO, "edge-01", "pod-7f9c")
 
-    async def test_ten_times_restarts_the_workload_once(self) -> None:
-        estate = contoso()
-        location = estate.location(HOME, restartable=True)
-        await estate.run()
-        location.asked = location.running = "older"
-        estate.clock.now = NOW + HOUR
-        for number in range(10):
-            await react(estate.app, an_event(instance=f"pod-{number}"))
-        assert location.restarts_begun == 2
-        assert len(estate.gateways.issued) == 1
+    @pytest.mark.parametrize("subject", ["gateways/edge-01/pod/1", "/GATEWAYS/edge-01/pod/1/"])
+    def test_have_a_subject_whose_rest_is_the_instance(self, subject: str) -> None:
+        event = only(cloud(subject=subject, data={}))
+        assert (event.gateway, event.instance) == ("edge-01", "pod/1")
 
 
-class TestOtherEvents:
-    async def test_a_new_gateway_gets_its_token_at_once(self) -> None:
-        estate = contoso()
-        await react(estate.app, an_event(EventKind.CREATED))
-        assert estate.locations[HOME].value
+class TestMessagesOfEventGrid:
+    def test_may_be_encoded_in_base64_or_indented(self) -> None:
+        plain = json.dumps(cloud(), indent=2).encode()
+        for body in (base64.b64encode(plain), plain, b"\r\n" + plain):
+            assert read_events(body) == [NEAR]
 
-    async def test_a_gateway_made_anew_has_what_was_issued_before_renewed_and_nothing_younger(self) -> None:
-        for since, tokens in ((HOUR, 1), (-HOUR, 0)):
-            estate = contoso()
-            estate.deliver(HOME, a_token(NOW + 25 * DAY))
-            estate.clock.now += 2 * HOUR
-            await react(estate.app, an_event(EventKind.CREATED, time=NOW + since))
-            assert len(estate.gateways.issued) == tokens
+    def test_may_hold_several_events_in_their_order_less_those_about_something_else_or_none(self) -> None:
+        second = cloud(subject="/gateways/edge-02", data={})
+        others = [{"type": f"{service}.GatewayTokenExpired"} for service in ("Contoso", "Microsoft.Storage")]
+        assert [event.gateway for event in read([cloud(), *others, second])] == ["edge-01", "edge-02"]
+        assert read([]) == []
 
-    async def test_a_deleted_gateway_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
-        estate = contoso()
-        await react(estate.app, an_event(EventKind.DELETED))
-        assert [line["gateway"] for line in lines(caplog, "gateway.gone")] == ["edge-01"]
-        assert estate.gateways.issued == []
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            (b"", "message: is empty"),
+            (b"hello", "message: is not JSON"),
+            (b"\xff\xfe", "message: is empty"),
+            (base64.b64encode(b"hello"), "message: is not JSON"),
+            (b'{"id": 1, "id": 2}', "'id' is given twice"),
+            (b"[" * 100_000, "nested too deeply"),
+            *((body, "it has no type") for body in (b"5", b"{}", b'[["x"]]', b'{"type": 5}')),
+        ],
+        ids=lambda value: repr(value)[:20],
+    )
+    def test_that_are_no_event_say_in_which_way(self, body: bytes, reason: str) -> None:
+        with pytest.raises(EventInvalid, match=reason):
+            read_events(body)
 
-    @pytest.mark.parametrize("more", [{"gateway": "other"}, {"service": FABRIKAM}])
-    async def test_a_gateway_that_is_not_managed_is_ignored(
-        self, caplog: pytest.LogCaptureFixture, more: dict[str, Any]
-    ) -> None:
-        await react(contoso().app, an_event(**more))
-        assert [line["reason"] for line in lines(caplog, "event.ignored")] == ["not_managed"]
-
-
-class TestWhatCannotBeSeen:
-    """A location that cannot be read is judged by the expiry that was last seen there."""
-
-    async def test_it_is_not_at_risk_while_the_expiry_last_seen_is_far(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        estate = contoso()
-        await estate.run()
-        estate.locations[HOME].failing = {"read": OSError("away")}  # type: ignore[dict-item]
-        for days, risk in ((2, False), (24, False), (26, True)):
-            estate.clock.now = NOW + timedelta(days=days)
-            caplog.clear()
-            await estate.run()
-            (row,) = lines(caplog, "run.row")
-            assert (row["outcome"], row["atRisk"]) == ("failed", risk)
-            assert (row["failingSince"], row["hoursLeft"]) == ("2026-03-03T12:00:00Z", (30 - days) * 24 - 1)
-
-    async def test_without_a_report_nothing_is_known_and_nothing_is_at_risk(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        estate = contoso()
-        estate.location(HOME).failing = {"read": OSError("away")}  # type: ignore[dict-item]
-        await estate.run()
-        assert [row["atRisk"] for row in lines(caplog, "run.row")] == [False]
-
-    async def test_a_gateway_that_has_no_token_and_cannot_be_given_one_is_at_risk(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        estate = contoso()
-        estate.location(HOME).failing = {"write": OSError("away")}  # type: ignore[dict-item]
-        await estate.run()
-        assert [row["atRisk"] for row in lines(caplog, "run.row")] == [True]
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            *(
+                ({"time": time}, "it has no time")
+                for time in (None, "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z")
+            ),
+            *(
+                ({"source": source}, "it names no API Management service")
+                for source in (
+                    None,
+                    str(CONTOSO).replace(CONTOSO.subscription_id, "x"),
+                    str(CONTOSO).replace("ApiManagement/service", "Storage/accounts"),
+                )
+            ),
+            *(
+                (
+                    {"subject": "/apis/edge-01", "data": {"gatewayInfo": {"gatewayId": name}}},
+                    "names no gateway",
+                )
+                for name in ("", "managed", "a b")
+            ),
+        ],
+        ids=str,
+    )
+    def test_about_a_token_that_lack_a_part_say_which(self, change: dict[str, object], reason: str) -> None:
+        with pytest.raises(EventInvalid, match=reason):
+            read(cloud(**change))
