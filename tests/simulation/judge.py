@@ -22,25 +22,26 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from gateway_tokens.tokens import GatewayRef
-from tests.simulation.estate import Profile, profile_of
+from tests.renewal_estate import DAY, HOUR
+from tests.simulation.estate import profile_of
 from tests.simulation.sky import Kept, SimulatedPlace, Sky, expiry_in
 from tests.simulation.weather import HARMLESS
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-_TIMELY = {"expired", "few_runs_left", "in_renewal_window"}
-_RENEWAL = _TIMELY | {"not_stored", "dead", "forced", "write_conflict"}
+_RENEWAL = {
+    "expired", "few_runs_left", "in_renewal_window", "not_stored", "dead", "forced", "write_conflict",
+}  # fmt: skip
 # A token is asked about every 20 hours, and again at the next run when it could not be; so many gateways may be dead without a stop.
 _PATHS_TO_FIND_IT, _FEW = 24, 3
-_FAR = timedelta(days=1000)
+_NEVER, _FAR = timedelta(), timedelta(days=1000)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """What the log said of a row in one run."""
 
     name: str
+    gateway: str
     reason: str
     outcome: str
 
@@ -50,7 +51,7 @@ class Verdict:
     """What was found; `wrong` must be empty.
 
     Expired tokens without a path are `helpless`. `others`: what others wrote; `dead`: how many paths each dead token of the
-    app's had; `closest`: of those that the app replaced itself.
+    app's had; `closest`: of those that the app replaced itself; `overridden`: restarts at other times than those for what can wait.
     """
 
     faults: Counter[str]
@@ -62,16 +63,11 @@ class Verdict:
     rows: int = 0
     renewals: int = 0
     restarts: int = 0
-    overridden: int = 0  # restarts at other times than those, for what could not wait
+    overridden: int = 0
     questions: int = 0
     stopped: int = 0
     helpless: int = 0
     closest: tuple[timedelta, str] = (timedelta.max, "")
-
-
-def gateway_in(name: str) -> str:
-    """The gateway in a row's name."""
-    return name.partition(" -> ")[0].partition("/")[2]
 
 
 class Judge:
@@ -92,12 +88,9 @@ class Judge:
         self.hear(lines)
         stopped = {estate.subscription(name) for name in stopped_services}
         self._stopped |= {(subscription, now) for subscription in stopped}
+        places = [place for place in self._sky.locations.values() if place.stored]
         for subscription in stopped:
-            dead = {
-                ref.gateway
-                for (ref, _), place in self._sky.locations.items()
-                if place.stored and self._is_dead(ref, place.stored[-1], now)
-            }
+            dead = {place.ref.gateway for place in places if self._is_dead(place, place.stored[-1], now)}
             if len(dead & set(estate.gateways_of(subscription))) <= _FEW:
                 self._object(f"the check was stopped for {len(dead)} dead gateways", now)
         return stopped
@@ -107,88 +100,82 @@ class Judge:
         for line in lines:
             self._rows[line.name, self._sky.now] = line
             if line.reason in _RENEWAL and line.outcome != "waiting":
-                self._needed.add((gateway_in(line.name), self._sky.now))
-            self.verdict.reasons[line.reason] += line.outcome in {"renewed", "restarting"} or line.reason in {
+                self._needed.add((line.gateway, self._sky.now))
+            done = line.outcome in {"renewed", "restarting"} or line.reason in {
                 "taken_over",
                 "write_conflict",
             }
+            self.verdict.reasons[line.reason] += done
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
-        self._judge_issues()
+        places = self._sky.locations.values()
         self._judge_claims()
-        for (ref, location), place in self._sky.locations.items():
-            self._judge_row(ref, f"{ref} -> {location}", place)
-            self._judge_workload(ref, f"{ref} -> {location}", place)
-        self.verdict.runs, self.verdict.rows = len(self._runs), len(self._sky.locations)
+        for place in places:
+            self._judge_row(place)
+            if place.restartable:
+                self._judge_workload(place)
+        self.verdict.runs, self.verdict.rows = len(self._runs), len(places)
         self.verdict.stopped, self.verdict.questions = len(self._stopped), self._sky.questions
         return self.verdict
 
-    def _judge_row(self, ref: GatewayRef, name: str, place: SimulatedPlace) -> None:
+    def _judge_claims(self) -> None:
+        """What was issued was needed, and what was called renewed was stored."""
+        places = self._sky.locations.values()
+        stored = {(place.name, kept.at) for place in places for kept in place.stored}
+        self._needed.update((place.ref.gateway, kept.at) for place in places for kept in place.stored)
+        for (gateway, now), count in self._sky.issued.items():
+            # Two instances may ask for the same token at once, and one that died may have had it.
+            if count > 1 + 2 * (now in self._sky.again) or (gateway, now) not in self._needed:
+                self._object(f"{gateway} was issued {count} tokens for nothing", now)
+        for (name, at), line in self._rows.items():
+            if line.outcome == "renewed" and (name, at) not in stored:
+                self._object(f"{name} is said to be renewed, and nothing was stored", at)
+        everyone = {gateway for names in self._sky.estate.gateways.values() for gateway in names}
+        for gateway in everyone - {place.ref.gateway for place in places}:
+            self._object(f"{gateway} was never looked at", self._sky.now)
+
+    def _judge_row(self, place: SimulatedPlace) -> None:
         first = place.stored[0].at if place.stored else self._sky.now
-        for at in self._paths(name, place, self._runs[0], first):
-            self._object(f"{name} had no token and was given none", at)
+        for at in self._paths(place, self._runs[0], first):
+            self._object(f"{place.name} had no token and was given none", at)
         before = None
         for kept, after in zip(place.stored, [*place.stored[1:], None], strict=True):
             if kept.by:
                 self.verdict.others[kept.by] += 1
             else:
                 self.verdict.renewals += 1
-                self._judge_reason(ref, name, before, kept)
-            self._judge_life(ref, name, place, (kept, after))
+                self._judge_reason(place, before, kept)
+            self._judge_life(place, kept, after)
             before = kept
 
-    def _judge_issues(self) -> None:
-        for (ref, _), stored in self._sky.locations.items():
-            self._needed.update((ref.gateway, kept.at) for kept in stored.stored)
-        for (gateway, now), count in self._sky.issued.items():
-            # Two instances may ask for the same token at once, and one that died may have had it.
-            if count > 1 + 2 * (now in self._sky.again) or (gateway, now) not in self._needed:
-                self._object(f"{gateway} was issued {count} tokens for nothing", now)
-
-    def _object(self, said: str, at: datetime) -> None:
-        self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")
-
-    def _judge_claims(self) -> None:
-        stored = {
-            (f"{ref} -> {location}", kept.at)
-            for (ref, location), stored in self._sky.locations.items()
-            for kept in stored.stored
-        }
-        for (name, at), line in self._rows.items():
-            if line.outcome == "renewed" and (name, at) not in stored:
-                self._object(f"{name} is said to be renewed, and nothing was stored", at)
-        for gateway in {name for names in self._sky.estate.gateways.values() for name in names}:
-            if gateway not in {ref.gateway for ref, _ in self._sky.locations}:
-                self._object(f"{gateway} was never looked at", self._sky.now)
-
-    def _judge_reason(self, ref: GatewayRef, name: str, before: Kept | None, kept: Kept) -> None:
-        line, truths = self._rows.get((name, kept.at)), self._truths(ref, before, kept)
+    def _judge_reason(self, place: SimulatedPlace, before: Kept | None, kept: Kept) -> None:
+        line, truths = self._rows.get((place.name, kept.at)), self._truths(place, before, kept)
         # A run that looked twice reports what it found at the second look: the token, already there.
         said = line.reason if line and line.reason in _RENEWAL else ""
         if not truths or said not in {"", *truths}:
-            self._object(f"{name} was renewed for '{said}', the truth is {sorted(truths)}", kept.at)
-        if before and truths == {"in_renewal_window"} and self._may_wait(ref, before, kept.at):
-            self._object(f"{name} was renewed though it could have waited", kept.at)
+            self._object(f"{place.name} was renewed for '{said}', the truth is {sorted(truths)}", kept.at)
+        if before and truths == {"in_renewal_window"} and self._may_wait(place, before, kept.at):
+            self._object(f"{place.name} was renewed though it could have waited", kept.at)
 
-    def _truths(self, ref: GatewayRef, before: Kept | None, kept: Kept) -> set[str]:
+    def _truths(self, place: SimulatedPlace, before: Kept | None, kept: Kept) -> set[str]:
         """Every reason for which the token was rightly replaced."""
         if before is None:
             return {"not_stored"}
-        profile, at, left = profile_of(ref.gateway), kept.at, expiry_in(before.token) - kept.at
-        dead, put_back = self._is_dead(ref, before, at), self._is_put_back(before, at)
+        profile, at, left = profile_of(place.ref.gateway), kept.at, expiry_in(before.token) - kept.at
+        dead, put_back = self._is_dead(place, before, at), self._is_put_back(before, at)
         truths = {
-            "expired": left <= timedelta(0),
-            "few_runs_left": timedelta(0) < left <= 3 * HOUR,
-            "in_renewal_window": 3 * HOUR < left <= profile.window * 1.1,
-            "forced": (ref.gateway, at) in self._sky.forced,
+            "expired": left <= _NEVER,
+            "few_runs_left": _NEVER < left <= 3 * HOUR,
+            "in_renewal_window": 3 * HOUR < left <= profile.window * 1.1 * HOUR,
+            "forced": (place.ref.gateway, at) in self._sky.forced,
             "dead": dead and before.owned_at is not None,
-            "write_conflict": put_back and (dead or left <= profile.margin),
+            "write_conflict": put_back and (dead or left <= profile.margin * HOUR),
         }
         return {reason for reason, true in truths.items() if true}
 
-    def _is_dead(self, ref: GatewayRef, kept: Kept, at: datetime) -> bool:
-        dead = self._sky.dead_from(ref.gateway, kept.token)
+    def _is_dead(self, place: SimulatedPlace, kept: Kept, at: datetime) -> bool:
+        dead = self._sky.dead_from(place.ref.gateway, kept.token)
         return dead is not None and dead <= at
 
     def _is_put_back(self, kept: Kept, at: datetime) -> bool:
@@ -196,88 +183,76 @@ class Judge:
         beside = kept.beside
         return bool(beside and expiry_in(kept.token) < beside.expiry and beside.issued_at > at - DAY)
 
-    def _due(self, profile: Profile, kept: Kept) -> datetime:
-        expiry = expiry_in(kept.token)
-        due = expiry - max(profile.window, 3 * HOUR)
+    def _judge_life(self, place: SimulatedPlace, kept: Kept, after: Kept | None) -> None:
+        end, expiry, profile = (
+            after.at if after else self._sky.now,
+            expiry_in(kept.token),
+            profile_of(place.ref.gateway),
+        )
+        due, dead = expiry - max(profile.window, 3) * HOUR, self._sky.dead_from(place.ref.gateway, kept.token)
         if kept.beside and self._is_put_back(kept, kept.at):
-            due = max(due, min(kept.beside.issued_at + DAY, expiry - profile.margin))
-        return due
-
-    def _judge_life(
-        self, ref: GatewayRef, name: str, place: SimulatedPlace, life: tuple[Kept, Kept | None]
-    ) -> None:
-        kept, after = life
-        end = after.at if after else self._sky.now
-        expiry, due = expiry_in(kept.token), self._due(profile_of(ref.gateway), kept)
-        dead = self._sky.dead_from(ref.gateway, kept.token)
+            due = max(due, min(kept.beside.issued_at + DAY, expiry - profile.margin * HOUR))
         if dead and dead < end and kept.owned_at is None:
             due = expiry  # nobody's, and not this gateway's: it is refused while it lives
-        profile = profile_of(ref.gateway)
-        paths = list(self._paths(name, place, max(due, kept.at), end))
-        paths = [at for at in paths if not profile.may_wait(expiry, at)]
+        paths = [at for at in self._paths(place, max(due, kept.at), end) if not profile.may_wait(expiry, at)]
         if after and not kept.by and not after.by and end < expiry:
-            self.verdict.closest = min(self.verdict.closest, (expiry - end, name))
+            self.verdict.closest = min(self.verdict.closest, (expiry - end, place.name))
         self.verdict.helpless += not paths and kept.at < expiry <= end
         if paths:
-            fate = "expired" if end >= expiry else "was replaced late"
-            self._object(
-                f"{name}: a token of '{kept.by}' {fate}, {len(paths)} runs could have replaced it", paths[0]
-            )
+            fate = f"{'expired' if end >= expiry else 'was replaced late'}, {len(paths)} runs could have replaced it"
+            self._object(f"{place.name}: a token of '{kept.by}' {fate}", paths[0])
         if dead and kept.owned_at and dead < end:
-            since = max(dead, kept.owned_at)
-            subscription = self._sky.estate.subscription(ref.service)
-            found = [
-                at for at in self._paths(name, place, since, end) if (subscription, at) not in self._stopped
-            ]
-            self.verdict.dead.append(len(found))
-            if len(found) > _PATHS_TO_FIND_IT:
-                self._object(f"{name} held a dead token, {len(found)} runs could have found it", dead)
+            subscription = self._sky.estate.subscription(place.ref.service)
+            paths = list(self._paths(place, max(dead, kept.owned_at), end))
+            self.verdict.dead.append(sum((subscription, at) not in self._stopped for at in paths))
+            if self.verdict.dead[-1] > _PATHS_TO_FIND_IT:
+                self._object(f"{place.name} held a dead token that many runs could have found", dead)
 
-    def _may_wait(self, ref: GatewayRef, kept: Kept | None, at: datetime) -> bool:
+    def _may_wait(self, place: SimulatedPlace, kept: Kept | None, at: datetime) -> bool:
         """Whether a workload that runs this can wait."""
-        if kept is None or self._is_dead(ref, kept, at):
+        if kept is None or self._is_dead(place, kept, at):
             return False
-        return profile_of(ref.gateway).may_wait(expiry_in(kept.token), at)
+        return profile_of(place.ref.gateway).may_wait(expiry_in(kept.token), at)
 
-    def _is_urgent(self, ref: GatewayRef, place: SimulatedPlace, kept: Kept) -> bool:
+    def _is_urgent(self, place: SimulatedPlace, kept: Kept) -> bool:
         """Whether it was stored for something else than that the one before it was due; or that was somebody else's."""
         before = place.stored[place.stored.index(kept) - 1] if kept is not place.stored[0] else None
-        return before is None or bool(before.by) or self._truths(ref, before, kept) != {"in_renewal_window"}
+        return before is None or bool(before.by) or self._truths(place, before, kept) != {"in_renewal_window"}
 
-    def _judge_workload(self, ref: GatewayRef, name: str, place: SimulatedPlace) -> None:
+    def _judge_workload(self, place: SimulatedPlace) -> None:
         """What the pods ran, and what they were restarted for."""
         begins, begin, ran = [kept.at for kept in place.stored], self._runs[0], None
-        for end, following, by in [*place.ran, (self._sky.now, None, "")] if place.restartable else []:
-            for at in self._paths(name, place, begin, end, restarting=True):
+        for end, following, by in [*place.ran, (self._sky.now, None, "")]:
+            for at in self._paths(place, begin, end, restarting=True):
                 stored = place.stored[bisect_right(begins, at) - 1] if begins and begins[0] <= at else None
                 other = stored and not stored.by and not (ran and ran.token == stored.token)
-                if stored and other and not self._may_wait(ref, ran, at):
-                    self._object(f"{name}: the workload does not run what is stored", at)
+                if stored and other and not self._may_wait(place, ran, at):
+                    self._object(f"{place.name}: the workload does not run what is stored", at)
             if following and not by:
                 self.verdict.restarts += 1
                 if following.by or (ran and ran.token == following.token):
-                    self._object(f"{name}: the workload was restarted for nothing", end)
-                elif not profile_of(ref.gateway).may_wait(end + _FAR, end):
-                    pass
-                elif self._may_wait(ref, ran, end) and not self._is_urgent(ref, place, following):
-                    self._object(f"{name}: the workload was restarted though it could have waited", end)
-                else:
+                    self._object(f"{place.name}: the workload was restarted for nothing", end)
+                elif profile_of(place.ref.gateway).may_wait(end + _FAR, end):
                     self.verdict.overridden += 1
+                    if self._may_wait(place, ran, end) and not self._is_urgent(place, following):
+                        self._object(f"{place.name}: the restart could have waited", end)
             begin, ran = end, following
 
     def _paths(
-        self, name: str, stored: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
+        self, place: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
     ) -> Iterator[datetime]:
         """Runs in time at which nothing stood in the way of the row."""
-        service, _, gateway = name.partition(" -> ")[0].partition("/")
-        weather, named = self._sky.weather, self._sky.estate.named
+        weather, (service, gateway) = self._sky.weather, (place.ref.service, place.ref.gateway)
         for at in self._runs[bisect_left(self._runs, begin) : bisect_left(self._runs, end)]:
-            slip = weather.slip(stored.location, at)
+            slip = weather.slip(place.location, at)
             if (
-                (gateway in named or weather.lists(service, at))
+                (gateway in self._sky.estate.named or weather.lists(service, at))
                 and weather.issues(gateway, at)
-                and weather.opens(stored.location, at)
+                and weather.opens(place.location, at)
                 and (slip is None or slip in HARMLESS)
                 and (not restarting or weather.restarts(at))
             ):
                 yield at
+
+    def _object(self, said: str, at: datetime) -> None:
+        self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")

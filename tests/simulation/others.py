@@ -23,7 +23,7 @@ class Others:
     def __init__(self, sky: Sky, seed: int) -> None:
         self._sky = sky
         self._dice = Random(f"{seed}|others")  # noqa: S311 - it must be foreseeable
-        self._services = sky.estate.settings.estate.services
+        self._services = sky.app.settings.estate.services
         self._spells: dict[tuple[str, str], datetime] = {}
         self._put_back: dict[str, str] = {}
         self._stopped_since: dict[str, datetime] = {}
@@ -40,7 +40,7 @@ class Others:
         self._stopped_since = {
             subscription: self._stopped_since.get(subscription, self._sky.now) for subscription in stopped
         }
-        app = self._sky.app()
+        app = self._sky.app
         for request in run_requests(app.settings.estate, self._sky.now, force=True, asked_by="a person"):
             since = self._stopped_since.get(request.subscription)
             if since and self._sky.now - since >= DAY:
@@ -68,7 +68,7 @@ class Others:
         if self._dice.random() >= _EVENT_LOST:
             self._sky.forced.add((gateway, now))
             event = GatewayEvent(EventKind.CREATED, service.resource_id, gateway, "", now, now)
-            await react(self._sky.app(), event)
+            await react(self._sky.app, event)
 
     def _write(self, ref: GatewayRef, location: str, place: SimulatedPlace) -> None:
         hand, days = self._happens(_BY_HAND), self._dice.uniform(0.1, _HAND_DAYS)

@@ -44,22 +44,20 @@ async def simulate(*, days: int, gateways: int, seed: int) -> Verdict:
 
 async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:
     """One message per subscription, each to one of the instances; some come twice, some instances die and it comes back."""
-    for request in run_requests(sky.estate.settings.estate, sky.now):
+    for request in run_requests(sky.app.settings.estate, sky.now):
         fate, instance = weather.message(request.subscription, sky.now)
         if fate == "killed":
-            dying = asyncio.create_task(instances[instance].reconcile(sky.app(), request))
+            dying = asyncio.create_task(instances[instance].reconcile(sky.app, request))
             for _ in range(weather.steps(request.subscription, sky.now)):
                 await asyncio.sleep(0)
             dying.cancel()
             await asyncio.wait([dying])
-            sky.again.add(sky.now)
         again = fate == "twice"
-        if again:
-            sky.again.add(sky.now)
         await asyncio.gather(
-            *(instances[(instance + n) % 3].reconcile(sky.app(), request) for n in range(1 + again))
+            *(instances[(instance + n) % 3].reconcile(sky.app, request) for n in range(1 + again))
         )
         if fate:
+            sky.again.add(sky.now)
             sky.faults[f"message {fate}"] += 1
 
 
@@ -85,7 +83,7 @@ class _Log(logging.Handler):
             return
         line = json.loads(text)
         name = f"{line['service']}/{line['gateway']} -> {line['destination']}"
-        self._lines.append(Line(name, line["reason"], line["outcome"]))
+        self._lines.append(Line(name, line["gateway"], line["reason"], line["outcome"]))
 
 
 @contextmanager

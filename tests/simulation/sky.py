@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 from emulator.gateways import Gateway
 from gateway_tokens.azure.api_management import ArmGateways
-from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.errors import (
     AzureFacts,
     AzureForbidden,
@@ -18,7 +17,6 @@ from gateway_tokens.errors import (
     WriteConflict,
 )
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.parts import App
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret, ServiceId
 from tests.fakes import MemoryDestination
@@ -55,8 +53,9 @@ def expiry_in(token: str) -> datetime:
 class SimulatedPlace(MemoryDestination):
     """A destination under the weather. `stored` tells what was there, `ran` what its pods ran since when and by whom."""
 
-    def __init__(self, location: str, sky: "Sky", *, restartable: bool) -> None:
+    def __init__(self, ref: GatewayRef, location: str, sky: "Sky", *, restartable: bool) -> None:
         super().__init__(location, restartable=restartable)
+        self.ref, self.name = ref, f"{ref} -> {location}"
         self._sky = sky
         self.stored: list[Kept] = []
         self.ran: list[tuple[datetime, Kept, str]] = []
@@ -65,11 +64,10 @@ class SimulatedPlace(MemoryDestination):
         self._after_write = False
 
     async def read(self) -> StoredToken | None:
-        self._open("reading")
+        stored = await super().read()
         slip, self._after_write = self._slip() if self._after_write else None, False
         if slip is Slip.READ_BACK_FAILS:
             raise self._sky.failing(AzureUnavailable("reading back", _ITS_OWN), slip)
-        stored = await super().read()
         if slip is Slip.READ_BACK_STALE:
             self._forgive(slip)
             return self._before
@@ -77,15 +75,14 @@ class SimulatedPlace(MemoryDestination):
         return stored
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
-        self._open("writing")
         slip = self._slip()
         if slip is Slip.NOT_WRITTEN:
             raise self._sky.failing(AzureUnavailable("writing", _ITS_OWN), slip)
-        if slip is Slip.CONFLICT:
+        if slip in {Slip.CONFLICT, Slip.LOST}:
             self._forgive(slip)
+        if slip is Slip.CONFLICT:
             raise WriteConflict(self.location, "simulated")
         if slip is Slip.LOST:
-            self._forgive(slip)
             return
         await super().write(token, ownership, stored)
         self.stored.append(Kept(self._sky.now, token.value.reveal(), owned_at=self._sky.now))
@@ -94,15 +91,12 @@ class SimulatedPlace(MemoryDestination):
         self._after_write = True
 
     async def restart(self, stored: StoredToken) -> None:
-        if self.restartable and not self._sky.weather.restarts(self._sky.now):
-            raise self._sky.failing(NotRestarted(self.location, "simulated"), "restart fails")
         before = self.restarts_begun
         await super().restart(stored)
         if self.restarts_begun > before:
             self.ran.append((self._sky.now, self.stored[-1], ""))
 
     async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
-        self._open("writing the ownership")
         await super().write_ownership(ownership, stored)
         self.stored[-1].owned_at = self._sky.now
 
@@ -118,15 +112,19 @@ class SimulatedPlace(MemoryDestination):
             self.asked, self.running = "", Secret(self.value).fingerprint
             self.ran.append((self._sky.now, self.stored[-1], "flux"))
 
-    def _open(self, doing: str) -> None:
-        if not self._sky.weather.opens(self.location, self._sky.now):
-            error = AzureForbidden(doing, AzureFacts(403), "secrets", self.location)
+    async def _call(self, method: str) -> None:
+        weather, now = self._sky.weather, self._sky.now
+        if method == "restart":
+            if self.restartable and not weather.restarts(now):
+                raise self._sky.failing(NotRestarted(self.location, "simulated"), "restart fails")
+        elif not weather.opens(self.location, now):
+            error = AzureForbidden(method, AzureFacts(403), "secrets", self.location)
             raise self._sky.failing(error, "location forbidden")
 
-    def _forgive(self, slip: Slip) -> None:
+    def _forgive(self, slip: Slip | None) -> None:
         """These happen once in a run: its second look must do."""
         self._slips[self._sky.now] = None
-        self._sky.faults[slip] += 1
+        self._sky.faults[str(slip)] += 1
 
     def _slip(self) -> Slip | None:
         now = self._sky.now
@@ -140,7 +138,7 @@ class WeatheredReports(MemoryReports):
         super().__init__(StandingClock())
         self._sky = sky
 
-    def _fail(self, method: str) -> None:
+    async def _fail(self, method: str) -> None:
         self._clock.now = self._sky.now
         fate = self._sky.weather.record(self._sky.now)
         if fate == "lost":
@@ -150,7 +148,7 @@ class WeatheredReports(MemoryReports):
 
 
 class Sky(ArmGateways):
-    """The simulated clock, Azure Resource Manager, the destinations and the reports. Makes the app."""
+    """The simulated clock, Azure Resource Manager, the destinations and the reports; `app` is the app under them."""
 
     def __init__(self, estate: Estate, weather: Weather, now: datetime) -> None:
         self.estate, self.weather, self.now = estate, weather, now
@@ -162,28 +160,12 @@ class Sky(ArmGateways):
         self.questions = 0  # about tokens that are stored
         self.again: set[datetime] = set()  # when a message came twice
         self.forced: set[tuple[str, datetime]] = set()  # when somebody asked for a gateway's new token
-        self._reports = WeatheredReports(self)
-
-    def app(self) -> App:
-        """What the app sees."""
-
-        async def identity_works() -> None:
-            """The identity is not simulated."""
-
-        async def signing_key(_address: str, _key_id: str) -> None:
-            """Callers are not simulated."""
-
-        return App(
-            settings=self.estate.settings,
+        self.app = replace(
+            estate.app,
             clock=lambda: self.now,
             gateways=self,
-            callers_gateways=self,
-            callers_budget=CallersBudget(),
             destination=self._destination,
-            reports=self._reports,
-            pause=timedelta(hours=1),
-            identity_works=identity_works,
-            signing_key=signing_key,
+            reports=WeatheredReports(self),
         )
 
     def failing(self, error: Exception, fault: str) -> Exception:
@@ -245,7 +227,6 @@ class Sky(ArmGateways):
     def _destination(self, spec: DestinationSettings, ref: GatewayRef) -> SimulatedPlace:
         location = spec.location(ref)
         if (ref, location) not in self.locations:
-            self.locations[ref, location] = SimulatedPlace(
-                location, self, restartable=spec.kind == "kubernetes"
-            )
+            restartable = spec.kind == "kubernetes"
+            self.locations[ref, location] = SimulatedPlace(ref, location, self, restartable=restartable)
         return self.locations[ref, location]

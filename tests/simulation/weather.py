@@ -1,6 +1,5 @@
 """What goes wrong, and when: drawn from a seed once, so that the simulation and its judge see the same."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -22,25 +21,16 @@ class Slip(StrEnum):
 HARMLESS = {Slip.LOST, Slip.READ_BACK_STALE, Slip.CONFLICT}
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Spells of one kind of trouble: one every so many days, lasting between so many hours."""
-
-    what: str
-    every: float
-    least: float
-    most: float
-
-
+# Spells of each kind of trouble: one every so many days, lasting between so many hours.
 _KINDS = (
-    _Kind("arm", 30, 48, 48),  # ARM down for two days
-    _Kind("arm", 8, 1, 6),
-    _Kind("throttled", 6, 1, 8),  # every other token refused with 429
-    *(_Kind(f"list/svc{number}", 12, 1, 30) for number in range(4)),
-    *(_Kind(location, 15, 2, 72) for location in ("north", "south", "cluster")),  # forbidden
-    *(_Kind(location, 5, 1, 3) for location in ("north", "south", "cluster")),
-    _Kind("restart", 8, 1, 48),
-    _Kind("missed", 25, 2, 36),  # the app does not run at all
+    ("arm", 30, 48, 48),  # ARM down for two days
+    ("arm", 8, 1, 6),
+    ("throttled", 6, 1, 8),  # every other token refused with 429
+    *((f"list/svc{number}", 12, 1, 30) for number in range(4)),
+    *((location, 15, 2, 72) for location in ("north", "south", "cluster")),  # forbidden
+    *((location, 5, 1, 3) for location in ("north", "south", "cluster")),
+    ("restart", 8, 1, 48),
+    ("missed", 25, 2, 36),  # the app does not run at all
 )
 _SLIP, _MISSED, _RECORD = 0.10, 0.02, 0.06
 
@@ -52,12 +42,12 @@ class Weather:
         self._seed = seed
         dice = self._dice()
         self._spells: list[tuple[str, datetime, datetime]] = []
-        for kind in _KINDS:
-            at = begin + timedelta(days=dice.expovariate(1 / kind.every))
+        for what, every, least, most in _KINDS:
+            at = begin + timedelta(days=dice.expovariate(1 / every))
             while at < begin + timedelta(days=days):
-                end = at + timedelta(hours=dice.uniform(kind.least, kind.most))
-                self._spells.append((kind.what, at, end))
-                at = end + timedelta(days=dice.expovariate(1 / kind.every))
+                end = at + timedelta(hours=dice.uniform(least, most))
+                self._spells.append((what, at, end))
+                at = end + timedelta(days=dice.expovariate(1 / every))
         self.active = lru_cache(maxsize=None)(self._active)
 
     def _active(self, now: datetime) -> frozenset[str]:
@@ -68,27 +58,21 @@ class Weather:
         return self._dice(*words).random() < share
 
     def runs(self, now: datetime) -> bool:
-        """Whether the timer's run takes place."""
         return "missed" not in self.active(now) and not self.chance(_MISSED, "missed", now)
 
     def lists(self, service: str, now: datetime) -> bool:
-        """Whether ARM lists a service's gateways."""
         return not self.active(now) & {"arm", f"list/{service}"}
 
     def throttles(self, gateway: str, now: datetime) -> bool:
-        """Whether ARM refuses a gateway's token for now."""
         return "throttled" in self.active(now) and self.chance(0.5, "throttled", gateway, now)
 
     def issues(self, gateway: str, now: datetime) -> bool:
-        """Whether ARM issues a gateway's token."""
         return "arm" not in self.active(now) and not self.throttles(gateway, now)
 
     def opens(self, location: str, now: datetime) -> bool:
-        """Whether a location can be reached and lets the app in."""
         return location.removeprefix("https://").partition(".")[0] not in self.active(now)
 
     def restarts(self, now: datetime) -> bool:
-        """Whether workloads restart."""
         return "restart" not in self.active(now)
 
     def slip(self, location: str, now: datetime) -> Slip | None:
