@@ -76,14 +76,12 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
 
 
 def test_a_token_is_read_in_every_format(generated: Generated) -> None:
-    token = generated.parsed("generateToken", **EDGE)
-    assert isinstance(token, generated.IssuedToken)
-    assert token.expiry == GatewayToken.parse(token.value).expiry
-    assert (token.gateway_id, token.key_type) == ("edge-01", generated.KeyType.PRIMARY)
     expiry = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=1)
     body = generated.TokenRequest(key_type=generated.KeyType.SECONDARY, expiry=expiry)
     token = generated.parsed("generateToken", **EDGE, body=body, api_version="2024-05-01")
-    assert (token.key_type, token.expiry) == (generated.KeyType.SECONDARY, expiry)
+    assert isinstance(token, generated.IssuedToken)
+    assert token.expiry == GatewayToken.parse(token.value).expiry == expiry
+    assert (token.gateway_id, token.key_type) == ("edge-01", generated.KeyType.SECONDARY)
     header = "GatewayKey edge-01&"
     body = generated.TokenRequest(lifetime="P1D")
     assert generated.parsed("generateTokenAsHeaderValue", **EDGE, body=body).startswith(header)
@@ -91,40 +89,30 @@ def test_a_token_is_read_in_every_format(generated: Generated) -> None:
     assert (line.startswith(f"config.service.auth={header}"), line[-1]) == (True, "\n")
     names: dict[str, Any] = {"secret_name": "mine", "secret_key": "value", "namespace": "edge"}
     manifest = generated.parsed("generateTokenAsKubernetesSecret", **EDGE, **names)
-    assert isinstance(manifest, generated.KubernetesSecret)
     assert (manifest.metadata.name, manifest.metadata.namespace) == ("mine", "edge")
     assert manifest.string_data["value"].startswith(header)
 
 
 def test_gateways_and_what_became_of_them_are_read(generated: Generated) -> None:
-    shown = generated.parsed("listGateways", service="contoso")
-    assert isinstance(shown, generated.GatewayList)
-    edge, *_, lab = shown.gateways
+    edge, *_, lab = generated.parsed("listGateways", service="contoso").gateways
     assert (edge.gateway_id, lab.gateway_id, lab.destinations) == ("edge-01", "lab-01", [])
     assert edge.destinations[0].expiry > datetime.now(UTC)
     assert edge.destinations[0].outcome is None
     report = generated.parsed("renewGateway", **EDGE)
-    assert isinstance(report, generated.Report)
     assert [(row.gateway_id, row.reason) for row in report.listed] == [("edge-01", "forced")]
     wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
     revoked = generated.parsed("revokeKey", **EDGE, body=wish)
-    assert isinstance(revoked, generated.Revocation)
     assert (revoked.regenerated, [row.key_type for row in revoked.destinations]) == (True, ["secondary"])
 
 
 def test_the_plan_a_run_and_health_are_read(generated: Generated) -> None:
     plan = generated.parsed("planRenewals")
-    assert isinstance(plan, generated.Plan)
     assert ("plant-b", None) in {(row.gateway_id, row.action) for row in plan.listed}
     assert {service.service for service in plan.services} == {"contoso", "fabrikam"}
     run = generated.parsed("runRenewals", 202)
-    assert isinstance(run, generated.RunAsked)
     assert len(run.subscriptions) == 2
-    state = generated.parsed("showRun", run=run.run)
-    assert isinstance(state, generated.RunState)
-    assert state.run == run.run
+    assert generated.parsed("showRun", run=run.run).run == run.run
     answer = generated.call("getHealth")
-    assert isinstance(answer.parsed, generated.Health)
     assert (answer.status_code, answer.parsed.status) in {(200, "healthy"), (503, "unhealthy")}
 
 
@@ -132,18 +120,14 @@ def test_the_plan_a_run_and_health_are_read(generated: Generated) -> None:
     ("status", "code", "operation", "arguments"),
     [
         (400, "request_invalid", "generateToken", {"gateway_id": "managed"}),
-        (403, "access_denied", "generateToken", {"service": "nobodys"}),
         (404, "not_found", "generateTokenAsEnvFile", {"gateway_id": "edge-99"}),
         (409, "not_managed", "renewGateway", {"gateway_id": "lab-01"}),
-        (503, "revoke_stopped", "revokeKey", {"service": "fabrikam", "gateway_id": "plant-b"}),
     ],
 )
 def test_a_refusal_is_read_as_a_problem(
     generated: Generated, status: int, code: str, operation: str, arguments: dict[str, str]
 ) -> None:
-    wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
-    body = {"body": wish} if operation == "revokeKey" else {}
-    problem = generated.parsed(operation, status, **{**EDGE, **arguments, **body})
+    problem = generated.parsed(operation, status, **{**EDGE, **arguments})
     assert isinstance(problem, generated.Problem)
     assert (problem.code, problem.status) == (code, status)
     assert [fault.path for fault in problem.faults or ()] == (["gatewayId"] if status == 400 else [])

@@ -96,15 +96,15 @@ def test_ctrl_c_in_the_middle_of_a_run_ends_it_quietly_within_two_seconds() -> N
     assert rest.endswith("\nStopped.\n")
 
 
-SERVICE = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft.ApiManagement/service"
-AKS = SERVICE.replace("ApiManagement/service", "ContainerService/managedClusters")
+PROVIDERS = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg/providers/Microsoft."
 VAULT = {"kind": "keyVault", "vault": "https://shop.vault.azure.net", "secret": "{service}-{gateway}"}
 SIGN_IN = {"vault": "https://shop.vault.azure.net", "secret": "reader"}
 SERVER = {"kind": "kubernetes", "server": "https://k8s.example:6443", "namespace": "gw", "signIn": SIGN_IN}
+AKS = {"kind": "kubernetes", "cluster": f"{PROVIDERS}ContainerService/managedClusters/aks"}
 OWN = {
     "services": {
         "shop": {
-            "resourceId": f"{SERVICE}/shop-apim",
+            "resourceId": f"{PROVIDERS}ApiManagement/service/shop-apim",
             "gateways": {
                 "*": {"destinations": [VAULT]},
                 "edge-*": {"destinations": [{**SERVER, "restart": {"name": "{gateway}"}}]},
@@ -112,33 +112,17 @@ OWN = {
             },
         },
         "plant": {
-            "resourceId": f"{SERVICE}/plant-apim",
-            "gateways": {
-                "hall-1": {"destinations": [VAULT, {"kind": "kubernetes", "cluster": f"{AKS}/aks"}]}
-            },
+            "resourceId": f"{PROVIDERS}ApiManagement/service/plant-apim",
+            "gateways": {"hall-1": {"destinations": [VAULT, AKS]}},
         },
     },
     "access": [{"caller": {"appRole": "Operator"}, "gateways": ["*/*"], "allow": ["read"]}],
 }
 
 
-def test_a_document_of_ones_own_is_served_with_what_it_names_made_up(tmp_path: Path) -> None:
-    document = tmp_path / "estate.json"
-    document.write_text(json.dumps(OWN))
-    code, output, errors = run("--settings", str(document), "--port", str(free_port()))
-    assert (code, errors) == (0, "")
-    rows = [line.split() for line in output.splitlines() if line.startswith(("shop/", "plant/"))]
-    assert sorted((gateway, outcome, place) for gateway, _, outcome, *_, place in rows) == [
-        ("plant/hall-1", "renewed", "aks/hall-1-token"),
-        ("plant/hall-1", "renewed", "shop/plant-hall-1"),
-        ("shop/edge-01", "restarting", "k8s/edge-01-token"),
-        ("shop/edge-02", "restarting", "k8s/edge-02-token"),
-        ("shop/gateway-01", "renewed", "shop/shop-gateway-01"),
-        ("shop/gateway-02", "renewed", "shop/shop-gateway-02"),
-    ]
-
-
-def test_what_it_says_to_try_next_works_and_the_apps_log_lines_are_json(tmp_path: Path) -> None:
+def test_a_document_of_ones_own_is_served_with_what_it_names_made_up_and_what_it_says_to_try_works(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "estate.json").write_text(json.dumps(OWN))
     there_before = SETTINGS.exists()
     try:
@@ -153,11 +137,21 @@ def test_what_it_says_to_try_next_works_and_the_apps_log_lines_are_json(tmp_path
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(refused)  # noqa: S310
             process.send_signal(signal.SIGINT)
-            lines, _ = process.communicate(timeout=30)
+            log, _ = process.communicate(timeout=30)
     finally:
         if not there_before:
             SETTINGS.unlink(missing_ok=True)
-    [line] = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    rows = [line.split() for line in shown.splitlines() if line.startswith(("shop/", "plant/"))]
+    assert sorted((gateway, outcome, place) for gateway, _, outcome, *_, place in rows) == [
+        ("plant/hall-1", "renewed", "aks/hall-1-token"),
+        ("plant/hall-1", "renewed", "shop/plant-hall-1"),
+        ("shop/edge-01", "restarting", "k8s/edge-01-token"),
+        ("shop/edge-02", "restarting", "k8s/edge-02-token"),
+        ("shop/gateway-01", "renewed", "shop/shop-gateway-01"),
+        ("shop/gateway-02", "renewed", "shop/shop-gateway-02"),
+    ]
+    # The app's log lines are JSON.
+    [line] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert line["event"] == "request.failed"
 
 
@@ -177,29 +171,26 @@ def test_faults_of_a_document_of_ones_own_are_listed_and_it_is_not_served(tmp_pa
     assert run("--settings", str(document)) == (1, "", f"{document} cannot be read: it is not text.\n")
 
 
-def test_a_row_that_failed_is_shown_among_thousands_and_first_in_the_summary(
+def test_of_many_rows_the_first_are_shown_and_every_one_that_failed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    table = RunTable({"https://127.0.0.1:1": "shop"})
-    ended = {"outcome": "renewed", "newExpiry": "2026-12-27T06:00:00Z"}
+    table = RunTable({"https://127.0.0.1:1": "shop"}, most=2)
+    row = {
+        "event": "run.row",
+        "service": "contoso-with-a-long-name",
+        "destination": "https://127.0.0.1:1/secrets/many-token",
+        "reason": "not_stored",
+    }
+    renewed = {"outcome": "renewed", "newExpiry": "2026-12-27T06:00:00Z"}
     failed = {"outcome": "failed", "code": "azure_busy", "error": "Try later."}
-    for number in range(1000):
-        row = {
-            "event": "run.row",
-            "service": "contoso-with-a-long-name",
-            "gateway": f"many-{number}",
-            "destination": f"https://127.0.0.1:1/secrets/many-{number}-token",
-            "reason": "not_stored",
-            **(failed if number == 500 else ended),
-        }
-        level = logging.ERROR if number == 500 else logging.INFO
-        table.emit(logging.LogRecord("gateway_tokens", level, "", 0, json.dumps(row), None, None))
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[1] == "contoso-with-a-l… not_stored        renewed    27 Dec shop/many-0-token"
-    assert [line for line in printed[21:] if "failed" in line] == [
-        "contoso-with-a-l… not_stored        failed     -      shop/many-500-token"
+    for name, level, ended in [*(("a", logging.INFO, renewed),) * 4, ("b", logging.ERROR, failed)]:
+        text = json.dumps({**row, "gateway": name, **ended})
+        table.emit(logging.LogRecord("gateway_tokens", level, "", 0, text, None, None))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        *["contoso-with-a-l… not_stored        renewed    27 Dec shop/many-token"] * 2,
+        "contoso-with-a-l… not_stored        failed     -      shop/many-token",
     ]
-    assert table.summary() == "many-500 failed: azure_busy: Try later.\n1000 rows: 999 renewed, 1 failed."
+    assert table.summary() == "b failed: azure_busy: Try later.\n5 rows: 4 renewed, 1 failed."
 
 
 def made(*arguments: str) -> subprocess.CompletedProcess[str]:
