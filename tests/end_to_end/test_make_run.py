@@ -1,7 +1,6 @@
 """The command behind `make run`, as a newcomer starts it."""
 
 import json
-import logging
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from emulator.command import write_local_settings
-from emulator.demonstration import RunTable
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ROOT / "local.settings.json"
@@ -169,28 +167,6 @@ def test_faults_of_a_document_of_ones_own_are_listed_and_it_is_not_served(tmp_pa
     ]
     document.write_bytes(b"\xff")
     assert run("--settings", str(document)) == (1, "", f"{document} cannot be read: it is not text.\n")
-
-
-def test_of_many_rows_the_first_are_shown_and_every_one_that_failed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    table = RunTable({"https://127.0.0.1:1": "shop"}, most=2)
-    row = {
-        "event": "run.row",
-        "service": "contoso-with-a-long-name",
-        "destination": "https://127.0.0.1:1/secrets/many-token",
-        "reason": "not_stored",
-    }
-    renewed = {"outcome": "renewed", "newExpiry": "2026-12-27T06:00:00Z"}
-    failed = {"outcome": "failed", "code": "azure_busy", "error": "Try later."}
-    for name, level, ended in [*(("a", logging.INFO, renewed),) * 4, ("b", logging.ERROR, failed)]:
-        text = json.dumps({**row, "gateway": name, **ended})
-        table.emit(logging.LogRecord("gateway_tokens", level, "", 0, text, None, None))
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        *["contoso-with-a-l… not_stored        renewed    27 Dec shop/many-token"] * 2,
-        "contoso-with-a-l… not_stored        failed     -      shop/many-token",
-    ]
-    assert table.summary() == "b failed: azure_busy: Try later.\n5 rows: 4 renewed, 1 failed."
 
 
 def made(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,5 @@
 """The app in the real Functions worker: what the host gets to know of it, and a call of every function."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -130,15 +129,6 @@ async def test_the_other_routes_answer_in_the_same_worker(worker: WorkerRuntime)
         await called(worker, "health"),
     ]
     assert [answer.status for answer in (planned, asked, *answers)] == [200, 202, 200, 200, 200, 200, 503]
-
-
-async def test_many_calls_at_once_are_answered_with_one_client(
-    emulator: Emulator, worker: WorkerRuntime
-) -> None:
-    emulator.azure.latency = 0.05
-    answers = await asyncio.gather(*(called(worker, "generate_token", EDGE) for _ in range(10)))
-    assert {answer.status for answer in answers} == {200}
-    assert emulator.azure.peak > 1
 
 
 async def test_the_timer_asks_for_runs_which_succeed_failed_rows_included(
