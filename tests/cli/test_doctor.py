@@ -6,11 +6,11 @@ import gc
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import jwt
 import pytest
@@ -25,6 +25,7 @@ from tests.stand_ins.authorization import permission
 
 APP = "66666666-6666-6666-6666-666666666666"
 VAULT = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/vaults/providers/Microsoft.KeyVault/vaults/contoso"
+SIGN_IN = f"{VAULT}/secrets/edge-cluster"
 ISSUE = "Microsoft.ApiManagement/service/gateways/generateToken/action"
 LIST = "Microsoft.ApiManagement/service/gateways/read"
 GET, SET, TAG = (
@@ -32,7 +33,7 @@ GET, SET, TAG = (
 )
 CREDENTIAL = "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action"
 ISSUER, WRITER = "Gateway token issuer (abc)", "Gateway token secret writer (abc)"
-READER, USER = "Gateway token cluster reader (abc)", "Key Vault Secrets User"
+READER = "Gateway token cluster reader (abc)"
 
 
 @pytest.fixture
@@ -40,31 +41,22 @@ def everything(laptop: Laptop) -> Laptop:
     """An estate with every kind of destination, all of it within reach, and an app with every right."""
     server = {"server": laptop.cluster.url, "certificateAuthority": Path(laptop.emulator.ca_file).read_text()}
     sign_in = {"vault": laptop.vault, "secret": "edge-cluster"}
-    laptop.describe(
-        {
-            "edge-01": {
-                "destinations": [
-                    {"kind": "keyVault", "vault": laptop.vault},
-                    {"kind": "kubernetes", "cluster": CLUSTER},
-                    {"kind": "kubernetes", **server, "signIn": sign_in, "namespace": "edge"},
-                ]
-            }
-        }
-    )
+    destinations: list[dict[str, object]] = [
+        {"kind": "keyVault", "vault": laptop.vault},
+        {"kind": "kubernetes", "cluster": CLUSTER},
+        {"kind": "kubernetes", **server, "signIn": sign_in, "namespace": "edge"},
+    ]
+    laptop.describe({"edge-01": {"destinations": destinations}})
     laptop.service.add_gateway("edge-01")
     laptop.authorization.vaults[laptop.vault] = VAULT
     laptop.authorization.roles |= {
         ISSUER: permission(LIST, ISSUE),
         WRITER: permission(data=ROLES["Gateway token secret writer"]),
         READER: permission(CREDENTIAL),
-        USER: permission(data=["Microsoft.KeyVault/vaults/secrets/getSecret/action"]),
     }
     group = SERVICE.partition("/providers/")[0]
-    laptop.authorization.assignments += [
-        (APP, group, ISSUER, ""),  # inherited
-        (APP, VAULT, WRITER, ""),
-        (APP, CLUSTER, READER, ""),
-    ]
+    of_app = ((group, ISSUER), (VAULT, WRITER), (CLUSTER, READER))  # the first is inherited
+    laptop.authorization.assignments += [(APP, scope, role, "") for scope, role in of_app]
     hold_sign_in(laptop, datetime.now(UTC) + timedelta(days=90))
     return laptop
 
@@ -87,59 +79,46 @@ async def checks_of(laptop: Laptop, *more: str) -> tuple[int, dict[str, list[dic
 async def test_nothing_is_lacking_where_everything_is_granted_and_within_reach(everything: Laptop) -> None:
     code, found = await checks_of(everything, "--principal", APP)
     assert (code, found["lacking"], found["not judged"]) == (0, [], [])
-    told = [(check["what"], check["about"]) for check in found["good"]]
-    secret = f"{everything.vault}/secrets/edge-cluster"
     places = {everything.vault, CLUSTER.lower(), everything.cluster.url}
-    assert {about for what, about in told if what == "reach"} == places
-    assert {about for what, about in told if what == "certificate"} == places
-    assert {about for what, about in told if what == "sign-in"} == {secret}
-    rights = {about for what, about in told if what == "right"}
-    assert rights == {SERVICE, VAULT, CLUSTER.lower(), f"{VAULT}/secrets/edge-cluster"}
+    for what, where in (
+        ("reach", places),
+        ("certificate", places),
+        ("sign-in", {f"{everything.vault}/secrets/edge-cluster"}),
+        ("right", {SERVICE, VAULT, CLUSTER.lower(), SIGN_IN}),
+    ):
+        assert {check["about"] for check in found["good"] if check["what"] == what} == where
 
 
-@pytest.mark.parametrize(
-    ("scope", "action"),
-    [
-        (SERVICE, LIST),
-        (SERVICE, ISSUE),
-        (VAULT, GET),
-        (VAULT, SET),
-        (VAULT, TAG),
-        (CLUSTER.lower(), CREDENTIAL),
-    ],
-)
-async def test_an_action_that_your_sign_in_lacks_is_named_with_its_scope(
-    everything: Laptop, scope: str, action: str
-) -> None:
-    others = set().union(*ROLES.values()) - {action}
-    everything.authorization.permissions[scope.lower()] = [permission(*others, data=others)]
-    code, found = await checks_of(everything)
-    [check] = [check for check in found["lacking"] if check["about"] == scope]
-    assert check["message"].startswith(f"Your sign-in lacks {action} at {scope}.")
-    assert code == 1
-    # Where the app is asked about, a person need not be allowed what only the app does.
-    code, found = await checks_of(everything, "--principal", APP)
-    assert code == int(action not in {ISSUE, SET, TAG})
+async def test_actions_that_your_sign_in_lacks_are_named_with_their_scope(everything: Laptop) -> None:
+    everything.authorization.permissions["*"] = [permission("*/write")]
+    for more, of_service, of_vault in (
+        ((), f"{LIST} and {ISSUE}", f"{SET} and {GET} and {TAG}"),
+        # Where the app is asked about, a person need not be allowed what only the app does.
+        (("--principal", APP), LIST, GET),
+    ):
+        code, found = await checks_of(everything, *more)
+        lacks = {check["about"]: check["message"].partition(". ")[0] for check in found["lacking"]}
+        needed = {SERVICE: of_service, VAULT: of_vault, CLUSTER.lower(): CREDENTIAL, SIGN_IN: GET}
+        assert lacks == {scope: f"Your sign-in lacks {named} at {scope}" for scope, named in needed.items()}
+        assert code == 1
 
 
 async def test_a_role_that_the_app_lacks_is_named_with_the_command_that_grants_it(everything: Laptop) -> None:
     everything.authorization.assignments = everything.authorization.assignments[1:]
     code, found = await checks_of(everything, "--principal", APP)
-    assert code == 1
-    assert [(check["about"], check["message"], check["command"]) for check in found["lacking"]] == [
-        (
-            SERVICE,
-            f"The app lacks {LIST} and {ISSUE} at {SERVICE}. The role 'Gateway token issuer' grants it.",
-            f"az role assignment create --assignee-object-id {APP} --assignee-principal-type ServicePrincipal --role '{ISSUER}' --scope '{SERVICE}'",
-        )
-    ]
+    [check] = found["lacking"]
+    lacks = f"The app lacks {LIST} and {ISSUE} at {SERVICE}. The role 'Gateway token issuer' grants it."
+    assert (code, check["about"], check["message"]) == (1, SERVICE, lacks)
+    whom = f"--assignee-object-id {APP} --assignee-principal-type ServicePrincipal"
+    assert check["command"] == f"az role assignment create {whom} --role '{ISSUER}' --scope '{SERVICE}'"
     del everything.authorization.roles[ISSUER]
     _, found = await checks_of(everything, "--principal", APP)
     define, assign = found["lacking"][0]["command"].split(" && ")
-    definition = json.loads(define.partition("--role-definition ")[2].strip("'"))
-    assert (definition["Actions"], "DataActions" in definition) == ([LIST, ISSUE], False)
-    assert definition["AssignableScopes"] == [SERVICE.partition("/providers/")[0]]
-    assert definition["Name"] == "Gateway token issuer (edge)"
+    assert json.loads(define.partition("--role-definition ")[2].strip("'")) == {
+        "Name": "Gateway token issuer (edge)",
+        "Actions": [LIST, ISSUE],
+        "AssignableScopes": [SERVICE.partition("/providers/")[0]],
+    }
     assert "--role 'Gateway token issuer (edge)'" in assign
 
 
@@ -153,7 +132,7 @@ async def test_what_a_role_takes_away_again_is_lacking_and_wildcards_grant(every
     everything.authorization.roles[ISSUER] = permission("*")
     everything.authorization.roles[WRITER] = permission("*")  # no operations on data
     _, found = await checks_of(everything, "--principal", APP)
-    assert {check["about"] for check in found["lacking"]} == {VAULT, f"{VAULT}/secrets/edge-cluster"}
+    assert {check["about"] for check in found["lacking"]} == {VAULT, SIGN_IN}
 
 
 async def test_deny_assignments_conditions_and_unseen_scopes_are_shown_as_not_judged(
@@ -189,13 +168,13 @@ async def test_what_cannot_be_reached_or_does_not_exist_is_lacking(everything: L
     assert ("certificate", "https://127.0.0.1:1") in {(c["what"], c["about"]) for c in found["not judged"]}
 
 
-@pytest.mark.parametrize(("days", "verdict"), [(-1, "lacking"), (6.9, "lacking"), (7.1, "good")])
-async def test_a_sign_in_secret_is_held_to_its_expiry(everything: Laptop, days: float, verdict: str) -> None:
-    ends = datetime.now(UTC) + timedelta(days=days)
-    hold_sign_in(everything, ends)
-    _, found = await checks_of(everything)
-    [check] = [check for check in found[verdict] if check["what"] == "sign-in"]
-    assert f"Expires on {ends:%Y-%m-%d %H:%M} UTC." in check["message"]
+async def test_a_sign_in_secret_is_held_to_its_expiry(everything: Laptop) -> None:
+    for days, verdict in ((-1, "lacking"), (6.9, "lacking"), (7.1, "good")):
+        ends = datetime.now(UTC) + timedelta(days=days)
+        hold_sign_in(everything, ends)
+        _, found = await checks_of(everything)
+        [check] = [check for check in found[verdict] if check["what"] == "sign-in"]
+        assert f"Expires on {ends:%Y-%m-%d %H:%M} UTC." in check["message"]
 
 
 async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow_to_end_it() -> None:
@@ -218,45 +197,44 @@ async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow
     gc.collect()  # a transport that is left open is a warning, which fails whichever test runs by then
 
 
-class _Health(BaseHTTPRequestHandler):
-    document: bytes = b""
+class Health(BaseHTTPRequestHandler):
+    """Apps that answer health, each by its path before `/api/health`."""
+
+    documents: ClassVar = {
+        "/healthy": {"status": "healthy", "problems": [], "warnings": []},
+        "/unhealthy": {"status": "unhealthy", "problems": [{"code": "identity_unavailable"}]},
+    }
 
     def do_GET(self) -> None:
-        self.send_response(200 if b'"healthy"' in self.document and self.path == "/api/health" else 503)
+        document = self.documents.get(self.path.removesuffix("/api/health"), {})
+        self.send_response(200 if document.get("status") == "healthy" else 503)
         self.end_headers()
-        self.wfile.write(self.document)
+        self.wfile.write(json.dumps(document).encode())
 
     def log_message(self, *_: object) -> None:
         pass
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    """An app that answers health with a document of the test's."""
-    server = HTTPServer(("127.0.0.1", 0), _Health)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [
+        ("healthy", 0, "The app is healthy."),
+        ("unhealthy", 1, "The app is unhealthy. identity_unavailable"),
+        ("none", 1, "The app is not there, or does not answer."),
+    ],
+)
 async def test_the_apps_own_reach_is_what_its_health_says(
-    laptop: Laptop, address: str, monkeypatch: pytest.MonkeyPatch
+    laptop: Laptop, path: str, code: int, said: str
 ) -> None:
     laptop.describe({})
-    healthy = {"status": "healthy", "problems": [], "warnings": []}
-    unhealthy = {"status": "unhealthy", "problems": [{"code": "identity_unavailable"}]}
-    lacking = f"lacking: health {address}: The app is "
-    for document, code, said in (
-        (healthy, 0, f"good: health {address}: The app is healthy."),
-        (unhealthy, 1, f"{lacking}unhealthy. identity_unavailable"),
-        ({}, 1, f"{lacking}not there, or does not answer."),
-    ):
-        monkeypatch.setattr(_Health, "document", json.dumps(document).encode())
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{path}"
         done = await laptop.run("doctor", "--app", address)
-        assert done.exit_code == code
-        assert said in done.stdout
-        assert "Tried from here with your sign-in." in done.stdout
+        server.shutdown()
+    assert done.exit_code == code
+    assert f"{'lacking' if code else 'good'}: health {address}: {said}\n" in done.stdout
+    assert "Tried from here with your sign-in." in done.stdout
 
 
 async def test_nothing_is_written_and_no_token_and_no_secret_is_printed(everything: Laptop) -> None:
