@@ -1,5 +1,6 @@
 """Access is closed unless a rule opens it, and a rule is about callers with every trait it names."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from gateway_tokens.access import AccessRule, Caller, CallerMatch, Permission, Scope
 from gateway_tokens.errors import AccessDenied
 from gateway_tokens.tokens import GatewayRef
-from tests.samples import DESIGN_EXAMPLE, document, estate
+from tests.samples import document, estate
 
 EDGE = GatewayRef("contoso", "edge-01")
 ISSUER = Caller(object_id="o-1", client_id="c-1", app_roles=frozenset({"Issue"}))
@@ -24,9 +25,7 @@ def issuing(caller: Caller, *access: dict[str, Any]) -> Scope:
 
 def test_without_rules_nobody_may_do_anything() -> None:
     everybody = Caller("o", "c", frozenset({"Issue"}), function_key=True)
-    assert not any(
-        Scope((), everybody, permission).covers(EDGE) for permission in set(Permission) - {Permission.REVOKE}
-    )
+    assert not any(Scope((), everybody, permission).covers(EDGE) for permission in Permission)
 
 
 # A trait, who has it, and who has something like it.
@@ -49,10 +48,9 @@ def test_a_rule_opens_for_whoever_has_its_trait() -> None:
 
 def test_every_trait_that_a_rule_names_must_hold() -> None:
     demanding = {"caller": {"appRole": "Issue", "objectId": "o-1", "clientId": "c-1"}}
-    roles = frozenset({"Issue"})
-    assert issuing(Caller("o-1", "c-1", roles), demanding).covers(EDGE)
-    for lacking in (Caller("", "c-1", roles), Caller("o-1", "", roles), Caller("o-1", "c-1", frozenset())):
-        assert not issuing(lacking, demanding).covers(EDGE)
+    assert issuing(ISSUER, demanding).covers(EDGE)
+    for lacking in ({"object_id": ""}, {"client_id": ""}, {"app_roles": frozenset[str]()}):
+        assert not issuing(replace(ISSUER, **lacking), demanding).covers(EDGE)
 
 
 def test_a_rule_that_names_no_trait_opens_for_nobody() -> None:
@@ -71,9 +69,9 @@ def test_a_permission_opens_only_itself() -> None:
 
 
 def test_a_rule_opens_the_gateways_that_any_of_its_patterns_names() -> None:
-    for pattern in ("contoso/edge-01", "CONTOSO/EDGE-01", "contoso/edge-*", "*/*", "*/edge-01"):
+    for pattern in ("CONTOSO/EDGE-01", "contoso/edge-*", "*/*"):
         assert issuing(ISSUER, {"gateways": ["contoso/lab-*", pattern]}).covers(EDGE)
-    for pattern in ("contoso/edge-0", "contoso/lab-*", "*/lab"):
+    for pattern in ("contoso/edge-0", "*/lab"):
         assert not issuing(ISSUER, {"gateways": [pattern]}).covers(EDGE)
     assert not issuing(ISSUER, {}).covers(GatewayRef("fabrikam", "edge-01"))
 
@@ -97,29 +95,10 @@ def test_some_gateway_of_a_service_is_permitted_if_a_pattern_can_name_one() -> N
     for service in ("contoso", "CONTOSO", "*"):
         issuing(ISSUER, {"gateways": ["con*/edge"]}).require_some(service)
     other = {"caller": {"appRole": "Other"}}
-    for rule, service in (
-        ({}, "fabrikam"),
-        ({"allow": ["read"]}, "contoso"),
-        (other, "contoso"),
-        (other, "*"),
-    ):
+    for rule, service in (({}, "fabrikam"), ({"allow": ["read"]}, "contoso"), (other, "*")):
         with pytest.raises(AccessDenied) as refused:
             issuing(ISSUER, rule).require_some(service)
         assert refused.value.resource == f"{service}/*"
-
-
-def test_the_designs_rules_open_what_they_say() -> None:
-    access = estate(DESIGN_EXAMPLE).access
-    issuer = Caller(app_roles=frozenset({"GatewayToken.Issue"}))
-    operator = Caller(object_id="0D9C5A4E-8F53-4F0E-B5A5-7D1F3A0C9B11")
-    key = Caller(function_key=True)
-    assert Scope(access, issuer, Permission.ISSUE).require(EDGE) == timedelta(days=1)
-    assert not Scope(access, issuer, Permission.ISSUE).covers(GatewayRef("contoso", "lab-1"))
-    assert all(
-        Scope(access, operator, permission).covers(EDGE)
-        for permission in set(Permission) - {Permission.REVOKE}
-    )
-    assert [p for p in Permission if Scope(access, key, p).covers(EDGE)] == [Permission.READ]
 
 
 def test_a_caller_is_named_by_the_ids_that_the_platform_vouches_for() -> None:

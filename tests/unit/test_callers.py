@@ -2,7 +2,9 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -61,21 +63,21 @@ def test_the_tokens_of_both_versions_tell_ids_and_roles() -> None:
 
 
 IN_CHINA = ("https://login.partner.microsoftonline.cn/{}/v2.0", "https://sts.chinacloudapi.cn/{}/")
-US_GOVERNMENT = ("https://login.microsoftonline.us/{}/v2.0", "https://sts.windows.net/{}/")
+CLOUDS = {
+    "https://login.microsoftonline.us": (
+        "https://login.microsoftonline.us/{}/v2.0",
+        "https://sts.windows.net/{}/",
+    ),
+    "https://login.partner.microsoftonline.cn": IN_CHINA,
+    "https://login.chinacloudapi.cn": IN_CHINA,  # as Bicep spells it
+}
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "issuers"),
-    [
-        ("https://login.microsoftonline.us", US_GOVERNMENT),
-        ("https://login.partner.microsoftonline.cn", IN_CHINA),
-        ("https://login.chinacloudapi.cn", IN_CHINA),  # as Bicep spells it
-    ],
-)
-def test_each_cloud_has_issuers_of_its_own(endpoint: str, issuers: tuple[str, str]) -> None:
-    there = SignIn(endpoint, TENANT, PUBLIC.audiences, PUBLIC.applications)
+@pytest.mark.parametrize("endpoint", CLOUDS)
+def test_each_cloud_has_issuers_of_its_own(endpoint: str) -> None:
+    there = replace(PUBLIC, endpoint=endpoint)
     assert there.keys_address == f"{endpoint}/{TENANT}/discovery/v2.0/keys"
-    for issuer in issuers:
+    for issuer in CLOUDS[endpoint]:
         assert read({"iss": issuer.format(TENANT)}, there) == EXPECTED
     with pytest.raises(SignInRequired, match="issuer"):
         read({}, there)
@@ -103,26 +105,24 @@ def test_an_audience_must_be_one_of_those_set() -> None:
     assert "is missing" in refusal({"aud": ""})
 
 
-def test_a_time_that_is_no_number_is_refused() -> None:
-    no_numbers: tuple[object, ...] = ("1", [], {})
-    for claim in ("exp", "nbf"):
-        for value in no_numbers:
-            assert "its times are not numbers" in refusal({claim: value})
-        refusal({claim: float("nan")})
-
-
-def test_a_claim_that_decides_must_not_be_missing() -> None:
-    for claim in ("exp", "nbf", "iss", "aud"):
-        assert f"the claim '{claim}' is missing" in refusal({claim: None})
-
-
-def test_the_tenant_must_be_that_of_the_issuer() -> None:
-    for tenant in (OBJECT, "", None, 5, [TENANT]):
-        assert "it is from another tenant" in refusal({"tid": tenant})
+@pytest.mark.parametrize(
+    ("claims", "values", "said"),
+    [
+        (("exp", "nbf"), ("1", [], {}), "its times are not numbers"),
+        (("exp", "nbf"), (float("nan"),), ""),
+        (("exp", "nbf", "iss", "aud"), (None,), "is missing"),
+        (("tid",), (OBJECT, "", None, 5, [TENANT]), "it is from another tenant"),  # than its issuer
+    ],
+)
+def test_a_claim_that_decides_must_be_there_and_sound(
+    claims: tuple[str, ...], values: tuple[object, ...], said: str
+) -> None:
+    for claim, value in product(claims, values):
+        assert said in refusal({claim: value})
 
 
 def test_roles_come_as_a_list_or_as_text() -> None:
-    given: tuple[object, ...] = (["Issuer"], "Issuer", ["Issuer", 5, None, ["Reader"]])
+    given: tuple[object, ...] = ("Issuer", ["Issuer", 5, None, ["Reader"]])
     for roles in given:
         assert read({"roles": roles}).app_roles == {"Issuer"}
     assert read({"roles": None}).app_roles == read({"roles": {"Issuer": True}}).app_roles == set()
@@ -133,10 +133,8 @@ def test_an_application_that_is_not_listed_may_not_call() -> None:
     for application in (OBJECT, "", None, 5, [APPLICATION]):
         with pytest.raises(AccessDenied, match="may not call"):
             read({"azp": application})
-    id_token = {name: value for name, value in V2.items() if name != "azp"}
-    for claims, named in (({**V1, "appid": OBJECT}, OBJECT), (id_token, "")):
-        with pytest.raises(AccessDenied, match=f"'{named}' may not call"):
-            verified_caller(KEY.sign(claims), PUBLISHED, PUBLIC, NOW)
+    with pytest.raises(AccessDenied, match=f"'{OBJECT}' may not call"):
+        verified_caller(KEY.sign({**V1, "appid": OBJECT}), PUBLISHED, PUBLIC, NOW)
     assert read({"azp": APPLICATION.upper(), "tid": TENANT.upper()}).object_id == OBJECT
 
 

@@ -22,9 +22,7 @@ def test_an_env_file_is_one_line_with_the_prefix_and_no_quotes() -> None:
     assert env_file(token()).reveal() == f"config.service.auth={VALUE}\n"
 
 
-def test_a_manifest_suits_the_official_helm_chart_and_has_the_ownership_that_a_run_takes_for_its_own() -> (
-    None
-):
+def test_a_manifest_suits_the_official_helm_chart_and_has_the_ownership_that_a_run_reads() -> None:
     manifest = kubernetes_secret(token(), OWNERSHIP, SecretName()).reveal()
     assert manifest.endswith("}\n")
     assert json.loads(manifest) == {
@@ -38,18 +36,12 @@ def test_a_manifest_suits_the_official_helm_chart_and_has_the_ownership_that_a_r
         "type": "Opaque",
         "stringData": {"gateway-key": VALUE},
     }
-    annotations = json.loads(manifest)["metadata"]["annotations"]
-    assert Ownership.from_annotations(annotations) == OWNERSHIP.of(Secret(VALUE))
 
 
 def test_a_manifest_takes_the_names_asked_for() -> None:
     manifest = json.loads(kubernetes_secret(token(), OWNERSHIP, SecretName("mine", "value", "apim")).reveal())
     assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("mine", "apim")
     assert manifest["stringData"] == {"value": VALUE}
-
-
-def test_no_form_prints_itself() -> None:
-    assert SIGNATURE not in f"{env_file(token())} {kubernetes_secret(token(), OWNERSHIP, SecretName())!r}"
 
 
 def test_a_default_secret_name_is_the_gateways_in_kubernetes_letters() -> None:

@@ -1,7 +1,6 @@
 """How long a token may live: thirty days to the second, the minute that tokens are cut to, the grid of stable ones."""
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,18 +21,12 @@ GATEWAY = "contoso-apim/edge-01"
 NOWS = st.datetimes(datetime(2026, 1, 1), datetime(2050, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
 
 
-class Wanted(NamedTuple):
-    """A lifetime, and a window for which Azure's limit leaves a minute or more."""
-
-    lifetime: timedelta
-    window: timedelta
-
-
 @st.composite
-def wanted(draw: st.DrawFn) -> Wanted:
+def wanted(draw: st.DrawFn) -> tuple[timedelta, timedelta]:
+    """A lifetime, and a window for which Azure's limit leaves a minute or more."""
     lifetime = draw(st.timedeltas(2 * MINUTE, MAX_LIFETIME))
     whole = min(lifetime, MOST) // MINUTE * MINUTE
-    return Wanted(lifetime, draw(st.timedeltas(SECOND, whole - MINUTE)))
+    return lifetime, draw(st.timedeltas(SECOND, whole - MINUTE))
 
 
 def test_a_lifetime_ends_a_margin_before_azures_limit_because_clocks_differ() -> None:
@@ -56,24 +49,25 @@ def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
 
 @given(wanted(), NOWS, st.text(max_size=10))
 def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
-    asked: Wanted, now: datetime, gateway: str
+    asked: tuple[timedelta, timedelta], now: datetime, gateway: str
 ) -> None:
-    ends = stable_expiry(*asked, gateway, now)
-    assert now + asked.window < ends <= now + min(asked.lifetime, MOST)
+    lifetime, window = asked
+    ends = stable_expiry(lifetime, window, gateway, now)
+    assert now + window < ends <= now + min(lifetime, MOST)
     assert (ends.second, ends.microsecond) == (0, 0)
-    for window in (asked.window, SECOND, asked.lifetime - SECOND):  # any window gives what Azure would issue
-        ends = stable_expiry(asked.lifetime, window, gateway, now)
-        assert now < ends <= now + min(asked.lifetime, MOST)
+    for other in (SECOND, lifetime - SECOND):  # any window gives what Azure would issue
+        ends = stable_expiry(lifetime, other, gateway, now)
+        assert now < ends <= now + min(lifetime, MOST)
         assert expiry_fault(ends, now) == ""
 
 
 @given(wanted(), NOWS, st.floats(0, 1))
 def test_a_stable_token_stays_the_same_until_its_window_begins(
-    asked: Wanted, now: datetime, share: float
+    asked: tuple[timedelta, timedelta], now: datetime, share: float
 ) -> None:
     ends = stable_expiry(*asked, GATEWAY, now)
     # A window is a whole number of minutes on the grid, and so is what is left of a lifetime.
-    due = ends - -(-asked.window // MINUTE) * MINUTE
+    due = ends - -(-asked[1] // MINUTE) * MINUTE
     assert stable_expiry(*asked, GATEWAY, due - SECOND) == ends
     assert stable_expiry(*asked, GATEWAY, now + (due - SECOND - now) * share) == ends
     assert stable_expiry(*asked, GATEWAY, due) > ends

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway_tokens.access import Caller
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.samples import NOW, SIGNATURE, token
@@ -48,15 +47,14 @@ def test_a_line_has_the_level_asked_for(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_moment_is_written_as_azure_writes_it_and_a_noun_as_it_prints(written: Written) -> None:
-    log_line("token.issued", expiry=NOW, ref=GatewayRef("contoso", "edge-01"), caller=Caller(client_id="c-1"))
+    log_line("token.issued", expiry=NOW, ref=GatewayRef("contoso", "edge-01"), token=token())
     (line,) = written()
-    assert line["expiry"] == "2026-03-01T12:00:00Z"
-    assert (line["ref"], line["caller"]) == ("contoso/edge-01", "client:c-1")
+    assert (line["expiry"], line["ref"]) == ("2026-03-01T12:00:00Z", "contoso/edge-01")
+    assert SIGNATURE not in str(line)
 
 
 @given(st.text(min_size=1))
-@example("a\r\nb")
-@example("\u2028")
+@example("a\r\n\u2028b")
 @example('"}\n{"event": "forged"')
 @example("%s %d")
 @example("\ud800")
@@ -72,8 +70,3 @@ def test_a_secret_is_refused_without_being_quoted(written: Written, value: objec
         log_line("token.issued", value=value)
     assert "tok-3n" not in str(refused.value)
     assert written() == []
-
-
-def test_a_token_that_is_logged_whole_shows_no_signature(written: Written) -> None:
-    log_line("token.issued", token=token())
-    assert SIGNATURE not in str(written())

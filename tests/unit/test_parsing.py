@@ -45,22 +45,20 @@ def faults_in(document: object) -> list[tuple[str, str]]:
 
 def test_a_duration_is_weeks_days_hours_minutes_and_seconds() -> None:
     assert wait_of("P1W2DT3H4M5S") == timedelta(weeks=1, days=2, hours=3, minutes=4, seconds=5)
-    assert wait_of("PT1M") == timedelta(minutes=1)
     assert wait_of("P007D") == timedelta(days=7)
-    assert wait_of("P999W9999D") == timedelta(weeks=999, days=9999)
-    assert wait_of("PT9999H99999M999999S") == timedelta(hours=9999, minutes=99999, seconds=999999)
+    longest = timedelta(weeks=999, days=9999, hours=9999, minutes=99999, seconds=999999)
+    assert wait_of("P999W9999DT9999H99999M999999S") == longest
 
 
 def test_any_other_text_is_no_duration() -> None:
-    without_length = ["P1Y", "P1M", "P1Y2D", "", "P", "PT", "P1DT"]
-    misplaced = ["1D", "p1d", "P1H", "PT1D", "P1D1W", "PT1S1M", "P 1D", " P1D", "P1D\n", "30"]
-    no_whole_number = ["P-1D", "-P1D", "P1.5D", "PT0.5S", "P1,5D", "P１D"]  # noqa: RUF001 - a wide digit is no digit here
+    without_length = ["P1Y", "P1M", "", "P", "PT", "P1DT"]
+    misplaced = ["1D", "p1d", "P1H", "PT1D", "P1D1W", "PT1S1M", " P1D", "P1D\n", "30"]
+    no_whole_number = ["P-1D", "-P1D", "P1.5D", "PT0.5S", "P１D"]  # noqa: RUF001 - a wide digit is no digit here
     too_long = ["P1000W", "P10000D", "PT10000H", "PT100000M", "PT1000000S"]
     others: list[object] = [30, 1.5, True, ["P1D"]]
     for text in (*without_length, *misplaced, *no_whole_number, *too_long, *others):
         ((path, said),) = faults_in({"leaf": {"wait": text}})
-        assert path == "leaf.wait"
-        assert said.startswith("must be an ISO 8601 duration")
+        assert (path, said.partition(" of ")[0]) == ("leaf.wait", "must be an ISO 8601 duration")
 
 
 @given(st.integers(0, 999_999) | st.integers(0, 11).map(lambda days: days * 86_400))
@@ -73,10 +71,9 @@ def test_a_duration_that_was_written_is_read_back_in_days_or_in_seconds(seconds:
 def test_json_is_read_as_json_and_null_counts_as_absent_at_every_depth() -> None:
     texts: dict[str | bytes, object] = {
         "null": None,
-        "[1]": [1],
-        b'{"a": "\xc3\xa9"}': {"a": "é"},
-        b"\xef\xbb\xbf{}": {},
+        b'\xef\xbb\xbf{"a": "\xc3\xa9"}': {"a": "é"},
         '{"leaf": {"flag": null}, "leaves": [{"flag": null}], "other": null}': {"leaf": {}, "leaves": [{}]},
+        '[{"a": 1}, {"a": 2}]': [{"a": 1}, {"a": 2}],
     }
     for text, value in texts.items():
         assert read_json(text, "body") == (value, [])
@@ -93,10 +90,10 @@ NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
         ("\ufeff{}", NO_MARK),
         ("{\n  // why", "is not JSON: a comment at line 2 column 3. JSON has no comments: remove it"),
         ('{"a": 1}\n/* why */', "is not JSON: a comment at line 2 column 1. JSON has no comments: remove it"),
+        ('{"a": 1,\n}', "is not JSON: a comma with nothing after it at line 2 column 1. Remove it"),
         ("x", "is not JSON: Expecting value at line 1 column 1"),
         ('{"a": 1}\n{', "is not JSON: Extra data at line 2 column 1"),
         ('{"a": NaN}', NO_NUMBER),
-        ('{"a": -Infinity}', NO_NUMBER),
         ('{"a": ' + "9" * 5000 + "}", NO_NUMBER),
         (b'{"a": "\xff"}', "is not UTF-8 text"),
         ("[" * 100_000, "is nested too deeply"),
@@ -110,7 +107,6 @@ def test_text_that_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes
 def test_a_name_given_twice_in_one_object_is_a_fault() -> None:
     _, faults = read_json('{"a": {"b": 1, "b": 2}, "c": 1, "c": 2, "c": 3, "b": 1}', "body")
     assert sorted(map(str, faults)) == ["body: 'b' is given twice", "body: 'c' is given twice"]
-    assert read_json('[{"a": 1}, {"a": 2}]', "body")[1] == []
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"leaf":', "}")])
@@ -131,7 +127,6 @@ def test_any_depth_of_nesting_is_a_fault(opening: str, closing: str) -> None:
         ({"leaf": {}, "named": []}, "named", "must be an object"),
         ({"leaf": {}, "named": {"one": {"someName": 5}}}, "named.one.someName", "must be a string"),
         ({"leaf": 7}, "leaf", "must be an object"),
-        ([], "(document)", "must be an object"),
         ("{}", "(document)", "must be an object"),
     ],
 )
@@ -166,10 +161,3 @@ def test_a_union_tag_is_no_part_of_a_path_but_a_field_of_that_name_is() -> None:
         "leaves[0]",
         "named.flag.flag",
     ]
-
-
-def test_a_fault_does_not_repeat_the_value() -> None:
-    for name in ("someName", "flag", "wait"):
-        for value in (["tok-3n"], {"a": "tok-3n"}, 73_073_073):
-            ((path, said),) = faults_in({"leaf": {name: value}})
-            assert not any(secret in path + said for secret in ("tok-3n", "73073073", "73_073"))
