@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from gateway_tokens import formats
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.estate.addresses import filled_in
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import DestinationSettings
-from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY
+from gateway_tokens.formats import HELM_SECRET_KEY
 from gateway_tokens.tokens import GatewayRef
 from tests.docs.documentation_reading import sections, snippets
 
@@ -88,64 +89,50 @@ def manifests(text: str) -> Iterator[dict[str, Any]]:
         yield from yaml.safe_load_all(snippet)
 
 
+def _parts(value: object) -> Iterator[dict[str, Any]]:
+    """Every object of a manifest, itself included."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _parts(part)
+
+
 def _workloads(text: str) -> set[str]:
-    """The names of the workloads that run the gateway."""
-    return {
-        name
-        for one in manifests(text)
-        for name in (one.get("fullnameOverride"), one.get("kind") == "Deployment" and one["metadata"]["name"])
-        if name
-    }
+    """The names of the workloads that run the gateway: the chart's, and those of Deployments."""
+    deployments = {one["metadata"]["name"] for one in manifests(text) if one.get("kind") == "Deployment"}
+    return deployments | {one["fullnameOverride"] for one in manifests(text) if "fullnameOverride" in one}
 
 
 def _carried(text: str) -> dict[Place, Place]:
     """What a recipe's files copy: the new location by the location that it is copied from."""
     found: dict[Place, Place] = {}
-    vaults = [spec["provider"]["azurekv"]["vaultUrl"] for spec in _specs(text, "SecretStore")]
-    for spec in _specs(text, "ExternalSecret"):
-        for item in spec["data"]:
-            origin = f"{vaults[0]}/secrets/{item['remoteRef']['key']}"
-            found[Place("vault", origin)] = Place("secret", spec["target"]["name"], item["secretKey"])
-    for spec in _specs(text, "SecretProviderClass"):
-        objects = yaml.safe_load(spec["parameters"]["objects"])["array"]
-        mounted = [yaml.safe_load(one)["objectName"] for one in objects]
-        for copy in spec["secretObjects"]:
-            for item in copy["data"]:
-                assert item["objectName"] in mounted
-                origin = f"https://{spec['parameters']['keyvaultName']}.vault.azure.net/secrets/{item['objectName']}"
-                found[Place("vault", origin)] = Place("secret", copy["secretName"], item["key"])
-    for secret in _app_secrets(text):
-        if "keyVaultUrl" in secret:
-            found[Place("vault", secret["keyVaultUrl"])] = Place("app", secret["name"])
+    parts = [part for one in manifests(text) for part in _parts(one)]
+    vault = next((part["vaultUrl"] for part in parts if "vaultUrl" in part), "")
+    for part in parts:
+        match part:
+            case {"target": {"name": name}, "data": data}:
+                for item in data:
+                    origin = f"{vault}/secrets/{item['remoteRef']['key']}"
+                    found[Place("vault", origin)] = Place("secret", name, item["secretKey"])
+            case {"parameters": {"keyvaultName": of, "objects": objects}, "secretObjects": copies}:
+                mounted = [yaml.safe_load(one)["objectName"] for one in yaml.safe_load(objects)["array"]]
+                for name, item in ((copy["secretName"], item) for copy in copies for item in copy["data"]):
+                    assert item["objectName"] in mounted
+                    origin = f"https://{of}.vault.azure.net/secrets/{item['objectName']}"
+                    found[Place("vault", origin)] = Place("secret", name, item["key"])
+            case {"name": name, "keyVaultUrl": origin}:
+                found[Place("vault", origin)] = Place("app", name)
     return found
 
 
 def _read_by(manifest: dict[str, Any]) -> Iterator[Place]:
-    if "fullnameOverride" in manifest:
-        assert manifest["secret"]["createSecret"] is False
-        yield Place("secret", manifest["secret"]["existingSecretName"], HELM_SECRET_KEY)
-    for container in _containers(manifest):
-        for variable in container.get("env", ()):
-            if variable["name"] == AUTH_SETTING and "secretRef" in variable:
-                yield Place("app", variable["secretRef"])
-            elif variable["name"] == AUTH_SETTING:
-                reference = variable["valueFrom"]["secretKeyRef"]
-                yield Place("secret", reference["name"], reference["key"])
-        for source in container.get("envFrom", ()):
-            if "secretRef" in source:
-                yield Place("secret", source["secretRef"]["name"], f"{AUTH_SETTING}.key")
-
-
-def _containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    if manifest.get("kind") == "Deployment":
-        return list(manifest["spec"]["template"]["spec"]["containers"])
-    return list(manifest.get("properties", {}).get("template", {}).get("containers", ()))
-
-
-def _specs(text: str, kind: str) -> list[dict[str, Any]]:
-    return [one["spec"] for one in manifests(text) if one.get("kind") == kind]
-
-
-def _app_secrets(text: str) -> Iterator[dict[str, Any]]:
-    for one in manifests(text):
-        yield from one.get("properties", {}).get("configuration", {}).get("secrets", ())
+    for part in _parts(manifest):
+        match part:
+            case {"createSecret": False, "existingSecretName": name}:
+                yield Place("secret", name, HELM_SECRET_KEY)
+            case {"name": formats.AUTH_SETTING, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}:
+                yield Place("secret", name, key)
+            case {"name": formats.AUTH_SETTING, "secretRef": name}:
+                yield Place("app", name)
+            case {"secretRef": {"name": name}}:
+                yield Place("secret", name, f"{formats.AUTH_SETTING}.key")

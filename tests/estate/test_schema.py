@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.docs.documentation_reading import read_documents, snippets
 from tests.docs.documentation_recipes import whole_document
-from tests.samples import DESIGN_EXAMPLE
+from tests.samples import DESIGN_EXAMPLE, faults_of
 from tools.schema import PATH, schema, text
 
 
@@ -28,10 +28,11 @@ def ecma_262(documents: list[object], folder: Path) -> str:
     ).stdout
 
 
-def test_every_example_of_the_documentation_passes_under_the_patterns_of_editors(tmp_path: Path) -> None:
+def test_every_example_of_the_documentation_is_sound_to_the_app_and_to_editors(tmp_path: Path) -> None:
     texts = [snippet for text in read_documents().values() for snippet in snippets(text, "json")]
     examples: list[object] = [whole_document(json.loads(text)) for text in texts]
     assert len(examples) >= 10
+    assert [faults_of(example) for example in examples] == [[]] * len(examples)
     assert ecma_262([*examples, DESIGN_EXAMPLE], tmp_path) == "ok -- validation done\n"
     broken = {"services": {}, "clusters": {"plant": {"server": "https://plant/{gatway}"}}}
     assert "does not match" in ecma_262([broken], tmp_path)
