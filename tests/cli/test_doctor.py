@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jwt
 import pytest
@@ -200,7 +200,7 @@ async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow
 class Health(BaseHTTPRequestHandler):
     """Apps that answer health, each by its path before `/api/health`."""
 
-    documents: ClassVar = {
+    documents: ClassVar[dict[str, dict[str, Any]]] = {
         "/healthy": {"status": "healthy", "problems": [], "warnings": []},
         "/unhealthy": {"status": "unhealthy", "problems": [{"code": "identity_unavailable"}]},
     }

@@ -13,7 +13,14 @@ from gateway_tokens.errors import SettingsInvalid
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gateway_tokens"
-HEAVY = ("azure.identity", "azure.mgmt", "azure.core", "azure.keyvault", "azure.storage", "aiohttp")
+HEAVY: tuple[str, ...] = (
+    "azure.identity",
+    "azure.mgmt",
+    "azure.core",
+    "azure.keyvault",
+    "azure.storage",
+    "aiohttp",
+)
 HEAVY += ("pydantic", "jwt", "cryptography", "zoneinfo")
 MOST_LINES, MOST_FUNCTION_LINES = 320, 40
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
