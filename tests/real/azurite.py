@@ -18,12 +18,8 @@ _URL = f"http://127.0.0.1:10001/{_ACCOUNT}"
 async def put(http: aiohttp.ClientSession, queue: str, body: str) -> None:
     """Put a message into a queue, which is made if it is not there."""
     await _call(http, "PUT", f"/{queue}")
-    await _call(
-        http,
-        "POST",
-        f"/{queue}/messages",
-        f"<QueueMessage><MessageText>{escape(body)}</MessageText></QueueMessage>",
-    )
+    message = f"<QueueMessage><MessageText>{escape(body)}</MessageText></QueueMessage>"
+    await _call(http, "POST", f"/{queue}/messages", message)
 
 
 async def peek(http: aiohttp.ClientSession, queue: str, body: str) -> bool:
@@ -32,24 +28,17 @@ async def peek(http: aiohttp.ClientSession, queue: str, body: str) -> bool:
 
 
 async def _call(http: aiohttp.ClientSession, method: str, path: str, body: str = "", query: str = "") -> str:
-    date, length = format_datetime(datetime.now(UTC), usegmt=True), str(len(body)) if body else ""
-    signed = f"{method}\n\n\n{length}\n\n{'text/xml' if body else ''}\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:2021-08-06\n"
+    date, version = format_datetime(datetime.now(UTC), usegmt=True), "2021-08-06"
+    length, kind = (str(len(body)), "text/xml") if body else ("", "")
+    signed = f"{method}\n\n\n{length}\n\n{kind}\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{version}\n"
     signed += f"/{_ACCOUNT}/{_ACCOUNT}{path}" + (f"\n{query.replace('=', ':')}" if query else "")
-    signature = base64.b64encode(
-        hmac.digest(base64.b64decode(_KEY), signed.encode(), hashlib.sha256)
-    ).decode()
-    headers = {
-        "x-ms-date": date,
-        "x-ms-version": "2021-08-06",
-        "Authorization": f"SharedKey {_ACCOUNT}:{signature}",
-    }
+    digest = hmac.digest(base64.b64decode(_KEY), signed.encode(), hashlib.sha256)
+    signature = f"SharedKey {_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    headers = {"x-ms-date": date, "x-ms-version": version, "Authorization": signature}
     if body:
-        headers["Content-Type"] = "text/xml"
+        headers["Content-Type"] = kind
+    url, never = f"{_URL}{path}?{query}", ["Content-Type"]
     async with http.request(
-        method,
-        f"{_URL}{path}?{query}",
-        data=body or None,
-        headers=headers,
-        skip_auto_headers=["Content-Type"],
+        method, url, data=body or None, headers=headers, skip_auto_headers=never
     ) as answer:
         return await answer.text()

@@ -26,19 +26,15 @@ WORKLOADS = {"edge-01": "Deployment", "edge-02": "StatefulSet"}
 
 def pods_of(gateway: str, kind: str) -> str:
     """A workload that reads the Secret, of a program that only waits. IMAGE names another image."""
-    reads = {"secretRef": {"name": f"{gateway}-token", "optional": True}}
     container = {
         "name": "gateway",
         "image": os.environ.get("IMAGE", "busybox:1.37"),
         "command": ["sleep", "infinity"],
-        "envFrom": [reads],
+        "envFrom": [{"secretRef": {"name": f"{gateway}-token", "optional": True}}],
     }
     labels = {"app": gateway}
-    spec: dict[str, Any] = {
-        "replicas": 2,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec: dict[str, Any] = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
     if kind == "StatefulSet":
         spec["serviceName"] = gateway
     return json.dumps({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": gateway}, "spec": spec})
@@ -46,9 +42,8 @@ def pods_of(gateway: str, kind: str) -> str:
 
 def settings_of(emulator: Emulator) -> dict[str, str]:
     """The sample's settings with these gateways delivered to the cluster of kubectl's context."""
-    cluster = json.loads(kubectl("config", "view", "--raw", "--minify", "--output", "json"))["clusters"][0][
-        "cluster"
-    ]
+    kubeconfig = json.loads(kubectl("config", "view", "--raw", "--minify", "--output", "json"))
+    cluster = kubeconfig["clusters"][0]["cluster"]
     place = {
         "kind": "kubernetes",
         "server": cluster["server"],
@@ -60,18 +55,15 @@ def settings_of(emulator: Emulator) -> dict[str, str]:
         gateway: {"destinations": [{**place, "restart": {"kind": kind, "name": gateway}}]}
         for gateway, kind in WORKLOADS.items()
     }
-    settings = sample.app_settings(emulator, function_keys=True)
     document = {"services": {"contoso": {"resourceId": sample.resource_id("contoso"), "gateways": rules}}}
-    return {**settings, "GATEWAY_TOKENS": json.dumps(document)}
+    return {**sample.app_settings(emulator, function_keys=True), "GATEWAY_TOKENS": json.dumps(document)}
 
 
 async def deliver() -> None:
     """Raise AssertionError at the first thing that is not as it should be."""
     async with Emulator(vaults=sample.VAULTS, endpoints=[sample.CLUSTER]) as emulator:
         sample.populate(emulator)
-        token = base64.b64decode(
-            kubectl("get", "secret", "gateway-tokens", "--output", "jsonpath={.data.token}")
-        ).decode()
+        token = held("gateway-tokens", "token")
         emulator.azure.vault("contoso").set("cluster-sign-in", token, emulator.azure.clock())
         async with serving(settings_of(emulator), 0) as (host, _):
 
@@ -84,17 +76,19 @@ async def deliver() -> None:
             expect("with it", await outcomes(), {"restarting"})
             for gateway, kind in WORKLOADS.items():
                 kubectl("rollout", "status", f"{kind}/{gateway}", "--timeout=90s")
-                value = kubectl(
-                    "get", "secret", f"{gateway}-token", "--output", "jsonpath={.data.gateway-key}"
-                )
-                expect(
-                    "the Secret", base64.b64decode(value).decode().partition("&")[0], f"GatewayKey {gateway}"
-                )
+                value = held(f"{gateway}-token", "gateway-key")
+                expect("the Secret", value.partition("&")[0], f"GatewayKey {gateway}")
             before = templates()
             expect("restarted once", {template.split()[0] for template in before}, {"2"})
             for _ in range(2):
                 expect("after the rollouts", await outcomes(), {"fresh"})
             expect("no further restart", templates(), before)
+
+
+def held(secret: str, key: str) -> str:
+    """What is under this key of the Secret."""
+    found = kubectl("get", "secret", secret, "--output", f"jsonpath={{.data.{key}}}")
+    return base64.b64decode(found).decode()
 
 
 def templates() -> list[str]:

@@ -60,17 +60,14 @@ async def check(http: aiohttp.ClientSession, emulator: Emulator, log: Path) -> N
     async with http.post("/api/renewals") as answer:
         assert answer.status == 202, await answer.text()
         run = (await answer.json())["run"]
-    await until(
-        "a run asked for over HTTP ended",
-        partial(_answers, http, f"/api/renewals/{run}", f'"run": "{run}", "completedAt": "20'),
-    )
+    ended = partial(_answers, http, f"/api/renewals/{run}", f'"run": "{run}", "completedAt": "20')
+    await until("a run asked for over HTTP ended", ended)
     await put(http, EVENTS, json.dumps(_event()))
     await until("an event was taken from its queue", partial(_ended, log, "take_event", "Succeeded", 1))
     for queue, function in ((EVENTS, "take_event"), (RENEWALS, "reconcile_subscription")):
         await put(http, queue, "not JSON")
-        await until(
-            f"an unreadable message is in {queue}-poison", partial(peek, http, f"{queue}-poison", "not JSON")
-        )
+        poison = f"{queue}-poison"
+        await until(f"an unreadable message is in {poison}", partial(peek, http, poison, "not JSON"))
         await until("after five tries", partial(_ended, log, function, "Failed", 5))
 
 
@@ -92,19 +89,16 @@ async def _answers(http: aiohttp.ClientSession, path: str, text: str) -> bool:
 
 
 def _event() -> dict[str, object]:
-    service = sample.resource_id("contoso")
-    token = {
-        "gatewayInfo": {"gatewayId": "edge-02", "instanceId": "pod"},
-        "tokenInfo": {"expiredAtUtc": f"{datetime.now(UTC):%FT%TZ}"},
-    }
+    now = f"{datetime.now(UTC):%FT%TZ}"
+    gateway = {"gatewayId": "edge-02", "instanceId": "pod"}
     return {
         "id": "1",
         "specversion": "1.0",
         "type": "Microsoft.ApiManagement.GatewayTokenExpired",
-        "source": service,
+        "source": sample.resource_id("contoso"),
         "subject": "/gateways/edge-02/pod",
-        "time": f"{datetime.now(UTC):%FT%TZ}",
-        "data": token,
+        "time": now,
+        "data": {"gatewayInfo": gateway, "tokenInfo": {"expiredAtUtc": now}},
     }
 
 
@@ -119,13 +113,8 @@ async def main() -> int:
         async with Emulator(vaults=sample.VAULTS, endpoints=[sample.CLUSTER]) as emulator:
             sample.populate(emulator)
             _copy_app(app, sample.app_settings(emulator, function_keys=True))
-            azurite_options = (
-                "--inMemoryPersistence",
-                "--skipApiVersionCheck",
-                "--disableTelemetry",
-                "--silent",
-            )
-            stack.enter_context(running([*azurite, *azurite_options], folder, folder / "azurite.log"))
+            azurite += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+            stack.enter_context(running(azurite, folder, folder / "azurite.log"))
             stack.enter_context(running([func, "host", "start", "--port", "7099"], app, log))
             async with aiohttp.ClientSession(URL, headers={"x-functions-key": "any"}) as http:
                 try:

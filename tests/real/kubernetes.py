@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.real.parts import require
@@ -15,41 +15,26 @@ NAMESPACE = "gateway-tokens-test"
 
 def kubectl(*arguments: str, given: str = "") -> str:
     """What kubectl prints. Raises CalledProcessError."""
-    done = subprocess.run(
-        ["kubectl", "--namespace", NAMESPACE, *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+    command = ["kubectl", "--namespace", NAMESPACE, *arguments]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout
 
 
 @contextmanager
 def a_cluster() -> Iterator[None]:
     """The one that KUBECONFIG names, or one of kind's own."""
-    if "KUBECONFIG" in os.environ:
-        require("kubectl")
-        with _a_namespace():
-            yield
-        return
-    require("docker", "kind", "kubectl")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["KUBECONFIG"] = f"{folder}/config"
-        subprocess.run(
-            ["kind", "create", "cluster", "--name", "gateway-tokens", "--wait", "120s"], check=True
-        )
-        try:
-            with _a_namespace():
-                yield
-        finally:
-            subprocess.run(["kind", "delete", "cluster", "--name", "gateway-tokens"], check=True)
-
-
-@contextmanager
-def _a_namespace() -> Iterator[None]:
-    kubectl("create", "namespace", NAMESPACE)
-    try:
+    with ExitStack() as stack:
+        if "KUBECONFIG" in os.environ:
+            require("kubectl")
+        else:
+            require("docker", "kind", "kubectl")
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            os.environ["KUBECONFIG"] = f"{folder}/config"
+            _kind("create", "--wait", "120s")
+            stack.callback(_kind, "delete")
+        kubectl("create", "namespace", NAMESPACE)
+        stack.callback(kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
         yield
-    finally:
-        kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def _kind(does: str, *options: str) -> None:
+    subprocess.run(["kind", does, "cluster", "--name", "gateway-tokens", *options], check=True)
