@@ -42,13 +42,12 @@ def with_data(manifest: Manifest) -> Manifest:
 class Objects:
     """Manifests by resource, namespace and name.
 
-    `clock` is the API server's. A workload whose pods have to be replaced takes `looks_to_roll` looks for it.
+    `clock` is the API server's.
     """
 
     def __init__(self) -> None:
         self.namespaces = {"default"}
         self.clock: Callable[[], datetime] = utc_now
-        self.looks_to_roll = 1
         self._manifests: dict[tuple[str, str, str], Manifest] = {}
         self._workloads: dict[tuple[str, str, str], Workload] = {}
         self._versions = count(1000)
@@ -78,7 +77,7 @@ class Objects:
         if stored.get("spec") != before.get("spec"):
             metadata["generation"] = metadata.get("generation", 0) + 1
         if key in self._workloads and is_asked_to_roll(before, stored):
-            self._workloads[key].left = self._workloads[key].looks
+            self._workloads[key].unseen = True
         self._manifests[key] = stored
         return deepcopy(stored)
 
@@ -124,10 +123,9 @@ class Objects:
             "kind": kind,
             "spec": {"selector": {"matchLabels": labels}, "template": template, **number, **spec},
         }
-        workload = self._workloads[key] = Workload(kind, 0, replicas)
         self.put(*key, manifest)
+        workload = self._workloads[key] = Workload(kind, replicas)
         self.look(*key)
-        workload.looks = self.looks_to_roll
         return workload
 
     def stored(self, resource: str, namespace: str, name: str) -> Manifest:

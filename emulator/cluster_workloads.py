@@ -3,7 +3,7 @@
 import hashlib
 import json
 from copy import deepcopy
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -22,24 +22,20 @@ def time_text(moment: datetime) -> str:
 class Workload:
     """The pods of one workload, and how far they are behind its manifest.
 
-    A change of its template (of a Rollout: of `restartAt`) takes `looks` looks until all pods are new; at the first
-    one the controller has not seen it. While it is `stuck`, it never gets there. `nodes` are the pods of a DaemonSet.
-    The nodes' clocks are ahead of the API server's by `node_clock`. `conditions` are told in the status.
+    At the first look after a change of its template (of a Rollout: of `restartAt`) the controller has not seen it; at
+    the next one all pods are new, unless it is `stuck`. `nodes` are the pods of a DaemonSet.
     """
 
-    def __init__(self, kind: str, looks: int, nodes: int) -> None:
-        self.kind, self.looks, self.nodes = kind, looks, nodes
-        self.left = 0
-        self.stuck = False
-        self.node_clock = timedelta(0)
+    def __init__(self, kind: str, nodes: int) -> None:
+        self.kind, self.nodes = kind, nodes
+        self.unseen = self.stuck = False
         self.pods: list[Manifest] = []
-        self.conditions: list[Manifest] = []
         self._numbers = count(1)
 
     def look(self, manifest: Manifest, now: datetime) -> None:
         """Do what the controller has done since the last look."""
-        unseen, self.left = 0 < self.left == self.looks, max(0, self.left - 1)
-        if unseen:
+        if self.unseen:
+            self.unseen = False
             return
         self._roll(manifest, now)
         self._tell(manifest)
@@ -49,16 +45,14 @@ class Workload:
         for pod in self.pods:
             pod["metadata"]["creationTimestamp"] = time_text(since)
             for status in pod["status"]["containerStatuses"]:
-                status["state"]["running"]["startedAt"] = time_text(since + self.node_clock)
+                status["state"]["running"]["startedAt"] = time_text(since)
 
     def _roll(self, manifest: Manifest, now: datetime) -> None:
-        spec, wanted = manifest["spec"], self._wanted(manifest)
-        held = spec.get("paused") or spec.get("updateStrategy", {}).get("type") == "OnDelete"
-        surge = 0
-        if not held and (self.left or self.stuck):
+        wanted, surge = self._wanted(manifest), 0
+        if self.stuck:
             # One pod more than wanted, which never becomes ready: the old ones serve on.
             surge = int(bool(wanted) and any(not _is_new(pod, manifest) for pod in self.pods))
-        elif not held:
+        else:
             self.pods = [pod for pod in self.pods if _is_new(pod, manifest)]
         del self.pods[wanted + surge :]
         while len(self.pods) < wanted + surge:
@@ -71,7 +65,7 @@ class Workload:
         first = wanted if self.kind == "DaemonSet" else len(self.pods)
         names = _DAEMON_COUNTS if self.kind == "DaemonSet" else _COUNTS
         status: Manifest = dict(zip(names, (first, updated, available), strict=True))
-        status |= {"observedGeneration": generation, "conditions": self.conditions}
+        status |= {"observedGeneration": generation}
         if self.kind == "Rollout":
             done = updated == len(self.pods) == wanted
             labels = manifest["spec"]["selector"]["matchLabels"]
@@ -92,7 +86,7 @@ class Workload:
         metadata = template.get("metadata", {})
         labels = {**metadata.get("labels", {}), HASH: _hash(manifest)}
         name = f"{manifest['metadata']['name']}-{next(self._numbers)}"
-        started = {"startedAt": time_text(now + self.node_clock)}
+        started = {"startedAt": time_text(now)}
         states = [
             {"name": one["name"], "state": {"running": dict(started)}}
             for one in template["spec"]["containers"]
