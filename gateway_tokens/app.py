@@ -20,7 +20,7 @@ from .sign_in import function_keys_allowed
 
 if TYPE_CHECKING:
     from .azure.clients import AzureAccess
-    from .estate.app_settings import AppSettings
+    from .estate.schema import AppSettings
     from .http.answers import WrongPythonApi
     from .http.health import HealthApi
     from .http.renewals import RenewalApi

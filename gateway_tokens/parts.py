@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from .azure.api_management import ArmGateways
 from .azure.clients import CallersBudget
 from .azure.reports import Reports
-from .estate.app_settings import AppSettings
-from .estate.schema import DestinationSettings
+from .estate.destination import DestinationSettings
+from .estate.schema import AppSettings
 from .stored import Destination
 from .tokens import Clock, GatewayRef
 

@@ -20,8 +20,8 @@ from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.report import Row, ServiceReport, read_report
-from gateway_tokens.renewal.rows import Demand
+from gateway_tokens.renewal.report import ServiceReport, read_report
+from gateway_tokens.renewal.rows import Demand, Row
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import managed
 from gateway_tokens.stored import Ownership

@@ -8,9 +8,10 @@ from typing import Any
 
 import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.errors import SettingsInvalid
+from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import within
-from gateway_tokens.estate.schema import DestinationSettings, Estate
+from gateway_tokens.estate.schema import Estate
 from gateway_tokens.tokens import GatewayToken
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from emulator import sample
 from emulator.command import serving
 from emulator.demonstration import KEY, issue_one
 from emulator.server import Emulator
-from gateway_tokens.renewal.report import BAD, Outcome
+from gateway_tokens.renewal.rows import BAD, Outcome
 
 Line = dict[str, Any]
 Table = tuple[Sequence[str], list[Sequence[object]]]

@@ -18,8 +18,7 @@ from gateway_tokens.azure.clients import AzureAccess, trust_in
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.destinations.kubernetes.api import WARN_AHEAD, Address, address_of, expiry_of
 from gateway_tokens.errors import ROLES, GatewayTokensError
-from gateway_tokens.estate.addresses import filled_in
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings, filled_in
 from gateway_tokens.parsing import read_json
 from gateway_tokens.parts import App
 from gateway_tokens.tokens import GatewayRef

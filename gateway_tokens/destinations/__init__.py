@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import DestinationBlocked
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.stored import Destination
 from gateway_tokens.tokens import GatewayRef
 

@@ -12,8 +12,7 @@ from pydantic import Field
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import operation
 from gateway_tokens.errors import DestinationBlocked, WriteConflict
-from gateway_tokens.estate.addresses import VaultAddress, VaultSecretName, filled_in
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings, VaultAddress, VaultSecretName, filled_in
 from gateway_tokens.stored import OPTIONAL_TAGS, Ownership, StoredForm, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken
 

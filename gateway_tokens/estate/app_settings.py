@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 
 from gateway_tokens.access import AccessRule
 from gateway_tokens.errors import Fault, SettingsInvalid
-from gateway_tokens.sign_in import AzureSettings, CredentialKind, SignIn, function_keys_allowed
+from gateway_tokens.sign_in import CredentialKind, SignIn, function_keys_allowed
 from gateway_tokens.tokens import CLOCK_MARGIN, MAX_LIFETIME
 
 from .faults import read_estate
 from .schedule import CHANGES_AT_ONCE, FEW_RUNS, longest_for, longest_gap, longest_pause
-from .schema import Estate, GatewayRule, Service
+from .schema import AppSettings, Estate, GatewayRule, Service
 
 # Every setting the code and its triggers read, with its default; None means that it must be set.
 SETTINGS: dict[str, str | None] = {
@@ -67,18 +66,6 @@ OF_A_PATTERN = 100
 # A log alert looks back two days at most:
 # https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-create-log-alert-rule
 LONGEST_ALERT_HOURS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class AppSettings(AzureSettings):
-    """All settings, read and checked."""
-
-    estate: Estate
-    schedule: str
-    state_container_url: str
-    log_fresh_rows: bool
-    function_keys: bool
-    sign_in: SignIn | None
 
 
 def read_settings(environ: Mapping[str, str]) -> AppSettings:

@@ -14,8 +14,8 @@ from gateway_tokens.errors import Fault, SettingsInvalid
 from gateway_tokens.parsing import Errors, faults_of, read_json, shown_name, validated
 from gateway_tokens.tokens import GatewayRef
 
-from .addresses import Cluster
-from .schema import DestinationSettings, Estate, GatewayRule
+from .destination import Cluster, DestinationSettings
+from .schema import Estate, GatewayRule
 
 _ROOT = "GATEWAY_TOKENS"
 # One app setting as Azure takes it; a process whose environment holds 131,072 bytes in one cannot be started.

@@ -1,28 +1,21 @@
-"""The GATEWAY_TOKENS document: services, gateways, destinations and access rules, as frozen types."""
+"""What is set, as frozen types: the GATEWAY_TOKENS document with its services, gateways and access rules, and the app settings."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Self, Union, get_args
+from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    JsonValue,
-    PlainValidator,
-    WithJsonSchema,
-)
+from pydantic import Field, JsonValue, PlainValidator, WithJsonSchema
 
 from gateway_tokens.access import AccessRule, matches, specificity
-from gateway_tokens.errors import Fault, NotFound
-from gateway_tokens.parsing import Duration, Form, StrictModel, read_model, within
+from gateway_tokens.errors import NotFound
+from gateway_tokens.parsing import Duration, Form, StrictModel, within
+from gateway_tokens.sign_in import AzureSettings, SignIn
 from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId, owner_of
 
-from .addresses import Cluster, filled_in, resource_id
+from .destination import Cluster, DestinationSettings, resource_id
 from .schedule import Freeze, Pause, Window
 
 # The schema has a pattern for names; without this it would let names outside the pattern pass.
@@ -39,65 +32,6 @@ ClusterName = Annotated[str, Form(_CLUSTER, r"^[a-z0-9._~-]+$", 80)]
 ManagedLifetime = Annotated[
     Duration, within(timedelta(days=1), MAX_LIFETIME, "must be between one day (P1D) and 30 days (P30D)")
 ]
-# Kinds of the first version, and the section of docs/recipes.md that says what to use instead.
-_RECIPES_INSTEAD = {"containerApp": "Container Apps with a Key Vault reference", "file": "Docker"}
-
-
-def _still_supported(destination: object) -> object:
-    for kind, recipe in _RECIPES_INSTEAD.items():
-        if isinstance(destination, dict) and destination.get("kind") == kind:
-            raise ValueError(f"the kind {kind} is not supported any more: see '{recipe}' in docs/recipes.md")
-    return destination
-
-
-class DestinationSettings(StrictModel):
-    """What the settings say of one destination. Each kind is a subclass with a literal `kind` of its own.
-
-    The kinds are those of `gateway_tokens.destinations`, which must be imported before a document is read. Names and
-    addresses may hold `{service}` and `{gateway}`.
-    """
-
-    kinds: ClassVar[dict[str, type[DestinationSettings]]] = {}  # every kind by its name
-    role: ClassVar[str]  # the Azure role that the app needs for this kind
-    kind: str
-    adopt: bool = Field(default=False, description="Take over a value that this app did not write.")
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: object) -> None:
-        for kind in get_args(cls.model_fields["kind"].annotation):
-            DestinationSettings.kinds[kind] = cls
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> Any:  # noqa: ANN401 - a core schema, of a package that is pydantic's own business
-        if cls is not DestinationSettings:
-            return handler(source)
-        if not cls.kinds:
-            raise RuntimeError(
-                "import gateway_tokens.destinations first: it defines the kinds of destinations"
-            )
-        union: Any = Union[tuple(cls.kinds.values())]  # noqa: UP007 - of the kinds that there are
-        kind = Field(discriminator="kind")
-        return handler.generate_schema(Annotated[union, kind, BeforeValidator(_still_supported)])
-
-    def at(self, ref: GatewayRef) -> tuple[Self | None, list[Fault]]:
-        """These settings with the row's service and gateway in place, or what is wrong with them then."""
-        return read_model(type(self), json.loads(filled_in(self.model_dump_json(by_alias=True), ref)))
-
-    def on(self, clusters: Mapping[str, Cluster], ref: GatewayRef) -> Self:  # noqa: ARG002 - for kinds in clusters
-        """These settings with what they name in `clusters` in place. Raises KeyError with a name that is not there."""
-        return self
-
-    def depends_on(self, ref: GatewayRef) -> str:
-        """What a row shares with others of this kind, and fails with together: a vault, a cluster."""
-        raise NotImplementedError
-
-    def location(self, ref: GatewayRef) -> str:
-        """Where a gateway's row writes: two rows must not share it."""
-        raise NotImplementedError
-
-    def restarted(self, ref: GatewayRef) -> tuple[str, ...]:  # noqa: ARG002 - most kinds restart nothing
-        """The workloads that a gateway's row restarts: two rows must not share one."""
-        return ()
 
 
 class RotateKeys(StrictModel):
@@ -257,3 +191,15 @@ class Estate(StrictModel):
             if name.casefold() == service.casefold():
                 return name, declared
         raise NotFound(f"{service}/{gateway}" if gateway else service)
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings(AzureSettings):
+    """All app settings, read and checked."""
+
+    estate: Estate
+    schedule: str
+    state_container_url: str
+    log_fresh_rows: bool
+    function_keys: bool
+    sign_in: SignIn | None

@@ -28,8 +28,8 @@ from gateway_tokens.logs import correlation, log_line, log_unexpected
 from gateway_tokens.tokens import Secret, written
 
 if TYPE_CHECKING:
-    from gateway_tokens.renewal.health import Summary
-    from gateway_tokens.renewal.report import Row, ServiceReport
+    from gateway_tokens.renewal.report import ServiceReport, Summary
+    from gateway_tokens.renewal.rows import Row
 
 STATUS: dict[type[errors.GatewayTokensError], HTTPStatus] = {
     errors.SettingsInvalid: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -16,7 +16,7 @@ from gateway_tokens.access import Permission
 from gateway_tokens.errors import GatewayTokensError, SettingsInvalid
 from gateway_tokens.logs import log_line
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.health import Problem, problems_of, summaries_of
+from gateway_tokens.renewal.report import Problem, problems_of, summaries_of
 
 from .answers import answered, json_answer, summary_shown
 from .requests import Routes, read_path

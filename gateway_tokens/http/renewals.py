@@ -18,12 +18,11 @@ from gateway_tokens.estate.schedule import Freeze
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.health import summaries_of
 from gateway_tokens.renewal.keys import KeyState
 from gateway_tokens.renewal.reader import RunOptions
-from gateway_tokens.renewal.report import BAD, Outcome, Row, ServiceReport, count
+from gateway_tokens.renewal.report import ServiceReport, summaries_of
 from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
-from gateway_tokens.renewal.rows import Action, Demand
+from gateway_tokens.renewal.rows import BAD, Action, Demand, Outcome, Row, count
 from gateway_tokens.renewal.run import (
     SERVICES_AT_ONCE,
     as_message,

@@ -21,8 +21,7 @@ from gateway_tokens.tokens import GatewayRef
 
 from .gateway import GatewayRun
 from .reader import ASK_AGAIN_AFTER
-from .report import CHECK_STOPPED, Failure, Outcome, Row
-from .rows import Observed, Proof, Reason
+from .rows import CHECK_STOPPED, Failure, Observed, Outcome, Proof, Reason, Row
 from .service import ServiceRun, log_row
 
 MOST_ASKED = 1000

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gateway_tokens.errors import NotFound, NotOwned, NotPickedUp, NotRestarted, NotVerified, WriteConflict
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.logs import log_issued, log_line
 from gateway_tokens.stored import Ownership, Running, StoredToken
 from gateway_tokens.tokens import GatewayToken, KeyType, renewal_expiry
 
 from .reader import GatewayReader
-from .report import Failure, Outcome, Row
-from .rows import Action, Observed, Proof, Reason
+from .rows import Action, Failure, Observed, Outcome, Proof, Reason, Row
 
 # How long after the old token's expiry it is told that a gateway runs it.
 _TELL_FOR = timedelta(days=1)

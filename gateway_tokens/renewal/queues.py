@@ -25,8 +25,7 @@ from gateway_tokens.parsing import read_json
 from gateway_tokens.parts import App
 from gateway_tokens.tokens import ServiceId, is_gateway_id
 
-from .report import why
-from .rows import Demand
+from .rows import Demand, why
 from .run import SERVICE_SECONDS, Runs, as_message, read_message, reconcile_gateway, run_requests
 from .service import managed
 

@@ -1,4 +1,4 @@
-"""What a run did, row by row, and the report of a service in which it is remembered.
+"""The report of a service, in which a run is remembered row by row, and the health of the app, judged from all reports.
 
 A report only informs: it never causes or prevents a renewal or a restart, and losing it loses nothing.
 """
@@ -6,117 +6,21 @@ A report only informs: it never causes or prevents a renewal or a restart, and l
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_camel
 
-from gateway_tokens.errors import GatewayTokensError
+from gateway_tokens.azure.reports import Entry
+from gateway_tokens.estate.schema import Estate
 from gateway_tokens.tokens import GatewayRef, KeyType, read, written
 
-from .rows import Action, Decision, Proof, Reason, RowId
+from .rows import BAD, CHECK_STOPPED, Action, Decision, Failure, Outcome, Proof, Reason, Row, RowId, Seen
 
 _T = TypeVar("_T", bound=StrEnum)
-_LONGEST_TEXT = 500
-
-
-class Outcome(StrEnum):
-    """How a row ended. Stable names: log queries and the runbook use them."""
-
-    FRESH = "fresh"
-    RENEWED = "renewed"
-    UNCHANGED = "unchanged"  # the location holds exactly the token that was to be written
-    RESTARTING = "restarting"
-    WAITING = "waiting"  # delivered or staged: something else has to happen first
-    UNVERIFIED = "unverified"  # whether the token is alive, or whether its workload restarted
-    PAUSED = "paused"
-    FAILED = "failed"
-    NOT_REACHED = "not_reached"  # the run's time was over
-    GONE = "gone"
-
-
-BAD = frozenset({Outcome.FAILED, Outcome.NOT_REACHED})
-# A check that was stopped: Azure's answers made many tokens look dead at once.
-CHECK_STOPPED = "alive_check_stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong: a stable code and a sentence without secrets. `until`: when it need not be told any longer."""
-
-    code: str
-    text: str
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The token that a location holds, with its times."""
-
-    expiry: datetime
-    due: datetime
-    at_risk_from: datetime
-    key_type: KeyType | None = None
-    issued_at: datetime | None = None
-    key_since: datetime | None = None  # None: somebody else issued it, or nobody knows
-    key_due: datetime | None = None  # when a failing row keeps its key's rotation for too long
-    key_late: datetime | None = None  # when the key is older than any rotation takes
-    regenerated_at: datetime | None = None  # when the gateway's idle key was regenerated last
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One gateway's token at one location, after it was read or reconciled."""
-
-    id: RowId
-    decision: Decision
-    seen: Seen | None = None  # None: nothing is stored, or it could not be read
-    readable: bool = True
-    outcome: Outcome | None = None  # None: only read
-    old_expiry: datetime | None = None  # of what a renewal replaced
-    renewed: bool = False  # a new token was delivered
-    failure: Failure | None = None
-    failing_since: datetime | None = None
-    at: datetime | None = None
-    asked: Proof | None = None  # what Azure last said of the stored value
-
-    @property
-    def code(self) -> str:
-        """The code of its failure, or the empty string."""
-        return self.failure.code if self.failure else ""
-
-    def keeps_its_key(self, now: datetime) -> bool:
-        """Whether the key is in use for longer than its rotation may take."""
-        due, late = (self.seen.key_due, self.seen.key_late) if self.seen else (None, None)
-        return bool((late and late <= now) or (due and due <= now and self.outcome in BAD))
-
-    def at_risk(self, now: datetime) -> bool:
-        """Whether the gateway may soon be without a token, judged by the expiry that is known."""
-        if self.seen is None:
-            return self.readable and self.outcome in BAD
-        return self.seen.at_risk_from <= now
-
-
-def failure_of(error: Exception) -> Failure:
-    """An error's code and sentence. Of an unexpected one only the type is told: its text may hold anything."""
-    if isinstance(error, GatewayTokensError):
-        return Failure(error.code, str(error)[:_LONGEST_TEXT])
-    return Failure("internal_error", type(error).__name__)
-
-
-def why(error: Exception) -> dict[str, str]:
-    """An error as fields of a log line."""
-    failure = failure_of(error)
-    return {"code": failure.code, "error": failure.text}
-
-
-def count(rows: Iterable[Row]) -> Counter[str]:
-    """How many rows ended how; of rows that were only read, what is to be done with them."""
-    return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)
 
 
 @dataclass(slots=True)
@@ -288,3 +192,88 @@ def _seen(entry: _Entry) -> Seen | None:
         entry.moment("keyLate"),
         entry.past("regeneratedAt"),
     )
+
+
+# A run that has not completed for so many pauses of the schedule is missing, not late.
+MISSED_RUNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: `code` is stable, `detail` says what to do."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A service's last complete run, as its report sums it up."""
+
+    service: str
+    run: str = ""
+    completed_at: datetime | None = None
+    rows: int = 0
+    failed: int = 0
+    at_risk: int = 0
+    keys_late: int = 0
+    stopped: int = 0  # tokens that the daily check would not believe to be dead
+    risk_from: datetime | None = None
+
+
+def summaries_of(estate: Estate, entries: Iterable[Entry]) -> list[Summary]:
+    """One for each service that delivers tokens; of what cannot be understood the defaults."""
+    found = {entry.name: entry.metadata for entry in entries}
+    names = [name for name, service in estate.services.items() if service.delivers]
+    return [_summary(name, found.get(f"reports/{name}.json", {})) for name in names]
+
+
+def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: datetime) -> list[Problem]:
+    """What is wrong; `pause` is the longest between two scheduled runs."""
+    began = [entry.created for entry in entries if entry.name.startswith("runs/")]
+    if not began:
+        return [Problem("no_run_yet", "No run has begun yet. Wait for the schedule, or POST renewals.")]
+    summaries, late = summaries_of(estate, entries), now - MISSED_RUNS * pause
+    missing = [s.service for s in summaries if (s.completed_at or min(began)) < late]
+    problems = []
+    if missing:
+        shown = ", ".join(missing[:10])
+        message = f"No run of {len(missing)} services completed since {late:%Y-%m-%dT%H:%MZ}: {shown}. See the log of 'reconcile_subscription'."
+        problems.append(Problem("run_missing", message))
+    at_risk = sum(s.at_risk + bool(s.risk_from and s.risk_from <= now) for s in summaries)
+    if at_risk:
+        message = f"At least {at_risk} managed tokens are at risk. GET renewals shows which and why."
+        problems.append(Problem("token_at_risk", message))
+    late_keys = sum(s.keys_late for s in summaries)
+    if late_keys:
+        message = (
+            f"{late_keys} rows keep a key that is due for rotation. GET renewals shows what each waits for."
+        )
+        problems.append(Problem("key_rotation_late", message))
+    stopped = sum(s.stopped for s in summaries)
+    if stopped:
+        message = f"Azure answers with other tokens than those stored for {stopped} rows. Nothing is renewed for it. See GET renewals."
+        problems.append(Problem(CHECK_STOPPED, message))
+    return problems
+
+
+def _summary(service: str, metadata: Mapping[str, str]) -> Summary:
+    plain = {name.casefold(): value for name, value in metadata.items()}
+    completed, risk = (_moment(plain.get(name)) for name in ("completed", "riskfrom"))
+    numbers = {
+        field: _number(plain.get(field.replace("_", "")))
+        for field in ("rows", "failed", "at_risk", "keys_late", "stopped")
+    }
+    return Summary(service, plain.get("run", ""), completed, risk_from=risk, **numbers)
+
+
+# An empty value may be listed as None.
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return read(text or "")
+    except ValueError:
+        return None

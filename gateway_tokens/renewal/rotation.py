@@ -28,8 +28,7 @@ from gateway_tokens.tokens import KeyType
 from .gateway import GatewayRun
 from .keys import OTHER, Phase
 from .reader import RunOptions
-from .report import Row, why
-from .rows import Demand, Observed, Proof, RowId
+from .rows import Demand, Observed, Proof, Row, RowId, why
 from .service import ServiceRun
 
 # What is not delivered by then stops a revoke before the regeneration; a caller waits a minute at most.

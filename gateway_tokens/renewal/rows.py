@@ -1,14 +1,20 @@
-"""The values of renewal: what a row is, what was asked for, what was observed, what is decided."""
+"""The values of renewal: what a row is, what was asked for, what was observed, what is decided, and how the row ended."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway
+from gateway_tokens.errors import GatewayTokensError
+from gateway_tokens.estate.destination import DestinationSettings
+from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.stored import Ownership, Restart, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret
+
+_LONGEST_TEXT = 500
 
 
 class Action(StrEnum):
@@ -149,3 +155,98 @@ class Decision:
     message: str
     staged: bool = False
     urgent: bool = False
+
+
+class Outcome(StrEnum):
+    """How a row ended. Stable names: log queries and the runbook use them."""
+
+    FRESH = "fresh"
+    RENEWED = "renewed"
+    UNCHANGED = "unchanged"  # the location holds exactly the token that was to be written
+    RESTARTING = "restarting"
+    WAITING = "waiting"  # delivered or staged: something else has to happen first
+    UNVERIFIED = "unverified"  # whether the token is alive, or whether its workload restarted
+    PAUSED = "paused"
+    FAILED = "failed"
+    NOT_REACHED = "not_reached"  # the run's time was over
+    GONE = "gone"
+
+
+BAD = frozenset({Outcome.FAILED, Outcome.NOT_REACHED})
+# A check that was stopped: Azure's answers made many tokens look dead at once.
+CHECK_STOPPED = "alive_check_stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong: a stable code and a sentence without secrets. `until`: when it need not be told any longer."""
+
+    code: str
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The token that a location holds, with its times."""
+
+    expiry: datetime
+    due: datetime
+    at_risk_from: datetime
+    key_type: KeyType | None = None
+    issued_at: datetime | None = None
+    key_since: datetime | None = None  # None: somebody else issued it, or nobody knows
+    key_due: datetime | None = None  # when a failing row keeps its key's rotation for too long
+    key_late: datetime | None = None  # when the key is older than any rotation takes
+    regenerated_at: datetime | None = None  # when the gateway's idle key was regenerated last
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One gateway's token at one location, after it was read or reconciled."""
+
+    id: RowId
+    decision: Decision
+    seen: Seen | None = None  # None: nothing is stored, or it could not be read
+    readable: bool = True
+    outcome: Outcome | None = None  # None: only read
+    old_expiry: datetime | None = None  # of what a renewal replaced
+    renewed: bool = False  # a new token was delivered
+    failure: Failure | None = None
+    failing_since: datetime | None = None
+    at: datetime | None = None
+    asked: Proof | None = None  # what Azure last said of the stored value
+
+    @property
+    def code(self) -> str:
+        """The code of its failure, or the empty string."""
+        return self.failure.code if self.failure else ""
+
+    def keeps_its_key(self, now: datetime) -> bool:
+        """Whether the key is in use for longer than its rotation may take."""
+        due, late = (self.seen.key_due, self.seen.key_late) if self.seen else (None, None)
+        return bool((late and late <= now) or (due and due <= now and self.outcome in BAD))
+
+    def at_risk(self, now: datetime) -> bool:
+        """Whether the gateway may soon be without a token, judged by the expiry that is known."""
+        if self.seen is None:
+            return self.readable and self.outcome in BAD
+        return self.seen.at_risk_from <= now
+
+
+def failure_of(error: Exception) -> Failure:
+    """An error's code and sentence. Of an unexpected one only the type is told: its text may hold anything."""
+    if isinstance(error, GatewayTokensError):
+        return Failure(error.code, str(error)[:_LONGEST_TEXT])
+    return Failure("internal_error", type(error).__name__)
+
+
+def why(error: Exception) -> dict[str, str]:
+    """An error as fields of a log line."""
+    failure = failure_of(error)
+    return {"code": failure.code, "error": failure.text}
+
+
+def count(rows: Iterable[Row]) -> Counter[str]:
+    """How many rows ended how; of rows that were only read, what is to be done with them."""
+    return Counter(str(row.outcome or (row.decision.action if row.readable else "unknown")) for row in rows)

@@ -27,9 +27,8 @@ from gateway_tokens.tokens import GatewayRef
 
 from .alive import AliveCheck
 from .reader import RunOptions
-from .report import BAD, Outcome, Row, count, why
 from .rotation import reconcile
-from .rows import Demand
+from .rows import BAD, Demand, Outcome, Row, count, why
 from .service import ServiceRun, log_service
 
 SCHEDULE = "schedule"  # who asks for a run that nobody asks for

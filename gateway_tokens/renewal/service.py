@@ -13,7 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway_tokens.access import matches
-from gateway_tokens.estate.schema import DestinationSettings, ManagedGateway, Service
+from gateway_tokens.estate.destination import DestinationSettings
+from gateway_tokens.estate.schema import ManagedGateway, Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
@@ -21,8 +22,8 @@ from gateway_tokens.tokens import GatewayRef, is_gateway_id
 from .gateway import GatewayRun, not_reached
 from .keys import KeyState
 from .reader import RunOptions, Slots
-from .report import BAD, Outcome, Row, ServiceReport, count, failure_of, read_report, why
-from .rows import Action, Decision, Observed, Reason, RowId
+from .report import ServiceReport, read_report
+from .rows import BAD, Action, Decision, Observed, Outcome, Reason, Row, RowId, count, failure_of, why
 
 # Rows of one service that are written at the same time.
 AT_ONCE = 16

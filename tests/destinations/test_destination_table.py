@@ -8,7 +8,7 @@ import pytest
 
 from gateway_tokens.destinations import DESTINATIONS
 from gateway_tokens.errors import ROLES
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings
 from tests.destinations.destination_places import PLACES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@ import ast
 from collections import defaultdict
 from functools import cache
 
-from gateway_tokens.renewal.report import Outcome
+from gateway_tokens.renewal.rows import Outcome
 from tests.docs.documentation_reading import ROOT
 
 

@@ -10,9 +10,8 @@ import yaml
 from gateway_tokens import formats
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
-from gateway_tokens.estate.addresses import filled_in
+from gateway_tokens.estate.destination import DestinationSettings, filled_in
 from gateway_tokens.estate.faults import read_estate
-from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.formats import HELM_SECRET_KEY
 from gateway_tokens.tokens import GatewayRef
 from tests.docs.documentation_reading import sections, snippets

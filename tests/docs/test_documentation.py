@@ -13,8 +13,8 @@ from gateway_tokens.access import AccessRule, CallerMatch
 from gateway_tokens.azure import errors as azure_errors
 from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.estate import schedule, schema
-from gateway_tokens.estate.addresses import Cluster
 from gateway_tokens.estate.app_settings import SETTINGS, rules_that_match_nobody
+from gateway_tokens.estate.destination import Cluster, DestinationSettings
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schedule import FEW_RUNS
 from gateway_tokens.formats import AUTH_SETTING, HELM_SECRET_KEY, SecretName, TokenFormat, kubernetes_secret
@@ -23,8 +23,8 @@ from gateway_tokens.http.answers import status_of
 from gateway_tokens.http.requests import MAX_BODY_BYTES, SECRET_NAMES, TokenRequestBody
 from gateway_tokens.parsing import StrictModel
 from gateway_tokens.renewal.reader import CAUSE_AT_ONCE, PROBE_AFTER
-from gateway_tokens.renewal.report import BAD, CHECK_STOPPED, Outcome, Row, ServiceReport
-from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
+from gateway_tokens.renewal.report import ServiceReport
+from gateway_tokens.renewal.rows import BAD, CHECK_STOPPED, Action, Decision, Outcome, Reason, Row, RowId
 from gateway_tokens.renewal.run import RUN_SECONDS, SERVICE_SECONDS, SERVICES_AT_ONCE
 from gateway_tokens.renewal.service import AT_ONCE
 from gateway_tokens.sign_in import SignIn
@@ -63,7 +63,7 @@ PARTS: dict[str, type[StrictModel]] = {
     "A pause": schedule.Pause,
     "A freeze": schedule.Freeze,
     "A named cluster": Cluster,
-    **{f"`{kind}`": settings for kind, settings in schema.DestinationSettings.kinds.items()},
+    **{f"`{kind}`": settings for kind, settings in DestinationSettings.kinds.items()},
     "An access rule": AccessRule,
 }
 NO_TROUBLE = {Reason.FRESH, Reason.NOT_STORED, Reason.ADOPTED, Reason.FORCED, Reason.IN_RENEWAL_WINDOW}
@@ -119,7 +119,7 @@ def routes() -> set[str]:
 
 
 def in_health() -> set[str]:
-    return set(re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/renewal/health.py").read_text()))
+    return set(re.findall(r'Problem\(\s*"(\w+)"', (ROOT / "gateway_tokens/renewal/report.py").read_text()))
 
 
 # What a document says, and what the code has. Neither is empty, so that an equal pair proves something.

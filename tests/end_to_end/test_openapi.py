@@ -29,8 +29,7 @@ from gateway_tokens import tokens as model
 from gateway_tokens.formats import TokenFormat
 from gateway_tokens.http.requests import FORMS
 from gateway_tokens.renewal import keys
-from gateway_tokens.renewal.report import Outcome
-from gateway_tokens.renewal.rows import Action
+from gateway_tokens.renewal.rows import Action, Outcome
 from gateway_tokens.tokens import KeyType
 from tests.served_app import KEY, ROOT, Served, read_document, served_app
 

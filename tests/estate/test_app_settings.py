@@ -11,7 +11,8 @@ import pytest
 
 from emulator.tls import throw_away_tls
 from gateway_tokens.errors import SettingsInvalid
-from gateway_tokens.estate.app_settings import SETTINGS, AppSettings, read_settings
+from gateway_tokens.estate.app_settings import SETTINGS, read_settings
+from gateway_tokens.estate.schema import AppSettings
 from gateway_tokens.sign_in import CredentialKind, SignIn, function_keys_allowed
 from tests.samples import DESIGN_EXAMPLE, document, estate
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gateway_tokens.destinations.kubernetes import KubernetesSecret
+from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.estate.faults import MOST_BYTES, read_estate
-from gateway_tokens.estate.schema import DestinationSettings, GatewayRule
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.tokens import GatewayRef, KeyType
 from tests.samples import CLUSTER, SERVICE, VAULT, document, estate, faults_of
 

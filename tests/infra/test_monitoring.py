@@ -11,8 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gateway_tokens.errors import AzureThrottled, TooManyRequests
-from gateway_tokens.renewal.report import BAD, Outcome
-from gateway_tokens.renewal.rows import Reason
+from gateway_tokens.renewal.rows import BAD, Outcome, Reason
 from tests.docs.documentation_log_lines import log_lines
 from tests.docs.documentation_reading import read_documents, snippets
 from tests.infra.digests import ROOT, accepted, alert_rules, queries, read, resources

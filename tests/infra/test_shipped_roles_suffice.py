@@ -21,9 +21,8 @@ from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.http.requests import TokenRequest
 from gateway_tokens.http.tokens import issue_for
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.report import Row
 from gateway_tokens.renewal.rotation import Revocation, active_key, revoke
-from gateway_tokens.renewal.rows import Demand
+from gateway_tokens.renewal.rows import Demand, Row
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import load_report, managed
 from gateway_tokens.tokens import GatewayRef, KeyType

@@ -8,7 +8,7 @@ from gateway_tokens.azure.reports import Entry
 from gateway_tokens.errors import WriteConflict
 from gateway_tokens.renewal import alive
 from gateway_tokens.renewal.alive import is_stopped
-from gateway_tokens.renewal.health import problems_of
+from gateway_tokens.renewal.report import problems_of
 from gateway_tokens.renewal.run import SCHEDULE
 from gateway_tokens.tokens import KeyType, written
 from tests.renewal_estate import DAY, HOUR, NOW, OUTAGE, Estate, Log, a_token, fleet, lines

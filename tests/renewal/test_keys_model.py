@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from gateway_tokens.errors import GatewayTokensError
-from gateway_tokens.estate.app_settings import AppSettings
+from gateway_tokens.estate.schema import AppSettings
 from gateway_tokens.renewal.keys import OTHER
 from gateway_tokens.renewal.rotation import Revocation, revoke
 from gateway_tokens.renewal.run import Runs, run_requests

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from gateway_tokens.renewal.report import Outcome, Row, Seen, ServiceReport
-from gateway_tokens.renewal.rows import Action, Decision, Reason, RowId
+from gateway_tokens.renewal.report import ServiceReport
+from gateway_tokens.renewal.rows import Action, Decision, Outcome, Reason, Row, RowId, Seen
 from tests.renewal_estate import (
     DAY,
     EDGE,

@@ -16,7 +16,7 @@ from gateway_tokens.errors import (
     NotRestarted,
     WriteConflict,
 )
-from gateway_tokens.estate.schema import DestinationSettings
+from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret, ServiceId
 from tests.fakes import MemoryDestination

@@ -10,16 +10,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, WrapValidator, model_validator
 
 from gateway_tokens.errors import Fault
-from gateway_tokens.estate.addresses import (
+from gateway_tokens.estate.destination import (
     Cluster,
     ClusterReference,
+    DestinationSettings,
     KubernetesLabel,
     KubernetesName,
     ServerAddress,
     ServiceAccountToken,
     filled_in,
 )
-from gateway_tokens.estate.schema import DestinationSettings
 from gateway_tokens.parsing import Duration, StrictModel
 from gateway_tokens.tokens import GatewayRef
 

@@ -21,7 +21,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import object_in, operation
 from gateway_tokens.errors import AzureError, AzureFacts, DestinationBlocked, SignInRefused
-from gateway_tokens.estate.addresses import ServiceAccountToken
+from gateway_tokens.estate.destination import ServiceAccountToken
 from gateway_tokens.logs import log_line
 from gateway_tokens.tokens import Secret
 
