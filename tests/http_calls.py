@@ -12,15 +12,14 @@ from emulator.host_invocation import Out, queue_message
 
 Answer = func.HttpResponse
 Texts = Mapping[str, str]
-GATEWAYS = "services/{service}/gateways"
-GENERATE = f"{GATEWAYS}/{{gatewayId}}/generateToken"
+_GATEWAY = "services/{service}/gateways/{gatewayId}"
 # Method and path of each function.
 ROUTES = {
-    "generate_token": f"POST {GENERATE}",
-    "generate_token_in_format": f"POST {GENERATE}/{{format}}",
-    "list_gateways": f"GET {GATEWAYS}",
-    "renew_gateway": f"POST {GATEWAYS}/{{gatewayId}}/renew",
-    "revoke_key": f"POST {GATEWAYS}/{{gatewayId}}/revoke",
+    "generate_token": f"POST {_GATEWAY}/generateToken",
+    "generate_token_in_format": f"POST {_GATEWAY}/generateToken/{{format}}",
+    "list_gateways": "GET services/{service}/gateways",
+    "renew_gateway": f"POST {_GATEWAY}/renew",
+    "revoke_key": f"POST {_GATEWAY}/revoke",
     "plan_renewals": "GET renewals",
     "show_run": "GET renewals/{run}",
     "run_renewals": "POST renewals",
@@ -69,12 +68,10 @@ async def generate_token(
 
 
 async def list_gateways(service: str = "contoso", **how: Texts) -> Answer:
-    """`GET services/{service}/gateways`."""
     return await call("list_gateways", service=service, **how)
 
 
 async def renew(gateway: str = "edge-01", service: str = "contoso", **how: Texts) -> Answer:
-    """`POST .../renew`."""
     return await call("renew_gateway", service=service, gatewayId=gateway, **how)
 
 
@@ -87,12 +84,10 @@ async def revoke(
 
 
 async def plan(**how: Texts) -> Answer:
-    """`GET renewals`."""
     return await call("plan_renewals", **how)
 
 
 async def show_run(run: str) -> Answer:
-    """`GET renewals/{run}`."""
     return await call("show_run", run=run)
 
 
@@ -117,12 +112,10 @@ async def run(body: object = None, **how: Texts) -> Answer:
 
 
 async def health(**how: Texts) -> Answer:
-    """`GET health`."""
     return await call("health", **how)
 
 
 def document(answer: Answer) -> Any:  # noqa: ANN401 - JSON may be anything
-    """The answer's JSON."""
     return json.loads(answer.get_body())
 
 
@@ -132,5 +125,4 @@ def code_of(answer: Answer) -> tuple[int, str]:
 
 
 def text(answer: Answer) -> str:
-    """The answer's text."""
     return str(answer.get_body().decode())

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,32 +37,22 @@ def read_document() -> dict[str, Any]:
 @contextmanager
 def served_app() -> Iterator[Served]:
     """The app in a thread of its own."""
-    started, done = threading.Event(), asyncio.Event()
-    found: list[Served] = []
     loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            async with _serving(patch) as served:
-                found.append(served)
-                started.set()
-                await done.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    started.wait(30)
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(done.set)
-        thread.join(30)
+
+    def there(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
+        return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
+    with pytest.MonkeyPatch.context() as patch:
+        serving = _serving(patch)
+        try:
+            yield there(serving.__aenter__())
+            there(serving.__aexit__(None, None, None))
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(30)
+            loop.close()
 
 
 @asynccontextmanager

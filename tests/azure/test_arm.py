@@ -17,7 +17,8 @@ from gateway_tokens.azure.errors import OPERATION_SECONDS, TRIES
 from gateway_tokens.azure.identity import IDENTITY_SECONDS
 from gateway_tokens.http.answers import LONGEST_ANSWER
 from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
-from tests.served_estate import CONTOSO, GATEWAYS
+from tests.renewal_estate import CONTOSO
+from tests.served_estate import GATEWAYS
 
 JSON = {"Content-Type": "application/json"}
 EXPIRY = (datetime.now(UTC) + timedelta(days=1)).replace(second=0, microsecond=0)
@@ -96,7 +97,7 @@ async def test_every_request_takes_a_turn_in_the_budget(
         spent.append((subscription_id, cost))
 
     monkeypatch.setattr(ArmBudget, "spend", spend)
-    arm.azure.page_size = 3
+    arm.azure.page_size = 2
     await arm.issue()
     await arm.listed()
     await arm.regenerate()
@@ -121,7 +122,7 @@ async def test_the_gateway_accepts_the_tokens_of_a_key_until_that_key_is_regener
 async def test_every_page_of_a_list_is_read_and_read_again_when_it_fails_for_a_moment(
     arm: Arm, pauses: list[float]
 ) -> None:
-    arm.azure.page_size = 3
+    arm.azure.page_size = 2
     assert await arm.listed() == list(GATEWAYS[CONTOSO])
     assert len(arm.azure.called("arm", "GET")) == 2
     arm.fails(skip=1, times=2, status=503)

@@ -17,7 +17,8 @@ from gateway_tokens.azure import identity
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.azure.errors import NoAccessToken, operation
 from gateway_tokens.errors import AzureError, AzureUnavailable, IdentityUnavailable
-from tests.served_estate import CONTOSO, FABRIKAM, GATEWAYS
+from tests.renewal_estate import CONTOSO, FABRIKAM
+from tests.served_estate import GATEWAYS
 
 Opens = Callable[..., AzureAccess]
 ARM, OTHER = "https://management.azure.com/.default", "https://vault.azure.net/.default"

@@ -16,8 +16,8 @@ from emulator.host import Host
 from emulator.server import Emulator
 from emulator.tls import throw_away_tls
 from gateway_tokens import app as gateway_app
-from tests import served_estate
 from tests.callers import OBJECT_ID, SIGN_IN_MODE, rule
+from tests.http.renewal_app import RenewalApp
 from tests.renewal_estate import DAY, StandingClock
 from tests.stand_ins.metadata import ArcAgent, VirtualMachine
 
@@ -46,7 +46,7 @@ class EdgeHost:
     def __init__(self, folder: Path) -> None:
         self.clock = StandingClock()
         self.vm, self.arc = VirtualMachine(), ArcAgent(folder)
-        self.emulator = Emulator(endpoints=[self.vm, self.arc])
+        self.emulator = Emulator(vaults=("contoso", "fabrikam"), endpoints=[self.vm, self.arc])
         self.env_file = folder / "edge-01.env"
         self._restarts, self._seen = folder / "restarts", folder / "seen"
         self._restarts.touch()
@@ -98,11 +98,9 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     made = EdgeHost(tmp_path)
     async with made.emulator as emulator:
         emulator.azure.clock = made.clock
-        served_estate.populate(emulator)
         monkeypatch.setattr(gateway_app, "_clock", made.clock)
-        access = [rule("contoso/edge-*", allow=("issue",), objectId=OBJECT_ID)]
-        environment = served_estate.environment(emulator, access, **SIGN_IN_MODE)
-        served_estate.set_environment(monkeypatch, environment)
+        estate = RenewalApp(emulator, monkeypatch)
+        estate.configure(rule("contoso/edge-*", allow=("issue",), objectId=OBJECT_ID), **SIGN_IN_MODE)
         await gateway_app.forget()
         app = await Host.load(ROOT, key="nobody-has-it")
         try:

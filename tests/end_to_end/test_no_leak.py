@@ -24,9 +24,12 @@ from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.formats import TokenFormat
 from gateway_tokens.tokens import KeyType
-from tests import http_calls, served_estate
-from tests.callers import bearer
+from tests import http_calls
+from tests.callers import bearer, rule
+from tests.http.renewal_app import renewal_app
 from tests.http_calls import Answer
+from tests.renewal_estate import CONTOSO
+from tests.served_estate import environment
 
 pytestmark = pytest.mark.slow
 FUNCTION_KEY = "sample-function-key-that-must-not-show"
@@ -125,18 +128,11 @@ def at_debug(listener: logging.Handler) -> Iterator[None]:
 
 @pytest.fixture
 async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Detector]:
-    """The app may issue for edge-01, which is in a vault, and revoke its keys."""
-    served_estate.populate(emulator)
-    access = {**served_estate.KEY_HOLDER[0], "allow": ["issue", "read", "revoke"]}
-    document = served_estate.document([access])
-    vault = {"kind": "keyVault", "vault": emulator.vault_url("contoso")}
-    document["services"]["contoso"]["gateways"]["edge-01"] = {"destinations": [vault]}
-    served_estate.set_environment(monkeypatch, served_estate.app_settings(emulator, document))
-    await gateway_app.forget()
-    detector = Detector(emulator)
-    with at_debug(detector.heard):
-        yield detector
-    await gateway_app.forget()
+    async with renewal_app(emulator, monkeypatch) as app:
+        app.configure(rule("contoso/edge-*", allow=("issue", "read", "revoke")))
+        detector = Detector(emulator)
+        with at_debug(detector.heard):
+            yield detector
 
 
 def answering(
@@ -177,10 +173,10 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 async def issued_or_refused(emulator: Emulator) -> list[str]:
     """All that a token, or the exception in place of one, can tell."""
-    azure = AzureAccess(read_settings(served_estate.environment(emulator)))
+    azure = AzureAccess(read_settings(environment(emulator)))
     try:
         gateways, expiry = ArmGateways(azure, azure.budget), datetime.now(UTC) + DAY
-        token = await gateways.generate_token(served_estate.CONTOSO, "edge-01", KeyType.PRIMARY, expiry)
+        token = await gateways.generate_token(CONTOSO, "edge-01", KeyType.PRIMARY, expiry)
     except GatewayTokensError as error:
         return told(error)
     finally:

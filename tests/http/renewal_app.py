@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from emulator.gateways import Gateway
 from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, Secret
 from tests.callers import rule
 from tests.renewal_estate import CONTOSO, FABRIKAM
-from tests.served_estate import app_settings, set_environment
+from tests.served_estate import app_settings, populate, set_environment
 
 DAY = timedelta(days=1)
 WRITE = frozenset({"PUT", "POST", "PATCH", "DELETE"})
@@ -26,10 +25,7 @@ class RenewalApp:
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
         self.emulator, self._monkeypatch = emulator, monkeypatch
-        self.gateways: dict[str, Gateway] = {}
-        for service, names in ((CONTOSO, ("edge-01", "edge-02", "lab-01")), (FABRIKAM, ("plant-a",))):
-            made = emulator.azure.add_service(service.subscription_id, service.resource_group, service.name)
-            self.gateways |= {name: made.add_gateway(name) for name in names}
+        self.gateways = populate(emulator)
         self.rules: dict[str, Any] = {"*": self.delivered(), "lab-*": {"renew": False}}  # contoso's
         self.elsewhere: dict[str, Any] = {"plant-*": self.delivered("fabrikam")}
         self.estate: dict[str, Any] = {}  # of the settings document, beside services and access
