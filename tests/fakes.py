@@ -33,6 +33,11 @@ class MemoryDestination:
         self.calls: list[str] = []
         self._version = 0
 
+    @property
+    def fingerprint(self) -> str:
+        """That of what is stored; empty when nothing is."""
+        return Secret(self.value).fingerprint if self.value else ""
+
     def put(self, value: str, tags: Mapping[str, str] | None = None, writer: str = "") -> None:
         """Store something as somebody else would."""
         self.value, self.tags, self.writer = value, tags, writer

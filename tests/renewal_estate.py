@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import gateway_tokens.destinations  # noqa: F401 - defines the kinds
 from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
@@ -20,10 +21,11 @@ from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import ServiceReport, read_report
 from gateway_tokens.renewal.rows import Demand, Row
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
-from gateway_tokens.renewal.service import managed
+from gateway_tokens.renewal.service import ServiceRun, managed
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
@@ -101,9 +103,12 @@ class FakeGateways(ArmGateways):
         self._now -= 1
         if gateway in self.refused:
             raise self.refused[gateway]
-        age = self.new_keys.count((gateway, key_type))
+        return self.answer or self.token(gateway, key_type, expiry)
+
+    def token(self, gateway: str, key_type: KeyType, expiry: datetime) -> GatewayToken:
+        """What a key of a gateway signs now."""
         more = str(len(self.issued)) if self.unsteady else ""
-        return self.answer or a_token(expiry, gateway, key_type + "'" * age + more)
+        return a_token(expiry, gateway, key_type + "'" * self.new_keys.count((gateway, key_type)) + more)
 
     async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
         if gateway.casefold() not in {name.casefold() for name in self.estate[service]}:
@@ -248,6 +253,13 @@ class Estate:
         wanted = demand or Demand(self.clock())
         (row,) = await reconcile_gateway(self.app, self.gateway(), wanted, "caller", 60)
         return row
+
+    async def plan(self) -> list[Row]:
+        """The rows of contoso, read, with what is to be done."""
+        options = RunOptions(self.app, Demand(self.clock()), "caller")
+        run = ServiceRun("contoso", options, ServiceReport())
+        await run.plan(await run.gateways(self.app.settings.estate.services["contoso"], lambda _: True))
+        return list(run.rows.values())
 
     def report(self, service: str = "contoso") -> ServiceReport:
         """A service's report."""

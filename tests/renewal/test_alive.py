@@ -1,4 +1,4 @@
-"""Alive, not merely unexpired: once a day Azure is asked for each stored token again, and not believed when too many differ."""
+"""What Azure is asked about stored tokens: once a day whether each is alive, and whose it is that somebody else wrote."""
 
 import asyncio
 
@@ -10,8 +10,23 @@ from gateway_tokens.renewal import alive
 from gateway_tokens.renewal.alive import is_stopped
 from gateway_tokens.renewal.report import problems_of
 from gateway_tokens.renewal.run import SCHEDULE
+from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, written
-from tests.renewal_estate import DAY, HOUR, NOW, OUTAGE, Estate, Log, a_token, fleet, lines
+from tests.fakes import MemoryDestination
+from tests.renewal_estate import (
+    DAY,
+    HOME,
+    HOUR,
+    IN_30_DAYS,
+    NOW,
+    OUTAGE,
+    Estate,
+    Log,
+    a_token,
+    contoso,
+    fleet,
+    lines,
+)
 
 FAR = NOW + 29 * DAY
 FIRST = "contoso-edge-000"
@@ -204,3 +219,80 @@ class TestTheBrake:
         await by_schedule(estate)
         assert self.problems(estate) == ["alive_check_stopped"]
         assert "write" not in estate.locations[FIRST].calls
+
+
+# A live token of this very gateway is kept, whoever wrote it.
+
+
+def written_by_hand(seed: str = "primary", **rule: object) -> tuple[Estate, MemoryDestination]:
+    """One gateway whose location holds a token that a person wrote."""
+    estate = contoso(**rule)
+    location = estate.location(HOME, restartable=True)
+    location.put(a_token(FAR, seed=seed).header_value().reveal(), writer="kubectl")
+    return estate, location
+
+
+async def outcome(estate: Estate) -> tuple[str, str]:
+    """One more run, an hour later: how the row ended, and why."""
+    (row,) = await estate.run(HOUR)
+    return str(row.outcome), str(row.decision.reason)
+
+
+class TestALiveToken:
+    @pytest.mark.parametrize("key_type", KeyType)
+    async def test_is_kept_labelled_with_the_key_that_signs_it_and_restarts_nothing(
+        self, key_type: KeyType
+    ) -> None:
+        estate, location = written_by_hand(key_type, keyType=key_type)
+        before = location.value
+        assert await outcome(estate) == ("fresh", "taken_over")
+        assert (location.value, location.restarts_begun) == (before, 0)
+        ownership = Ownership.from_tags(location.tags)
+        assert ownership is not None
+        assert (ownership.key_type, ownership.taken_over) == (key_type, True)
+        asked = len(estate.gateways.issued)
+        assert await outcome(estate) == ("fresh", "fresh")
+        assert len(estate.gateways.issued) == asked
+
+    async def test_of_a_gateway_of_that_name_in_another_service_is_refused_and_asked_about_once_a_day(
+        self,
+    ) -> None:
+        estate, location = written_by_hand("fabrikam's key")
+        before = location.value
+        for runs, questions in ((20, 2), (20, 4)):
+            assert {await outcome(estate) for _ in range(runs)} == {("failed", "not_proved")}
+            assert (len(estate.gateways.issued), location.value) == (questions, before)
+
+    async def test_is_left_while_azure_does_not_answer(self) -> None:
+        estate, location = written_by_hand()
+        estate.gateways.refused["edge-01"] = OUTAGE
+        assert await outcome(estate) == ("failed", "to_be_proved")
+        assert location.tags is None
+
+    async def test_in_another_form_is_written_in_the_right_one_and_not_issued_anew(self) -> None:
+        estate, location = written_by_hand()
+        right = str(location.value)
+        location.put(f"{right.removeprefix('GatewayKey ')}\n", writer="kubectl")
+        assert await outcome(estate) == ("fresh", "taken_over")
+        assert await outcome(estate) == ("restarting", "wrong_form")
+        assert location.value == right
+        assert await outcome(estate) == ("fresh", "fresh")
+        assert {expiry for _, _, expiry in estate.gateways.issued} == {FAR}
+
+    async def test_is_planned_to_be_proved_without_a_question(self) -> None:
+        estate, location = written_by_hand()
+        assert [row.decision.action for row in await estate.plan()] == ["prove"]
+        assert (location.calls, estate.gateways.issued) == (["read"], [])
+
+
+async def test_an_older_token_at_risk_that_somebody_puts_back_is_replaced_by_the_very_one_issued_before() -> (
+    None
+):
+    estate, older = contoso(), a_token(NOW + DAY).header_value().reveal()
+    location = estate.location(HOME, restartable=True)
+    await estate.run()
+    for _ in range(3):
+        location.put(older, location.tags, writer="flux")
+        assert await outcome(estate) == ("failed", "write_conflict")
+    assert (location.calls.count("write"), location.restarts_begun) == (4, 1)
+    assert {expiry for _, _, expiry in estate.gateways.issued} == {IN_30_DAYS}

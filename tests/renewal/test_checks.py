@@ -9,22 +9,22 @@ import pytest
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.estate.schedule import Calendar
 from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
-from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, at_risk_from, decide, due_at
+from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, decide, due_at
 from gateway_tokens.renewal.rows import Decision, Demand, Observed, Proof, Reason, RowId
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
-from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, a_token
+from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, VAULT, a_token
 
 FAR = NOW + 29 * DAY
 OURS = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW - HOUR, FAR)
 THEIRS = replace(OURS, owner="fabrikam-apim/edge-01")
-ROW = RowId(EDGE, "https://vault.example/secrets/edge-01-token")
+ROW = RowId(EDGE, f"{VAULT}/secrets/edge-01-token")
 DUE = due_at(ROW, GatewayRule(), FAR)
 PLAIN, FORCE, NOT_PICKED_UP = Demand(NOW), Demand(NOW, issued_before=NOW), Demand(NOW, picked_up=False)
 REVOKE = Demand(NOW, key_type=KeyType.SECONDARY)
 ALL = Demand(NOW, issued_before=NOW, expires_before=FAR, picked_up=False)
 SECONDARY = GatewayRule(key_type=KeyType.SECONDARY)
-PROVED, DEAD = Proof(KeyType.PRIMARY), Proof(None)
+PROVED, BY_OTHER, DEAD = Proof(KeyType.PRIMARY), Proof(KeyType.SECONDARY), Proof(None)
 OLD, STUCK = Restart(Running.OLD, "runs an older value", old=("a",)), Restart(Running.STUCK, "is paused")
 
 
@@ -52,17 +52,17 @@ def holding(
     proof: Proof | None = None,
     key_due: bool = False,
 ) -> Observed:
-    settings = KeyVaultSecret(kind="keyVault", vault="https://vault.example", adopt=adopt)
-    wanted = (rule and rule.key_type) or KeyType.PRIMARY
-    return Observed(
-        ManagedGateway(EDGE, CONTOSO, rule or GatewayRule()), settings, stored, proof, wanted, key_due
-    )
+    settings, rule = KeyVaultSecret(kind="keyVault", vault=VAULT, adopt=adopt), rule or GatewayRule()
+    gateway, wanted = ManagedGateway(EDGE, CONTOSO, rule), rule.key_type or KeyType.PRIMARY
+    return Observed(gateway, settings, stored, proof, wanted, key_due)
 
 
-def garbage(
-    text: str = "not a token", ownership: Ownership | None = None, *, adopt: bool = False
-) -> Observed:
-    return holding(StoredToken(Secret(text), None, ownership, exact=False), adopt=adopt)
+def nobodys(expiry: datetime = FAR, **more: Any) -> Observed:  # noqa: ANN401 - of `a_row`
+    return a_row(expiry, None, **more)
+
+
+def garbage(text: str = "not a token", ours: Ownership | None = None, *, adopt: bool = False) -> Observed:
+    return holding(StoredToken(Secret(text), None, ours, exact=False), adopt=adopt)
 
 
 def put_back(expiry: datetime, ours_until: datetime = FAR, **more: Any) -> Observed:  # noqa: ANN401 - of `a_row`
@@ -74,99 +74,93 @@ def running(state: Running, **more: Any) -> Observed:  # noqa: ANN401 - of Resta
     return a_row(restart=Restart(state, "1 of 2 pods", **more))
 
 
-def decision(row: Observed, demand: Demand = PLAIN, now: datetime = NOW, pause: timedelta = HOUR) -> Decision:
+def decision(
+    row: Observed, demand: Demand = PLAIN, *, now: datetime = NOW, pause: timedelta = HOUR
+) -> Decision:
     return decide(row, demand, Calendar("0 0 * * * *", pause), now)
 
 
-# What is found, with what is to be done for which reason, and what was asked for.
-ALONE: dict[str, tuple[Observed, str, Demand]] = {
+# What is found, with what is to be done for which reason, and what was asked for, if anything.
+ALONE: dict[str, tuple[Observed, str] | tuple[Observed, str, Demand]] = {
     "paused": (a_row(NOW - DAY, rule=GatewayRule(renew=False)), "keep paused", FORCE),
-    "nothing is stored": (holding(None), "renew not_stored", PLAIN),
-    "an empty value is stored": (holding(StoredToken(None, None, None)), "renew not_stored", PLAIN),
-    "another owns it": (a_row(ownership=THEIRS), "refuse owned_by_another", PLAIN),
-    "another owned it": (a_row(ownership=THEIRS, adopt=True), "renew adopted", PLAIN),
+    "nothing is stored": (holding(None), "renew not_stored"),
+    "an empty value is stored": (holding(StoredToken(None, None, None)), "renew not_stored"),
+    "another owns it": (a_row(ownership=THEIRS), "refuse owned_by_another"),
+    "another owned it": (a_row(ownership=THEIRS, adopt=True), "renew adopted"),
     "not a token": (garbage(), "refuse not_owned", FORCE),
-    "not a token, beside our ownership": (garbage(ownership=OURS), "refuse not_owned", FORCE),
-    "not a token, adopted": (garbage(adopt=True), "renew adopted", PLAIN),
-    "a token of 31 days": (a_row(NOW + 31 * DAY, None), "prove to_be_proved", PLAIN),
-    "a token of more": (a_row(NOW + 31 * DAY + MINUTE, None), "refuse not_owned", PLAIN),
-    "another gateway's": (a_row(ownership=None, gateway="edge-02"), "refuse not_owned", PLAIN),
-    "another gateway's, adopted": (
-        a_row(ownership=None, gateway="edge-02", adopt=True), "renew adopted", PLAIN,
-    ),
-    "the same gateway in another case": (a_row(gateway="EDGE-01"), "keep fresh", PLAIN),
-    "put back": (put_back(NOW + 20 * DAY), "prove to_be_proved", PLAIN),
-    "put back, alive": (put_back(NOW + 20 * DAY, proof=PROVED), "refuse write_conflict", PLAIN),
-    "put back, due": (put_back(NOW + 8 * DAY, proof=PROVED), "refuse write_conflict", PLAIN),
-    "put back, dead": (put_back(NOW + 20 * DAY, proof=DEAD), "rewrite write_conflict", PLAIN),
-    "put back, not at risk": (put_back(NOW + 5 * DAY + MINUTE), "prove to_be_proved", PLAIN),
-    "put back, at risk": (put_back(NOW + 5 * DAY), "rewrite write_conflict", PLAIN),
-    "put back, expired": (put_back(NOW - DAY), "rewrite write_conflict", PLAIN),
-    "put back, and ours is due": (
-        put_back(NOW + HOUR, NOW + 10 * DAY, proof=PROVED), "renew few_runs_left", PLAIN,
-    ),
+    "not a token, beside our ownership": (garbage(ours=OURS), "refuse not_owned", FORCE),
+    "not a token, adopted": (garbage(adopt=True), "renew adopted"),
+    "a token of 31 days": (nobodys(NOW + 31 * DAY), "prove to_be_proved"),
+    "a token of more": (nobodys(NOW + 31 * DAY + MINUTE), "refuse not_owned"),
+    "another gateway's": (nobodys(gateway="edge-02"), "refuse not_owned"),
+    "another gateway's, adopted": (nobodys(gateway="edge-02", adopt=True), "renew adopted"),
+    "the same gateway in another case": (a_row(gateway="EDGE-01"), "keep fresh"),
+    "put back": (put_back(NOW + 20 * DAY), "prove to_be_proved"),
+    "put back, alive": (put_back(NOW + 20 * DAY, proof=PROVED), "refuse write_conflict"),
+    "put back, due": (put_back(NOW + 8 * DAY, proof=PROVED), "refuse write_conflict"),
+    "put back, dead": (put_back(NOW + 20 * DAY, proof=DEAD), "rewrite write_conflict"),
+    "put back, not at risk": (put_back(NOW + 5 * DAY + MINUTE), "prove to_be_proved"),
+    "put back, at risk": (put_back(NOW + 5 * DAY), "rewrite write_conflict"),
+    "put back, expired": (put_back(NOW - DAY), "rewrite write_conflict"),
+    "put back, and ours is due": (put_back(NOW + HOUR, NOW + 10 * DAY, proof=PROVED), "renew few_runs_left"),
     "put back, and forced": (put_back(NOW + 20 * DAY, proof=PROVED), "renew forced", FORCE),
     "put back, and its key is revoked": (put_back(NOW + 20 * DAY, proof=PROVED), "renew revoked", REVOKE),
-    "a later one": (put_back(FAR, NOW + DAY, proof=PROVED), "take_over taken_over", PLAIN),
+    "a later one": (put_back(FAR, NOW + DAY, proof=PROVED), "take_over taken_over"),
     "a later one, and its key is revoked": (put_back(FAR, NOW + DAY), "prove to_be_proved", REVOKE),
-    "a later one of the other key, and this one is revoked": (
-        put_back(FAR, NOW + DAY, proof=Proof(KeyType.SECONDARY)), "take_over taken_over", REVOKE,
+    "a later one of the key that is kept": (
+        put_back(FAR, NOW + DAY, proof=BY_OTHER),
+        "take_over taken_over",
+        REVOKE,
     ),
-    "expired": (a_row(NOW), "renew expired", PLAIN),
-    "expired, and nobody owns it": (a_row(NOW - DAY, None), "renew expired", PLAIN),
-    "nobody owns it": (a_row(ownership=None), "prove to_be_proved", PLAIN),
-    "neither key signs it": (a_row(ownership=None, proof=DEAD), "refuse not_proved", PLAIN),
-    "neither key signs it, adopted": (
-        a_row(ownership=None, proof=DEAD, adopt=True), "renew adopted", PLAIN,
-    ),
-    "it is this gateway's": (a_row(ownership=None, proof=PROVED), "take_over taken_over", PLAIN),
-    "it is this gateway's, by the other key": (
-        a_row(ownership=None, proof=PROVED, rule=SECONDARY), "take_over taken_over", PLAIN,
-    ),
-    "it is this gateway's, and due": (
-        a_row(NOW + 8 * DAY, None, proof=PROVED), "renew in_renewal_window", PLAIN,
-    ),
-    "dead": (a_row(proof=DEAD), "renew dead", PLAIN),
-    "alive": (a_row(proof=PROVED), "keep fresh", PLAIN),
+    "expired": (a_row(NOW), "renew expired"),
+    "expired, and nobody owns it": (nobodys(NOW - DAY), "renew expired"),
+    "nobody owns it": (nobodys(), "prove to_be_proved"),
+    "neither key signs it": (nobodys(proof=DEAD), "refuse not_proved"),
+    "neither key signs it, adopted": (nobodys(proof=DEAD, adopt=True), "renew adopted"),
+    "it is this gateway's": (nobodys(proof=PROVED), "take_over taken_over"),
+    "it is this gateway's, by the other key": (nobodys(proof=PROVED, rule=SECONDARY), "take_over taken_over"),
+    "it is this gateway's, and due": (nobodys(NOW + 8 * DAY, proof=PROVED), "renew in_renewal_window"),
+    "dead": (a_row(proof=DEAD), "renew dead"),
+    "alive": (a_row(proof=PROVED), "keep fresh"),
     "forced": (a_row(), "renew forced", FORCE),
     "forced, issued later": (a_row(ownership=replace(OURS, issued_at=NOW)), "keep fresh", FORCE),
     "asked for by expiry": (a_row(), "renew forced", Demand(NOW, expires_before=FAR)),
     "ends after what is asked for": (a_row(), "keep fresh", Demand(NOW, expires_before=FAR - MINUTE)),
-    "three runs are left": (a_row(NOW + 3 * HOUR), "renew few_runs_left", PLAIN),
-    "in its window": (a_row(NOW + 3 * HOUR + MINUTE), "renew in_renewal_window", PLAIN),
-    "the other key": (a_row(rule=SECONDARY), "renew wrong_key", PLAIN),
-    "its key is due for rotation": (a_row(rule=SECONDARY, key_due=True), "renew key_due", PLAIN),
+    "three runs are left": (a_row(NOW + 3 * HOUR), "renew few_runs_left"),
+    "in its window": (a_row(NOW + 3 * HOUR + MINUTE), "renew in_renewal_window"),
+    "the other key": (a_row(rule=SECONDARY), "renew wrong_key"),
+    "its key is due for rotation": (a_row(rule=SECONDARY, key_due=True), "renew key_due"),
     "its key is revoked": (a_row(), "renew revoked", REVOKE),
     "the other key is revoked": (a_row(), "keep fresh", Demand(NOW, key_type=KeyType.PRIMARY)),
-    "in another form": (a_row(exact=False), "rewrite wrong_form", PLAIN),
-    "to be restarted": (a_row(restart=OLD), "restart restart_due", PLAIN),
-    "restarting": (running(Running.RESTARTING, late_at=NOW + MINUTE), "wait restarting", PLAIN),
-    "restarting for too long": (running(Running.RESTARTING, late_at=NOW), "wait not_restarted", PLAIN),
-    "does not restart": (a_row(restart=STUCK), "wait not_restarted", PLAIN),
+    "in another form": (a_row(exact=False), "rewrite wrong_form"),
+    "to be restarted": (a_row(restart=OLD), "restart restart_due"),
+    "restarting": (running(Running.RESTARTING, late_at=NOW + MINUTE), "wait restarting"),
+    "restarting for too long": (running(Running.RESTARTING, late_at=NOW), "wait not_restarted"),
+    "does not restart": (a_row(restart=STUCK), "wait not_restarted"),
     "not picked up": (a_row(), "wait not_picked_up", NOT_PICKED_UP),
-    "restart not verified": (running(Running.UNVERIFIED), "wait restart_unverified", PLAIN),
-    "no workload yet": (running(Running.WAITING), "wait waiting_for_workload", PLAIN),
-    "restarted": (running(Running.CURRENT), "keep fresh", PLAIN),
-    "fresh": (a_row(), "keep fresh", PLAIN),
-    "fresh, and adopted": (a_row(adopt=True), "keep fresh", PLAIN),
-}  # fmt: skip
+    "restart not verified": (running(Running.UNVERIFIED), "wait restart_unverified"),
+    "no workload yet": (running(Running.WAITING), "wait waiting_for_workload"),
+    "restarted": (running(Running.CURRENT), "keep fresh"),
+    "fresh": (a_row(), "keep fresh"),
+    "fresh, and adopted": (a_row(adopt=True), "keep fresh"),
+}
 
 
 @pytest.mark.parametrize("case", ALONE)
 def test_every_reason_is_found_alone(case: str) -> None:
-    row, expected, demand = ALONE[case]
-    found = decision(row, demand)
+    row, expected, *demand = ALONE[case]
+    found = decision(row, *demand)
     assert f"{found.action} {found.reason}" == expected
 
 
 def test_every_reason_that_is_planned_is_in_the_table() -> None:
     found_on_the_way = {Reason.NOT_READ, Reason.NOT_LISTED, Reason.GATEWAY_GONE}
-    assert {expected.split()[1] for _, expected, _ in ALONE.values()} == set(Reason) - found_on_the_way
+    assert {expected.split()[1] for _, expected, *_ in ALONE.values()} == set(Reason) - found_on_the_way
     assert len(CHECKS) == len(set(CHECKS))
 
 
 def test_only_what_can_wait_is_staged() -> None:
-    staged = {name for name, (row, _, demand) in ALONE.items() if decision(row, demand).staged}
+    staged = {name for name, (row, _, *demand) in ALONE.items() if decision(row, *demand).staged}
     live = {"another owned it", "another gateway's, adopted", "neither key signs it, adopted"}
     assert staged == {"the other key", "its key is due for rotation", "in another form", *live}
 
@@ -262,7 +256,3 @@ def test_the_due_time_of_a_row_is_the_same_in_every_version() -> None:
 def test_a_wide_window_does_not_make_a_token_due_from_birth() -> None:
     rule = GatewayRule(lifetime=30 * DAY, renew_before=29 * DAY)
     assert all(due_at(RowId(EDGE, str(n)), rule, FAR) >= FAR - 29 * DAY - 3 * HOUR for n in range(50))
-
-
-def test_a_token_is_at_risk_from_the_margin_on() -> None:
-    assert at_risk_from(GatewayRule(risk_margin=2 * DAY), FAR) == FAR - 2 * DAY

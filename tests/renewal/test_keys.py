@@ -4,22 +4,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from random import Random
 from typing import Any
 
 import pytest
 
 from gateway_tokens.errors import AzureFacts, AzureForbidden, RevokeStopped
-from gateway_tokens.renewal.keys import GRACE, key_in_use
+from gateway_tokens.renewal.keys import GRACE
 from gateway_tokens.renewal.reader import OTHER_ROWS_SECONDS
 from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
-    CONTOSO,
     DAY,
-    HOME,
     HOUR,
     MINUTE,
     NOW,
@@ -29,7 +26,7 @@ from tests.renewal_estate import (
     Log,
     a_token,
     contoso,
-    kept,
+    holding,
     lines,
 )
 
@@ -39,8 +36,8 @@ DENIED = AzureForbidden("Regenerating", AzureFacts(403), "regenerateKey/action",
 FAR, DUE = NOW + 25 * DAY, NOW + 5 * DAY
 
 
-def rotating(*names: str, every: str = "P90D", **rule: object) -> Estate:
-    return contoso(*names, rotateKeys={"every": every}, **rule)
+def rotating(*names: str, **rule: object) -> Estate:
+    return contoso(*names, rotateKeys={"every": "P90D"}, **rule)
 
 
 def keys_in(estate: Estate) -> list[str]:
@@ -56,15 +53,6 @@ async def until(estate: Estate, end: timedelta) -> None:
 
 
 class TestTheKeyInUse:
-    def test_is_the_one_that_the_rule_names_else_the_newest_that_this_app_uses_else_the_primary(self) -> None:
-        named = contoso(keyType="secondary").gateway().rule
-        free = contoso().gateway().rule
-        older, newer = (NOW - DAY, PRIMARY), (NOW, SECONDARY)
-        assert key_in_use(free, []) is PRIMARY
-        assert key_in_use(free, [newer, older]) is SECONDARY
-        assert key_in_use(free, [older, (NOW - 2 * DAY, SECONDARY)]) is PRIMARY
-        assert key_in_use(named, [older]) is SECONDARY
-
     async def test_is_not_told_by_a_token_that_somebody_else_wrote_which_moves_to_it(self) -> None:
         estate = contoso("a", "b")
         estate.deliver("a", a_token(FAR))
@@ -89,6 +77,15 @@ class TestTheKeyInUse:
                 location.failing = {"read": OUTAGE} if name == unread else {}
             await estate.run(after)
         assert keys_in(estate) == ["secondary", "secondary"]
+
+
+# What may be wrong with a location for which this is a good token.
+TROUBLES: dict[str, Callable[[MemoryDestination, str], object]] = {
+    "unreadable": lambda at, _: at.failing.update(read=OUTAGE),
+    "missing": lambda at, _: vars(at).update(value=None, failing={"write": OUTAGE}),
+    "by hand": lambda at, good: at.put(good, writer="kubectl"),
+    "not running": lambda at, _: vars(at).update(asked=at.fingerprint, running="another", slow=True),
+}
 
 
 class TestRotation:
@@ -116,28 +113,15 @@ class TestRotation:
         assert keys_in(estate) == ["primary", "primary"]
         assert {row.outcome for row in estate.rows()} == {"fresh"}
 
-    @pytest.mark.parametrize("trouble", ["unreadable", "missing", "by hand", "of another key", "not running"])
+    @pytest.mark.parametrize("trouble", TROUBLES)
     async def test_regenerates_nothing_while_one_location_is_not_as_it_should_be(self, trouble: str) -> None:
         estate = rotating("a", "b")
         location = estate.location("b", restartable=True)
         await until(estate, GRACE - DAY)
         for _ in range(5):
-            self.upset(estate, location, trouble)
+            TROUBLES[trouble](location, a_token(estate.clock.now + 20 * DAY).header_value().reveal())
             await estate.run(DAY)
         assert estate.gateways.new_keys == []
-
-    def upset(self, estate: Estate, location: MemoryDestination, trouble: str) -> None:
-        if trouble == "unreadable":
-            location.failing = {"read": OUTAGE}
-        elif trouble == "missing":
-            location.value, location.failing = None, {"write": OUTAGE}
-        elif trouble == "not running":
-            location.running, location.slow = "another", True
-            location.asked = str((location.tags or {})["fingerprint"])
-        else:
-            seed = "primary" if trouble == "by hand" else "secondary"
-            token = a_token(estate.clock.now + 20 * DAY, seed=seed)
-            location.put(token.header_value().reveal(), writer="kubectl")
 
     async def test_regenerates_nothing_that_azure_does_not_prove(self, caplog: Log) -> None:
         estate = rotating()
@@ -162,17 +146,6 @@ class TestRotation:
         assert await estate.outcomes(2 * DAY) == ["renewed"]
         alive = a_token(estate.clock.now + 30 * DAY - HOUR, seed="secondary'")
         assert estate.locations["a"].value == alive.header_value().reveal()
-
-    async def test_a_refused_regeneration_is_told_and_tried_again(self, caplog: Log) -> None:
-        estate = rotating()
-        await until(estate, GRACE - DAY)
-        estate.gateways.refused_keys["edge-01"] = DENIED
-        await estate.run(2 * DAY)
-        (line,) = lines(caplog, "key.not_regenerated")
-        assert (line["level"], line["code"]) == ("ERROR", "azure_forbidden")
-        estate.gateways.refused_keys.clear()
-        await estate.run(HOUR)
-        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
     async def test_a_note_that_cannot_be_written_is_in_the_report_and_lost_with_it_costs_one_regeneration_more(
         self,
@@ -199,11 +172,15 @@ class TestRotation:
         await until(estate, (40 + 20 + 31 + 1) * DAY)
         assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
-    async def test_never_moves_to_a_key_that_was_not_regenerated_since_it_was_left(self) -> None:
+    async def test_never_moves_to_a_key_whose_regeneration_is_refused_which_is_told_and_tried_again(
+        self, caplog: Log
+    ) -> None:
         estate = rotating("a")
         estate.gateways.refused_keys["edge-01"] = DENIED
         await until(estate, 100 * DAY)
         assert (keys_in(estate), estate.gateways.new_keys) == (["primary"], [])
+        (line, *_) = lines(caplog, "key.not_regenerated")
+        assert (line["level"], line["code"]) == ("ERROR", "azure_forbidden")
         estate.gateways.refused_keys.clear()
         # The run that regenerates the key may have a twin, which is late: for an hour nothing moves to it.
         for passed, key in ((timedelta(), "primary"), (HOUR - MINUTE, "primary"), (MINUTE, "secondary")):
@@ -222,35 +199,6 @@ class TestRotation:
         for days, late in ((91, "0"), (92, "1"), (121, "2")):
             await until(estate, days * DAY)
             assert estate.report().summary(estate.clock())["keyslate"] == late
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("days", "switches"), [(115, 1), pytest.param(400, 5, marks=pytest.mark.prove)])
-async def test_a_rotation_every_70_days_under_outages_leaves_no_location_without_a_valid_token(
-    days: int, switches: int, caplog: Log
-) -> None:
-    """An outage begins every 40 days at each location, and lasts three days or so."""
-    caplog.set_level("CRITICAL", "gateway_tokens")
-    names, draw = ("edge-01", "edge-02", "edge-03"), Random(15)  # noqa: S311 - faults are not secrets
-    rule = kept("a-{gateway}", "b-{gateway}", rotateKeys={"every": "P70D"})
-    service = {"resourceId": str(CONTOSO), "gateways": {"*": rule}}
-    estate = Estate({"contoso": service}, {CONTOSO: names})
-    rows = [(estate.location(f"{n}-{name}", restartable=n == "b"), name) for n in "ab" for name in names]
-    for _ in range(days * 2):
-        await estate.run(12 * HOUR, asked_by="schedule")
-        for location, name in rows:
-            ours = Ownership.from_tags(location.tags)
-            assert ours is not None
-            age = estate.gateways.new_keys.count((name, ours.key_type))
-            good = a_token(ours.expiry, name, ours.key_type + "'" * age).header_value().reveal()
-            assert (location.value, ours.expiry > estate.clock.now) == (good, True)
-            if draw.random() < 1 / (3 * 2):
-                location.failing.clear()
-            # A note that cannot be written costs one more regeneration at every run, which is another matter.
-            if draw.random() < 1 / (40 * 2):
-                location.failing[draw.choice(("read", "write", "restart"))] = OUTAGE
-    # The idle key is new before the first switch, and 31 days after each.
-    assert len(estate.gateways.new_keys) == len(names) * (switches + 1)
 
 
 def delivered(*names: str) -> Estate:
@@ -311,27 +259,24 @@ class TestRevoke:
         assert (keys_in(estate), estate.gateways.new_keys) == (["secondary"] * 2, [ENDED[PRIMARY]])
         assert estate.locations["a"].calls.count("write") == 1
 
-    async def test_whose_proof_gets_no_answer_is_known_to_have_regenerated_nothing(self) -> None:
-        estate = contoso()
-        estate.deliver(HOME, a_token(FAR, seed="secondary"), SECONDARY)
-        estate.gateways.refused["edge-01"] = OUTAGE
-        ended = await revoked(estate)
-        assert (ended.stopped, ended.regenerated, estate.gateways.new_keys) == (OUTAGE, False, [])
-
-    async def test_keeps_a_token_of_the_other_key_that_a_person_delivered(self) -> None:
+    @pytest.mark.parametrize("error", [OUTAGE, DENIED])
+    async def test_whose_proof_or_regeneration_is_refused_tells_what_was_delivered(
+        self, error: Exception
+    ) -> None:
         estate = delivered("a")
-        token = a_token(NOW + 26 * DAY, seed="secondary")
-        estate.locations["a"].put(token.header_value().reveal(), estate.locations["a"].tags)
+        if error is OUTAGE:
+            estate.deliver("a", a_token(FAR, seed="secondary"), SECONDARY)
+            estate.gateways.refused["edge-01"] = error
+        estate.gateways.refused_keys["edge-01"] = error
         ended = await revoked(estate)
-        assert [row.decision.reason for row in ended.rows] == ["taken_over"]
-        assert "write" not in estate.locations["a"].calls
-        assert estate.gateways.new_keys == [ENDED[PRIMARY]]
+        assert (ended.stopped, ended.regenerated, estate.gateways.new_keys) == (error, False, [])
+        assert [row.outcome for row in ended.rows] == ["fresh" if error is OUTAGE else "renewed"]
 
-    async def test_of_the_idle_key_writes_nothing(self) -> None:
-        estate = delivered("a")
-        await revoked(estate, SECONDARY)
-        assert "write" not in estate.locations["a"].calls
-        assert estate.gateways.new_keys == [ENDED[SECONDARY]]
+    async def test_of_a_paused_gateway_stops(self) -> None:
+        estate = holding(FAR, pause={"until": "2999-01-01T00:00:00Z", "reason": "Moves"})
+        ended = await revoked(estate)
+        assert isinstance(ended.stopped, RevokeStopped)
+        assert ([row.outcome for row in ended.rows], estate.gateways.new_keys) == (["paused"], [])
 
     async def test_that_takes_too_long_stops_before_the_regeneration(self) -> None:
         estate = delivered("a")

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, seed, settings
@@ -26,8 +26,8 @@ from gateway_tokens.estate.schema import AppSettings
 from gateway_tokens.renewal.keys import OTHER
 from gateway_tokens.renewal.rotation import Revocation, revoke
 from gateway_tokens.renewal.run import Runs, run_requests
-from gateway_tokens.stored import Ownership, StoredToken
-from gateway_tokens.tokens import GatewayToken, KeyType, Secret, ServiceId
+from gateway_tokens.stored import Ownership, StoredToken, token_in
+from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     DAY,
@@ -81,14 +81,6 @@ async def step() -> None:
         await event()
 
 
-class Made(NamedTuple):
-    """A token that Azure made: with which key, and how often that key had been regenerated before."""
-
-    key: KeyType
-    age: int
-    expiry: datetime
-
-
 class Location(MemoryDestination):
     """A location whose every operation is a step; after a write there is one more, at which its answer is lost."""
 
@@ -98,7 +90,7 @@ class Location(MemoryDestination):
 
     def put(self, value: str, tags: Mapping[str, str] | None = None, writer: str = "") -> None:
         super().put(value, tags, writer)
-        self.changed_at = next(self._model.ticks)
+        self._model.values[self.fingerprint], self.changed_at = value, next(self._model.ticks)
 
     async def read(self) -> StoredToken | None:
         read_at = _process.get().read_at
@@ -109,7 +101,7 @@ class Location(MemoryDestination):
 
     async def write(self, token: GatewayToken, ownership: Ownership, stored: StoredToken | None) -> None:
         await super().write(token, ownership, stored)
-        self._model.hand_out(token)
+        self._model.written.append((self.fingerprint, next(self._model.ticks), _process.get().who))
         await step()
 
     async def _call(self, method: str) -> None:
@@ -117,14 +109,9 @@ class Location(MemoryDestination):
         await super()._call(method)
 
     @property
-    def stored(self) -> str:
-        """The fingerprint of what is stored."""
-        return Secret(self.value).fingerprint if self.value else ""
-
-    @property
     def lags(self) -> bool:
         """Whether the workload runs another value, and was not asked to restart for the one that is stored."""
-        return self.restartable and not self.writer and self.stored not in {self.running, self.asked}
+        return self.restartable and not self.writer and self.fingerprint not in {self.running, self.asked}
 
 
 class Azure(FakeGateways):
@@ -139,7 +126,7 @@ class Azure(FakeGateways):
     ) -> GatewayToken:
         assert (service in self.estate, gateway) == (True, GATEWAY)
         await step()
-        return self._model.make(key_type, expiry)
+        return self.token(gateway, key_type, expiry)
 
     async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
         await step()
@@ -201,8 +188,8 @@ class Keys(RuleBasedStateMachine):
             self.estate.location(name, restartable=name == "b")
         self.azure, self.reports = Azure(self), Reported(self.estate.clock)
         self.estate.app = replace(self.estate.app, gateways=self.azure, reports=self.reports)
-        self.made: dict[str, Made] = {}  # by the fingerprint of the stored value
-        self.handed: list[tuple[Made, int, str]] = []  # what the app wrote: when, and which process
+        self.values: dict[str, str] = {}  # all that was ever stored, by its fingerprint
+        self.written: list[tuple[str, int, str]] = []  # what the app wrote: when, and which process
         self.changed_at = 0  # when somebody other than a run changed what it goes by
         self.wrong: list[AssertionError] = []
 
@@ -251,8 +238,8 @@ class Keys(RuleBasedStateMachine):
         location, now = self.locations[name], self.estate.clock.now
         match what:
             case "gets a token by hand":
-                value = self.make(key[0], (now + 20 * DAY).replace(minute=0)).header_value()
-                location.put(value.reveal(), location.tags, writer="kubectl")
+                token = self.azure.token(GATEWAY, key[0], (now + 20 * DAY).replace(minute=0))
+                location.put(token.header_value().reveal(), location.tags, writer="kubectl")
             case "loses its note":
                 location.tags = None
             case "loses its value":
@@ -268,7 +255,7 @@ class Keys(RuleBasedStateMachine):
             case "lags":
                 location.slow = True
             case "starts":
-                location.running, location.slow = location.stored, False
+                location.running, location.slow = location.fingerprint, False
             case _:
                 location.failing[what.removeprefix("fails to ")] = OUTAGE
         self.changed_at = next(self.ticks)
@@ -281,10 +268,10 @@ class Keys(RuleBasedStateMachine):
             regenerated = len(self.azure.new_keys)
             for hours in [2] * 12 + [72] * 36:
                 self._do(self.run())
-                self.locations["b"].running = self.locations["b"].stored
+                self.locations["b"].running = self.locations["b"].fingerprint
                 self.estate.clock.now += hours * HOUR
                 for name in "ab" if len(self.azure.new_keys) > regenerated else ():
-                    assert any(self.alive(self.locations[name].stored, key) for key in KeyType), name
+                    assert any(self.alive(self.locations[name].fingerprint, key) for key in KeyType), name
             assert len(self.azure.new_keys) > regenerated
         finally:
             self.loop.close()
@@ -292,7 +279,7 @@ class Keys(RuleBasedStateMachine):
     def _heals(self) -> None:
         for location in self.locations.values():
             location.failing.clear()
-            if location.stored not in self.made:
+            if location.value and f" {GATEWAY}&" not in location.value:
                 location.value = None
         self.locations["b"].slow = False
 
@@ -352,26 +339,12 @@ class Keys(RuleBasedStateMachine):
         if not process.task.cancelled():
             process.task.result()
 
-    def make(self, key: KeyType, expiry: datetime) -> GatewayToken:
-        """Azure's token."""
-        age = self.azure.new_keys.count((GATEWAY, key))
-        token = a_token(expiry, GATEWAY, key + "'" * age)
-        self.made[token.header_value().fingerprint] = Made(key, age, expiry)
-        return token
-
-    def hand_out(self, token: GatewayToken) -> None:
-        """Remember that the app wrote this token."""
-        made = self.made[token.header_value().fingerprint]
-        self.handed.append((made, next(self.ticks), _process.get().who))
-
     def alive(self, fingerprint: str, key: KeyType) -> bool:
         """Whether a value is a token that this key signs."""
-        made = self.made.get(fingerprint)
-        return made is not None and made.key is key and self._lives(made)
-
-    def _lives(self, made: Made) -> bool:
-        age = self.azure.new_keys.count((GATEWAY, made.key))
-        return made.expiry > self.estate.clock.now and made.age == age
+        token = token_in(self.values.get(fingerprint))
+        if token is None or token.expiry <= self.estate.clock.now:
+            return False
+        return token == self.azure.token(GATEWAY, key, token.expiry)
 
     def judge(self, key: KeyType) -> None:
         """Whether the process may regenerate the key now, by what was so when it read the locations last."""
@@ -384,15 +357,15 @@ class Keys(RuleBasedStateMachine):
             location = self.locations[name]
             if max(location.changed_at, self.changed_at) > seen[name]:
                 continue
-            assert self.alive(location.stored, OTHER[key]), f"{name} holds no token of the other key"
+            assert self.alive(location.fingerprint, OTHER[key]), f"{name} holds no token of the other key"
             assert not location.lags, f"{name} was not asked to restart"
             if by.revokes is not key:
                 assert not location.writer, f"somebody else wrote {name}"
                 assert not self.alive(location.running, key), f"{name} runs a token of the key"
         if by.revokes is not key:
-            for made, at, who in self.handed:
+            for value, at, who in self.written:
                 late = at > min(seen.values()) and (who == "revoke" or self.changed_at > min(seen.values()))
-                assert late or made.key is not key or not self._lives(made), f"a token of {who} is alive"
+                assert late or not self.alive(value, key), f"a token of a {who} is alive"
 
 
 @cache

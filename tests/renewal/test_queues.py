@@ -144,14 +144,9 @@ IS_EXPIRED = {"type": "Microsoft.ApiManagement.GatewayTokenExpired"}
 
 def official(schema: str, name: str) -> dict[str, Any]:
     """Azure's own example, with its placeholders filled in."""
-    text = (OFFICIAL / schema / f"{name}.json").read_text()
-    for placeholder, value in {
-        "{subscription-id}": CONTOSO.subscription_id,
-        "{your-rg}": CONTOSO.resource_group,
-        "{your-APIM-instance}": CONTOSO.name,
-        "{gateway-name}": "edge-01",
-    }.items():
-        text = text.replace(placeholder, value)
+    text, service = (OFFICIAL / schema / f"{name}.json").read_text(), CONTOSO
+    text = text.replace("{subscription-id}", service.subscription_id).replace("{gateway-name}", "edge-01")
+    text = text.replace("{your-rg}", service.resource_group).replace("{your-APIM-instance}", service.name)
     document: dict[str, Any] = json.loads(text)
     return document
 
@@ -179,12 +174,8 @@ def grid(**change: object) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in cloud().items()} | change
 
 
-def read(document: object) -> list[GatewayEvent]:
-    return read_events(json.dumps(document).encode())
-
-
 def only(document: object) -> GatewayEvent:
-    (event,) = read(document)
+    (event,) = read_events(json.dumps(document).encode())
     return event
 
 
@@ -199,7 +190,8 @@ def test_azures_own_examples_tell_which_gateway_came_or_went(schema: str, time: 
     created, deleted = (only(official(schema, name)) for name in ("gatewayCreated", "gatewayDeleted"))
     assert created == GatewayEvent(CREATED, CONTOSO, "edge-01", "", time, time)
     assert (deleted.kind, deleted.service, deleted.gateway) == (DELETED, CONTOSO, "edge-01")
-    assert [read(official(schema, name)) for name in ("gatewayUpdated", "apiUpdated")] == [[], []]
+    others = [official(schema, name) for name in ("gatewayUpdated", "apiUpdated")]
+    assert read_events(json.dumps(others).encode()) == []
 
 
 class TestTokenEvents:
@@ -210,11 +202,7 @@ class TestTokenEvents:
     @pytest.mark.parametrize("service", ["Microsoft.ApiManagement", "microsoft.apimanagement"])
     @pytest.mark.parametrize("separator", ["", "."])
     def test_are_known_by_every_published_spelling_of_their_type(self, service: str, separator: str) -> None:
-        for name, kind in (
-            ("NearExpiry", NEAR_EXPIRY),
-            ("nearexpiry", NEAR_EXPIRY),
-            ("Expired", EXPIRED),
-        ):
+        for name, kind in {"NearExpiry": NEAR_EXPIRY, "nearexpiry": NEAR_EXPIRY, "Expired": EXPIRED}.items():
             spelt = f"{service}.Gateway{separator}Token{name}"
             assert only(cloud(type=spelt)).kind is only(grid(eventType=spelt)).kind is kind
 
@@ -239,6 +227,7 @@ class TestTokenEvents:
             {"data": {"GatewayInfo": {"GatewayId": "edge-01", "InstanceId": "pod-7f9c"}}, "subject": ""},
             {"source": str(CONTOSO).replace("Groups", "groups").replace("Microsoft", "MICROSOFT")},
             {"source": str(CONTOSO).replace("/providers", "")},
+            {"subject": "GATEWAYS/edge-01/pod-7f9c/", "data": {}},
         ],
         ids=str,
     )
@@ -246,66 +235,47 @@ class TestTokenEvents:
         event = only(cloud(**change))
         assert (event.service, event.gateway, event.instance) == (CONTOSO, "edge-01", "pod-7f9c")
 
-    @pytest.mark.parametrize("subject", ["gateways/edge-01/pod/1", "/GATEWAYS/edge-01/pod/1/"])
-    def test_have_a_subject_whose_rest_is_the_instance(self, subject: str) -> None:
-        event = only(cloud(subject=subject, data={}))
-        assert (event.gateway, event.instance) == ("edge-01", "pod/1")
+
+def test_a_message_may_be_encoded_in_base64_or_indented() -> None:
+    plain = json.dumps(cloud(), indent=2).encode()
+    for body in (base64.b64encode(plain), plain, b"\r\n" + plain):
+        assert read_events(body) == [NEAR]
 
 
-class TestMessagesOfEventGrid:
-    def test_may_be_encoded_in_base64_or_indented(self) -> None:
-        plain = json.dumps(cloud(), indent=2).encode()
-        for body in (base64.b64encode(plain), plain, b"\r\n" + plain):
-            assert read_events(body) == [NEAR]
+def test_a_message_may_hold_several_events_in_their_order_or_none() -> None:
+    others = [{"type": f"{service}.GatewayTokenExpired"} for service in ("Contoso", "Microsoft.Storage")]
+    events = [cloud(), *others, cloud(subject="/gateways/edge-02/pod/1", data={})]
+    found = read_events(json.dumps(events).encode())
+    assert [(event.gateway, event.instance) for event in found] == [
+        ("edge-01", "pod-7f9c"),
+        ("edge-02", "pod/1"),
+    ]
+    assert read_events(b"[]") == []
 
-    def test_may_hold_several_events_in_their_order_less_those_about_something_else_or_none(self) -> None:
-        second = cloud(subject="/gateways/edge-02", data={})
-        others = [{"type": f"{service}.GatewayTokenExpired"} for service in ("Contoso", "Microsoft.Storage")]
-        assert [event.gateway for event in read([cloud(), *others, second])] == ["edge-01", "edge-02"]
-        assert read([]) == []
 
-    @pytest.mark.parametrize(
-        ("body", "reason"),
-        [
-            (b"", "message: is empty"),
-            (b"hello", "message: is not JSON"),
-            (b"\xff\xfe", "message: is empty"),
-            (base64.b64encode(b"hello"), "message: is not JSON"),
-            (b'{"id": 1, "id": 2}', "'id' is given twice"),
-            (b"[" * 100_000, "nested too deeply"),
-            *((body, "it has no type") for body in (b"5", b"{}", b'[["x"]]', b'{"type": 5}')),
-        ],
-        ids=lambda value: repr(value)[:20],
-    )
-    def test_that_are_no_event_say_in_which_way(self, body: bytes, reason: str) -> None:
+NO_EVENTS: dict[str, list[bytes | dict[str, Any]]] = {
+    "message: is empty": [b"", b"\xff\xfe"],
+    "message: is not JSON": [b"hello", base64.b64encode(b"hello")],
+    "'id' is given twice": [b'{"id": 1, "id": 2}'],
+    "nested too deeply": [b"[" * 100_000],
+    "it has no type": [b"5", b"{}", b'[["x"]]', b'{"type": 5}'],
+    "it has no time": [
+        cloud(time=time) for time in (None, "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z")
+    ],
+    "it names no API Management service": [
+        cloud(source=None),
+        cloud(source=str(CONTOSO).replace(CONTOSO.subscription_id, "x")),
+        cloud(source=str(CONTOSO).replace("ApiManagement/service", "Storage/accounts")),
+    ],
+    "it names no gateway": [
+        cloud(subject="/apis/edge-01", data={"gatewayInfo": {"gatewayId": name}})
+        for name in ("", "managed", "a b")
+    ],
+}
+
+
+@pytest.mark.parametrize("reason", NO_EVENTS)
+def test_what_is_no_event_says_what_it_lacks(reason: str) -> None:
+    for message in NO_EVENTS[reason]:
         with pytest.raises(EventInvalid, match=reason):
-            read_events(body)
-
-    @pytest.mark.parametrize(
-        ("change", "reason"),
-        [
-            *(
-                ({"time": time}, "it has no time")
-                for time in (None, "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z")
-            ),
-            *(
-                ({"source": source}, "it names no API Management service")
-                for source in (
-                    None,
-                    str(CONTOSO).replace(CONTOSO.subscription_id, "x"),
-                    str(CONTOSO).replace("ApiManagement/service", "Storage/accounts"),
-                )
-            ),
-            *(
-                (
-                    {"subject": "/apis/edge-01", "data": {"gatewayInfo": {"gatewayId": name}}},
-                    "names no gateway",
-                )
-                for name in ("", "managed", "a b")
-            ),
-        ],
-        ids=str,
-    )
-    def test_about_a_token_that_lack_a_part_say_which(self, change: dict[str, object], reason: str) -> None:
-        with pytest.raises(EventInvalid, match=reason):
-            read(cloud(**change))
+            read_events(message if isinstance(message, bytes) else json.dumps(message).encode())

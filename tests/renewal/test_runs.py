@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from datetime import timedelta
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,15 +18,18 @@ from gateway_tokens.errors import (
     DestinationBlocked,
     GatewayTokensError,
     IdentityUnavailable,
+    MessageInvalid,
 )
 from gateway_tokens.renewal import run as runs
 from gateway_tokens.renewal import service as services
-from gateway_tokens.renewal.rows import Demand
+from gateway_tokens.renewal.report import ServiceReport
+from gateway_tokens.renewal.rows import Action, Decision, Demand, Outcome, Reason, Row, RowId, Seen
 from gateway_tokens.renewal.run import RunRequest, as_message, read_message
 from gateway_tokens.tokens import KeyType
 from tests.renewal_estate import (
     CONTOSO,
     DAY,
+    EDGE,
     HOME,
     HOUR,
     IN_30_DAYS,
@@ -57,12 +62,6 @@ class TestOneRow:
         assert estate.home.calls == ["read", "write", "read", "read"]
         assert estate.gateways.issued == [("edge-01", KeyType.PRIMARY, IN_30_DAYS)]
 
-    async def test_two_destinations_of_a_gateway_get_one_token(self) -> None:
-        estate = contoso("a", "b")
-        await estate.run()
-        assert estate.locations["a"].value == estate.locations["b"].value
-        assert len(estate.gateways.issued) == 1
-
     async def test_exactly_the_same_value_is_not_written_again_under_force_either(self) -> None:
         estate = contoso()
         await estate.run()
@@ -77,9 +76,7 @@ class TestOneRow:
         row = await estate.renew()
         assert (row.outcome, row.code, location.calls.count("write")) == ("failed", "not_verified", 2)
 
-    async def test_an_unexpected_error_is_told_by_its_type_and_place_never_by_its_text(
-        self, caplog: Log
-    ) -> None:
+    async def test_an_unexpected_error_is_told_by_its_type_never_by_its_text(self, caplog: Log) -> None:
         estate = contoso()
         estate.home.failing = {"read": ValueError("GatewayKey secret&text")}  # type: ignore[dict-item]
         assert [row.code for row in await estate.run()] == ["internal_error"]
@@ -205,9 +202,7 @@ class TestSharedCauses:
             (DestinationBlocked("there", "is disabled"), 60),
         ],
     )
-    async def test_what_is_everybodys_failure_is_tried_once(
-        self, error: GatewayTokensError, most: int
-    ) -> None:
+    async def test_what_fails_everybody_is_tried_once(self, error: GatewayTokensError, most: int) -> None:
         estate = self.an_estate(error)
         rows = await estate.run()
         assert sum(row.outcome == "renewed" for row in rows) == 60
@@ -221,6 +216,17 @@ class TestSharedCauses:
         for place in estate.locations.values():
             place.failing = {}
         assert set(await estate.outcomes(HOUR)) == {"renewed", "fresh"}
+
+
+DAMAGED = (
+    {"rows": 3},
+    {"rows": [1, {}, {"service": 1}]},
+    {"beganAt": "x", "run": math.nan},
+    {
+        "completedAt": "9999-01-01T00:00:00Z",
+        "rows": [{"service": "contoso", "gateway": "edge-01", "location": "x", "at": "9999-01-01T00:00:00Z"}],
+    },
+)
 
 
 def a_request(**more: Any) -> RunRequest:  # noqa: ANN401 - RunRequest's own
@@ -279,18 +285,7 @@ class TestDoubledWork:
         await estate.run()
         assert estate.home.value
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "",
-            "[]",
-            "null",
-            '{"rows": 3}',
-            '{"rows": [1, {}, {"service": 1}]}',
-            '{"beganAt": "x", "run": NaN}',
-            '{"completedAt": "9999-01-01T00:00:00Z", "rows": [{"service": "contoso", "gateway": "edge-01", "location": "x", "at": "9999-01-01T00:00:00Z"}]}',
-        ],
-    )
+    @pytest.mark.parametrize("text", ["", "[]", "null", *map(json.dumps, DAMAGED)])
     async def test_whatever_the_blobs_hold_every_due_token_is_delivered(self, text: str) -> None:
         estate = contoso()
         estate.reports.texts = {RECORD: text, REPORT: text}
@@ -298,9 +293,7 @@ class TestDoubledWork:
         assert estate.home.value
 
     @pytest.mark.parametrize("ended", [5, "x", {"a": 1}, [1, None], None])
-    async def test_a_record_with_a_damaged_list_of_ended_runs_still_names_its_run(
-        self, ended: object
-    ) -> None:
+    async def test_a_record_whose_list_of_ended_runs_is_damaged_names_its_run(self, ended: object) -> None:
         estate = contoso()
         record = {**json.loads(as_message(a_request())), "beganAt": NOW.isoformat(), "ended": ended}
         estate.reports.texts = {RECORD: json.dumps(record)}
@@ -312,33 +305,114 @@ class TestMessages:
         request = a_request(asked_by="x", gateways=("a/*",), force=True, expires_before=NOW + DAY)
         assert read_message(as_message(request).encode()) == request
 
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b"",
-            b"null",
-            b"\xff",
-            b'{"subscription": "s"}',
-            b'{"subscription": "s", "run": "r", "askedAt": "soon"}',
-            b'{"subscription": "s", "run": "r", "askedAt": "2026-03-01T12:00:00Z", "forced": true}',
-        ],
-    )
-    def test_what_is_not_one_is_refused(self, body: bytes) -> None:
-        with pytest.raises(GatewayTokensError) as caught:
-            read_message(body)
-        assert caught.value.code == "message_invalid"
+    @pytest.mark.parametrize("change", [{"askedAt": "soon"}, {"run": None}, {"forced": True}])
+    def test_what_is_not_one_is_refused(self, change: dict[str, object]) -> None:
+        message = json.dumps({**json.loads(as_message(a_request())), **change})
+        for body in (b"", b"null", b"\xff", message.encode()):
+            with pytest.raises(MessageInvalid):
+                read_message(body)
 
     async def test_a_subscription_that_left_the_settings_ends_its_message_quietly(self, caplog: Log) -> None:
         estate = contoso()
         await estate.runs.reconcile(estate.app, a_request(subscription="gone"))
         assert [line["level"] for line in lines(caplog, "run.not_needed")] == ["INFO"]
 
-    async def test_a_selection_reconciles_those_gateways_and_leaves_the_rest_of_the_report_alone(
-        self,
-    ) -> None:
+    async def test_a_selection_reconciles_those_gateways_and_leaves_the_others_rows_alone(self) -> None:
         estate = fleet(3)
         await estate.run()
         await estate.run(HOUR, gateways=("contoso/edge-001",), force=True)
         assert len(estate.gateways.issued) == 4
         assert estate.ended == ["renewed"] * 3
         assert estate.report().completed_at == NOW
+
+
+# Which rows a run logs: every one that is not simply fresh, and a fresh one when that is news; the others are summed.
+
+
+def logging_all(estate: Estate) -> Estate:
+    estate.app = replace(estate.app, settings=replace(estate.app.settings, log_fresh_rows=True))
+    return estate
+
+
+async def logged(estate: Estate, caplog: Log, runs: int) -> list[list[str]]:
+    """The outcomes of the rows that each of the next runs logs."""
+    found = []
+    for _ in range(runs):
+        caplog.clear()
+        await estate.run(HOUR)
+        found.append([line["outcome"] for line in lines(caplog, "run.row")])
+    return found
+
+
+async def test_a_row_that_failed_is_logged_in_every_run_and_a_fresh_one_once(
+    caplog: Log,
+) -> None:
+    estate = contoso()
+    assert await logged(estate, caplog, 3) == [["renewed"], ["fresh"], []]
+    estate.home.failing["read"] = OUTAGE
+    assert await logged(estate, caplog, 2) == [["failed"], ["failed"]]
+    estate.home.failing.clear()
+    assert await logged(estate, caplog, 2) == [["fresh"], []]
+    estate.reports.texts.clear()
+    assert await logged(estate, caplog, 2) == [["fresh"], []]
+    assert await logged(logging_all(estate), caplog, 2) == [["fresh"]] * 2
+
+
+def test_a_row_that_is_or_was_at_risk_or_was_taken_over_does_not_stay_fresh() -> None:
+    def fresh(at_risk_from: datetime) -> Row:
+        seen = Seen(NOW + 9 * DAY, NOW + 8 * DAY, at_risk_from)
+        decision = Decision(Action.KEEP, Reason.FRESH, "")
+        return Row(RowId(EDGE, HOME), decision, seen, outcome=Outcome.FRESH, at=NOW)
+
+    at_risk, well, now = fresh(NOW), fresh(NOW + 8 * DAY), NOW + HOUR
+    taken_over = replace(well, decision=replace(well.decision, reason=Reason.TAKEN_OVER))
+    for before, row, stays in (
+        (well, well, True),
+        (taken_over, well, True),
+        (well, taken_over, False),
+        (at_risk, well, False),
+        (well, at_risk, False),
+    ):
+        assert ServiceReport(rows={str(row.id): before}).stays_fresh(row, now) is stays
+
+
+async def test_a_service_is_summed_with_the_days_on_which_its_tokens_are_due_and_expire(
+    caplog: Log,
+) -> None:
+    estate = fleet(3)
+    for number, days in enumerate((25, 25, 20)):
+        name = f"edge-{number:03}"
+        estate.deliver(f"contoso-{name}", a_token(NOW + days * DAY, name))
+    estate.location("contoso-edge-001").failing["read"] = OUTAGE
+    await estate.run()
+    caplog.clear()
+    await estate.run(HOUR)
+    (line,) = lines(caplog, "service.completed")
+    assert (line["service"], line["whole"], line["rows"], line["fresh"]) == ("contoso", True, 3, 2)
+    assert line["expiryByDay"] == {"2026-03-21": 1, "2026-03-26": 1}
+    assert line["earliestExpiry"] == "2026-03-21T12:00:00Z"
+    assert line["earliestDue"][:10] == min(line["dueByDay"])
+    assert sum(line["dueByDay"].values()) == 2
+
+
+class TestWhatCannotBeSeen:
+    async def test_is_judged_by_the_expiry_that_was_last_seen_there(self, caplog: Log) -> None:
+        estate = contoso()
+        await estate.run()
+        estate.home.failing = {"read": OUTAGE}
+        for days, risk in ((2, False), (22, False), (2, True)):
+            caplog.clear()
+            await estate.run(days * DAY)
+            (row,) = lines(caplog, "run.row")
+            assert (row["outcome"], row["atRisk"]) == ("failed", risk)
+            left = (NOW + 30 * DAY - HOUR - estate.clock.now).total_seconds() / 3600
+            assert (row["failingSince"], row["hoursLeft"]) == ("2026-03-03T12:00:00Z", left)
+
+    @pytest.mark.parametrize(("failing", "risk"), [("read", False), ("write", True)])
+    async def test_is_at_risk_only_where_no_token_is_and_none_can_be_given(
+        self, caplog: Log, failing: str, *, risk: bool
+    ) -> None:
+        estate = contoso()
+        estate.home.failing = {failing: OUTAGE}
+        await estate.run()
+        assert [row["atRisk"] for row in lines(caplog, "run.row")] == [risk]

@@ -1,5 +1,6 @@
-"""Windows, freezes and pauses: what waits for them, what never does, and which windows are accepted."""
+"""What waits, and for what: windows, freezes, pauses, and places; what never does, and which windows are accepted."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 from typing import Any
@@ -15,13 +16,15 @@ from gateway_tokens.estate.schedule import (
     longest_pause,
     next_run,
 )
-from gateway_tokens.renewal.rows import Demand
-from gateway_tokens.stored import Ownership
+from gateway_tokens.renewal.reader import Slots
+from gateway_tokens.renewal.rows import Demand, Observed
+from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import KeyType
 from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     CONTOSO,
     DAY,
+    FABRIKAM,
     HOME,
     HOUR,
     MINUTE,
@@ -129,10 +132,9 @@ class TestAFault:
     @pytest.mark.parametrize(
         ("field", "value", "said"),
         [
-            *(
-                ("timeZone", zone, "is not a time zone")
-                for zone in ("Europe/Atlantis", "../etc/passwd", "Europe")
-            ),
+            ("timeZone", "Europe/Atlantis", "is not a time zone"),
+            ("timeZone", "../etc/passwd", "is not a time zone"),
+            ("timeZone", "Europe", "is not a time zone"),
             ("days", "Monday", "must be days of the week from Mon to Sun"),
             ("from", "24:00", "must be a time from 00:00 to 23:59"),
             ("to", "22:00", "`from` and `to` are the same time"),
@@ -158,24 +160,29 @@ class TestWhatIsDue:
         estate = holding(DUE, windows=[NIGHT])
         location = estate.location(HOME, restartable=True)
         row = await estate.renew()
-        found = (row.decision.action, row.decision.reason, row.outcome)
-        assert found == ("wait", "in_renewal_window", "waiting")
-        assert "; due since 2026-02-" in row.decision.message
-        assert row.decision.message.endswith("waits for the window at 2026-03-01 22:00 UTC")
+        assert (row.decision.reason, "; due since 2026-02-" in row.decision.message) == (
+            "in_renewal_window",
+            True,
+        )
         assert await outcome_at(estate, OPENS - MINUTE) == "waiting"
         assert location.calls.count("write") == location.restarts_begun == 0
         assert await outcome_at(estate, OPENS) == "restarting"
         assert location.restarts_begun == 1
 
-    @pytest.mark.parametrize("rule", [{"windows": [NIGHT]}, {"freeze": [FREEZE]}])
-    async def test_does_not_wait_once_it_is_at_risk(self, rule: dict[str, Any]) -> None:
-        for expiry, outcome in ((NOW + 5 * DAY + MINUTE, "waiting"), (NOW + 5 * DAY, "renewed")):
-            assert await outcome_at(holding(expiry, **rule), NOW) == outcome
-
-    async def test_waits_for_the_end_of_a_freeze_though_the_window_is_open(self) -> None:
-        row = await holding(DUE, freeze=[FREEZE]).renew()
-        assert (row.decision.action, row.outcome) == ("wait", "waiting")
-        assert row.decision.message.endswith("the end of the freeze (until 2026-03-13 00:00 UTC: Year end)")
+    @pytest.mark.parametrize(
+        ("rule", "awaited"),
+        [
+            ({"windows": [NIGHT]}, "the window at 2026-03-01 22:00 UTC"),
+            ({"freeze": [FREEZE]}, "the end of the freeze (until 2026-03-13 00:00 UTC: Year end)"),
+        ],
+    )
+    async def test_says_what_for_and_does_not_wait_once_it_is_at_risk(
+        self, rule: dict[str, Any], awaited: str
+    ) -> None:
+        waiting = await holding(NOW + 5 * DAY + MINUTE, **rule).renew()
+        assert (waiting.decision.action, waiting.outcome) == ("wait", "waiting")
+        assert waiting.decision.message.endswith(f"waits for {awaited}")
+        assert await outcome_at(holding(NOW + 5 * DAY, **rule), NOW) == "renewed"
 
     @pytest.mark.parametrize(
         "more", [{"issued_before": NOW + MINUTE}, {"expires_before": DUE}, {"key_type": KeyType.SECONDARY}]
@@ -259,3 +266,55 @@ async def test_no_key_is_regenerated_in_a_freeze_or_a_pause(more: dict[str, Any]
     estate.deliver(HOME, a_token(FAR, seed="secondary"), KeyType.SECONDARY, key_since=NOW - 40 * DAY)
     await estate.run()
     assert len(estate.gateways.new_keys) == keys
+
+
+# Changes that can wait go two gateways of a service at a time.
+
+
+class TestStaged:
+    def an_estate(self) -> Estate:
+        """Five gateways of each of two services, which are to take another key."""
+        ids, names = {"contoso": CONTOSO, "fabrikam": FABRIKAM}, [f"edge-{n}" for n in range(5)]
+        rule = kept(keyType="secondary")
+        services = {name: {"resourceId": str(found), "gateways": {"*": rule}} for name, found in ids.items()}
+        estate = Estate(services, dict.fromkeys(ids.values(), names))
+        for service, name in ((service, name) for service in ids for name in names):
+            location = estate.location(f"{service}-{name}", restartable=True)
+            estate.deliver(f"{service}-{name}", a_token(FAR, name), service=f"{service}-apim")
+            location.running = location.asked = location.fingerprint
+            location.slow = True
+        estate.clock.now += 2 * HOUR
+        return estate
+
+    async def test_another_key_is_taken_by_two_gateways_of_each_service_at_a_time(self) -> None:
+        estate = self.an_estate()
+        for _ in range(2):
+            assert Counter(await estate.outcomes(HOUR)) == {"restarting": 4, "waiting": 6}
+        for location in estate.locations.values():
+            location.running = location.asked
+        assert Counter(await estate.outcomes(HOUR)) == {"fresh": 4, "restarting": 4, "waiting": 2}
+
+    async def test_one_that_waits_is_planned_to_wait_and_names_those_it_waits_for(self) -> None:
+        rows = await self.an_estate().plan()
+        first = [row.id.ref.gateway for row in rows if row.decision.action == "renew"]
+        waiting = [row.decision.message for row in rows if row.decision.action == "wait"]
+        assert (len(first), len(waiting)) == (2, 3)
+        assert all(name in message for name in first for message in waiting)
+
+    async def test_what_is_due_in_the_same_run_takes_places_before_it(self) -> None:
+        estate = self.an_estate()
+        for service, name in ((s, n) for s in ("contoso", "fabrikam") for n in ("edge-0", "edge-1")):
+            estate.deliver(f"{service}-{name}", a_token(NOW + 5 * DAY, name), service=f"{service}-apim")
+        assert Counter(await estate.outcomes(HOUR)) == {"restarting": 4, "waiting": 6}
+
+    @pytest.mark.parametrize("restart", [None, Restart(Running.UNVERIFIED), Restart(Running.OLD, blind=True)])
+    def test_where_the_reader_cannot_be_seen_a_place_is_held_by_the_time_of_issue(
+        self, restart: Restart | None
+    ) -> None:
+        gateway, value = contoso().gateway(), a_token(FAR).header_value()
+        ownership = Ownership(gateway.owner, KeyType.PRIMARY, NOW, FAR).of(value)
+        stored = StoredToken(value, a_token(FAR), ownership, restart=restart)
+        for since, held in ((NOW - MINUTE, True), (NOW, False)):
+            slots = Slots(since)
+            slots.seen(Observed(gateway, gateway.rule.destinations[0], stored))
+            assert bool(slots.holders) is held
