@@ -30,27 +30,16 @@ HANGS: dict[str, Any] = {"kind": "delay", "seconds": 60}
 class Identity:
     """The app's identity as Azure's clients use it, and the endpoint that gives its tokens."""
 
-    def __init__(self, emulator: Emulator, azure: AzureAccess) -> None:
-        self.azure, self.credential = emulator.azure, azure.credential
+    def __init__(self, emulator: Emulator, access: AzureAccess) -> None:
+        self.azure, self.access = emulator.azure, access
 
     async def token(self, scope: str = ARM) -> str:
-        return (await self.credential.get_token(scope)).token
+        return (await self.access.credential.get_token(scope)).token
 
     def fails(self, times: int | None = None, **fault: Any) -> None:  # noqa: ANN401 - a fault's own fields
         """The endpoint fails so often in this way, and then works."""
         self.azure.faults.clear()
         self.azure.faults.add(Fault("identity", times=times, **fault))
-
-    def held(self) -> tuple[asyncio.Event, asyncio.Event]:
-        """The next request is held: set at its arrival, and to be set so that it goes on."""
-        arrived, go_on = asyncio.Event(), asyncio.Event()
-
-        async def hold() -> None:
-            arrived.set()
-            await go_on.wait()
-
-        self.azure.faults.add(Fault("identity", kind="call", action=hold))
-        return arrived, go_on
 
     @property
     def visits(self) -> int:
@@ -129,10 +118,9 @@ async def test_what_no_repeat_changes_is_a_failed_sign_in_at_once(app: Identity)
 
 
 async def test_a_request_without_an_answer_is_repeated(
-    emulator: Emulator, opens: Opens, monkeypatch: pytest.MonkeyPatch
+    app: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(identity.IDENTITY_RETRY, "read_timeout", 0.1)
-    app = Identity(emulator, opens())
     app.fails(1, **HANGS)
     assert await app.token()
     assert app.visits == 2
@@ -141,15 +129,15 @@ async def test_a_request_without_an_answer_is_repeated(
 @pytest.mark.usefixtures("short_operations")
 @pytest.mark.parametrize("fault", [{"kind": "drop"}, HANGS], ids=str)
 async def test_an_identity_without_an_answer_is_unavailable_once_its_time_is_over(
-    app: Identity, azure: AzureAccess, emulator: Emulator, fault: dict[str, Any]
+    app: Identity, emulator: Emulator, fault: dict[str, Any]
 ) -> None:
     app.fails(**fault)
     said = f"gives no token for '{emulator.arm_url}/.default'"
     with pytest.raises(IdentityUnavailable, match=said) as unavailable:
-        await asyncio.wait_for(azure.identity_works(), 5)
+        await asyncio.wait_for(app.access.identity_works(), 5)
     assert unavailable.value.__suppress_context__
     app.azure.faults.clear()
-    await azure.identity_works()
+    await app.access.identity_works()
 
 
 # What is shared and kept
@@ -163,25 +151,23 @@ async def test_twenty_who_ask_at_once_share_the_request_and_while_it_fails_its_t
     assert (len(set(asked)), app.visits) == (1, TRIES + 1)
 
 
-async def test_whoever_leaves_takes_the_request_from_nobody(app: Identity) -> None:
-    arrived, go_on = app.held()
+async def test_neither_who_leaves_nor_a_refusal_of_another_audience_ends_a_request(app: Identity) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    app.fails(1, kind="call", action=hold)
     leaving, staying = (asyncio.create_task(app.token()) for _ in range(2))
     await arrived.wait()
     leaving.cancel()
-    go_on.set()
-    assert await staying
-    assert app.visits == 1
-
-
-async def test_a_refusal_of_one_audience_ends_no_request_for_another(app: Identity) -> None:
-    arrived, go_on = app.held()
-    waiting = asyncio.create_task(app.token())
-    await arrived.wait()
     app.fails(1, status=400)
     with pytest.raises(ClientAuthenticationError):
         await asyncio.wait_for(app.token(OTHER), 5)
     go_on.set()
-    assert await waiting
+    assert await staying
+    assert app.visits == 2
 
 
 async def test_a_credential_that_failed_is_closed_and_made_anew_for_the_next_request(app: Identity) -> None:
@@ -193,23 +179,22 @@ async def test_a_credential_that_failed_is_closed_and_made_anew_for_the_next_req
             made[0].get_token = made[0].close  # it takes no scopes, so it fails whatever is asked
         return made[-1]
 
-    credential = app.credential = identity.SharedCredential(make)
+    credential = identity.SharedCredential(make)
     with pytest.raises(ClientAuthenticationError):
-        await app.token()
-    assert await app.token()
+        await credential.get_token(ARM)
+    assert (await credential.get_token(ARM)).token
     assert (len(made), app.visits) == (2, 1)
     await credential.close()
 
 
-async def test_credential_and_token_are_kept_for_the_workers_life_until_the_way_is_closed(
-    app: Identity, azure: AzureAccess
-) -> None:
+async def test_credential_and_token_are_kept_until_the_way_is_closed(app: Identity) -> None:
+    before = app.access.credential
     for _ in range(3):
-        await azure.identity_works()
+        await app.access.identity_works()
     assert app.visits == 1
-    await azure.close()
-    assert azure.credential is not app.credential
-    await azure.identity_works()
+    await app.access.close()
+    assert app.access.credential is not before
+    await app.access.identity_works()
 
 
 async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, azure: AzureAccess) -> None:
@@ -222,7 +207,7 @@ async def test_clients_are_kept_by_what_they_reach(emulator: Emulator, azure: Az
     assert azure.api_management(contoso) is not azure.api_management(fabrikam)
 
 
-async def test_all_of_azure_shares_one_pool_of_connections_however_many_vaults_there_are(
+async def test_all_of_azure_shares_one_pool_of_connections_which_has_no_limit(
     emulator: Emulator, azure: AzureAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts: list[ssl.SSLContext] = []
@@ -241,24 +226,9 @@ async def test_all_of_azure_shares_one_pool_of_connections_however_many_vaults_t
     answer = await azure.arm_request("GET", path, api_version="2024-05-01", action="", scope="")
     assert [gateway["name"] for gateway in (answer or {})["value"]] == list(GATEWAYS[CONTOSO])
     assert len(contexts) == 1
-
-
-async def test_what_hangs_takes_no_connection_of_its_neighbours(
-    emulator: Emulator, azure: AzureAccess
-) -> None:
-    emulator.azure.faults.add(Fault(host="vault", instance="contoso", times=None, **HANGS))
-    silent, other = (azure.secret_client(emulator.vault_url(name)) for name in ("contoso", "fabrikam"))
-    usual_limit = 100  # of aiohttp
-    hanging = [asyncio.ensure_future(silent.get_secret("none")) for _ in range(usual_limit)]
-    await asyncio.sleep(0)
-    async with asyncio.timeout(10):
-        while emulator.azure.in_flight < usual_limit:  # noqa: ASYNC110 - nothing announces it
-            await asyncio.sleep(0.01)
-        with pytest.raises(ResourceNotFoundError):
-            await other.get_secret("none")
-    for task in hanging:
-        task.cancel()
-    await asyncio.gather(*hanging, return_exceptions=True)
+    pool = azure.shared(("session",), aiohttp.ClientSession).connector
+    assert pool is not None
+    assert (pool.limit, pool.limit_per_host) == (0, 0)  # what hangs takes no connection of its neighbours
 
 
 @pytest.mark.usefixtures("short_operations")
