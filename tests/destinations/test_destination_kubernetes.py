@@ -84,17 +84,15 @@ def cluster(around: Surroundings) -> Cluster:
     ("layout", "key"),
     [(Layout.HELM, "gateway-key"), (Layout.PORTAL, "value"), (Layout.ENV_FROM, "config.service.auth.key")],
 )
-async def test_each_layout_has_its_key(cluster: Cluster, layout: Layout, key: str) -> None:
+async def test_each_layout_has_its_key_and_all_have_the_ownership_as_annotations_and_the_owner_as_a_label(
+    cluster: Cluster, layout: Layout, key: str
+) -> None:
     await cluster.opened(layout=layout).write(TOKEN, OWNERSHIP, None)
     assert cluster.value(key) == TOKEN.header_value().reveal()
-
-
-async def test_carries_the_ownership_as_annotations_and_the_owner_as_a_label(cluster: Cluster) -> None:
-    await cluster.write()
-    tags = OWNERSHIP.of(TOKEN.header_value()).tags()
+    tags, metadata = OWNERSHIP.of(TOKEN.header_value()).tags(), cluster.secret["metadata"]
     assert cluster.secret["type"] == "Opaque"
-    assert cluster.secret["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
-    assert cluster.secret["metadata"]["annotations"] == {f"gateway-tokens/{k}": v for k, v in tags.items()}
+    assert metadata["labels"] == {"app.kubernetes.io/managed-by": "gateway-tokens"}
+    assert metadata["annotations"] == {f"gateway-tokens/{name}": text for name, text in tags.items()}
 
 
 async def test_one_made_with_the_http_apis_manifest_is_taken_for_the_apps_own(cluster: Cluster) -> None:
@@ -208,16 +206,14 @@ async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
     assert "GatewayKey" not in f"{caught.value} {caught.value!r} {caught.getrepr(style='short')}"
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"), ({"immutable": True}, "immutable")],
-)
-async def test_a_secret_of_another_kind_or_immutable_blocks(
-    cluster: Cluster, more: dict[str, object], said: str
-) -> None:
-    cluster.put({"gateway-key": "x"}, **more)
-    with pytest.raises(errors.DestinationBlocked, match=said):
-        await cluster.destination.read()
+async def test_a_secret_of_another_kind_or_immutable_blocks(cluster: Cluster) -> None:
+    for more, said in (
+        ({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"),
+        ({"immutable": True}, "immutable"),
+    ):
+        cluster.put({"gateway-key": "x"}, **more)
+        with pytest.raises(errors.DestinationBlocked, match=said):
+            await cluster.destination.read()
 
 
 async def test_a_missing_namespace_is_not_made(cluster: Cluster) -> None:
@@ -251,9 +247,8 @@ def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it(around: Surroundi
 
 
 def test_a_server_may_have_an_ipv6_address(around: Surroundings) -> None:
-    assert (
-        a_kubernetes_spec(around, server="https://[fd00::1]:6443").depends_on(REF) == "https://[fd00::1]:6443"
-    )
+    server = "https://[fd00::1]:6443"
+    assert a_kubernetes_spec(around, server=server).depends_on(REF) == server
 
 
 # How the app signs in
@@ -323,9 +318,7 @@ async def test_rows_that_fail_together_ask_azure_once_whether_their_cluster_move
     assert await rows[0].read() is None
 
 
-async def test_the_settings_certificate_goes_before_azures_and_one_that_is_none_blocks(
-    cluster: Cluster,
-) -> None:
+async def test_the_settings_certificate_goes_before_azures_and_must_be_one(cluster: Cluster) -> None:
     another = Path(throw_away_tls.__wrapped__().ca_file).read_text()  # noqa: ASYNC240 - a small file
     with pytest.raises(errors.AzureUnavailable):
         await cluster.opened(cluster=CLUSTER, certificate_authority=another).read()
