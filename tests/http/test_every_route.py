@@ -103,24 +103,24 @@ async def test_a_caller_without_the_permission_is_told_which_and_cannot_tell_wha
     assert estate.emulator.azure.calls == []
 
 
-async def test_every_answer_forbids_caching_and_every_error_is_a_problem_document_of_rfc_9457(
+async def test_no_answer_may_be_kept_and_every_error_is_a_problem_document_of_rfc_9457(
     estate: RenewalApp,
 ) -> None:
     answers = [await sent(name, more, query=query) for name, more in CALLS for query in ({}, {"x": "y"})]
     estate.emulator.azure.faults.add(Fault(host="arm", times=None, status=418))
-    answers += [await generate_token(), await generate_token("edge-99", service="nowhere")]
+    answers += [await generate_token(), await generate_token(service="nowhere")]
     assert {answer.status_code for answer in answers} == {200, 202, 400, 404, 502, 503}
     for answer in answers:
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert "json" not in (answer.mimetype or "") or document(answer)
-        if answer.status_code >= 400 and "problems" not in document(answer):
+        if answer.mimetype == "application/problem+json":
             body = document(answer)
-            assert (answer.mimetype, body["status"]) == ("application/problem+json", answer.status_code)
-            assert all(isinstance(body[name], str) and body[name] for name in ("title", "detail"))
-            assert re.fullmatch(r"urn:gateway-tokens:problem:[a-z_]+", body["type"])
-            assert body["type"].endswith(f":{body['code']}")
+            assert all(body[name] for name in ("title", "detail"))
+            assert body["type"] == f"urn:gateway-tokens:problem:{body['code']}"
+            assert body["status"] == answer.status_code
             assert body["correlationId"] == answer.headers["x-correlation-id"]
+        else:
+            assert answer.status_code < 400 or "problems" in document(answer)
     assert len({answer.headers["x-correlation-id"] for answer in answers}) == len(answers)
 
 

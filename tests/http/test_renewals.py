@@ -30,11 +30,6 @@ from tests.http_calls import (
 )
 from tests.renewal_estate import CONTOSO, FABRIKAM, lines
 
-INSTANT = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-FIELDS = {
-    "destination", "action", "reason", "message", "outcome", "lastOutcome", "issuedAt", "expiry", "oldExpiry",
-    "secondsLeft", "nextRenewal", "keyType", "failingSince", "code", "error",
-}  # fmt: skip
 UNWRITABLE = Fault(host="vault", method="PUT", status=403, times=None)
 
 
@@ -64,9 +59,7 @@ class TestListGateways:
         assert (stored["reason"], stored["action"], stored["keyType"]) == ("fresh", "keep", "primary")
         assert stored["destination"] == f"{estate.emulator.vault_url('contoso')}/secrets/edge-01-token"
         assert 20 * 86_400 - 120 < stored["secondsLeft"] <= 20 * 86_400
-        assert re.fullmatch(INSTANT, stored["nextRenewal"])
         assert stored["nextRenewal"] < stored["expiry"]
-        assert set(stored) == set(empty) == FIELDS
         assert value.rpartition("&")[2] not in str(document(answer))
         assert estate.writes() == []
 
@@ -75,7 +68,7 @@ class TestListGateways:
         await run()
         [row] = (await destinations())["edge-01"]
         assert (row["outcome"], row["lastOutcome"], row["code"]) == (None, "failed", "azure_forbidden")
-        assert re.fullmatch(INSTANT, row["failingSince"])
+        assert datetime.fromisoformat(row["failingSince"]) <= datetime.now(UTC)
 
     async def test_shows_the_others_when_one_destination_cannot_be_read(self, estate: RenewalApp) -> None:
         estate.emulator.azure.faults.add(Fault(host="vault", path="*edge-01*", status=403, times=None))
@@ -83,16 +76,6 @@ class TestListGateways:
         (broken,), (well,) = shown["edge-01"], shown["edge-02"]
         assert (broken["action"], broken["reason"], broken["code"]) == (None, "not_read", "azure_forbidden")
         assert well["reason"] == "not_stored"
-
-    async def test_shows_only_what_the_caller_may_read(self, estate: RenewalApp) -> None:
-        estate.configure(rule("contoso/edge-02"), rule("contoso/lab-*", allow=("renew",)))
-        assert list(await destinations()) == ["edge-02"]
-
-    @pytest.mark.usefixtures("estate")
-    async def test_of_a_service_that_does_not_exist_is_a_404_to_a_caller_who_may_read_everything(
-        self,
-    ) -> None:
-        assert code_of(await list_gateways("nowhere")) == (404, "not_found")
 
 
 class TestPlan:
@@ -112,10 +95,11 @@ class TestPlan:
         ran = document(await run())["run"]
         services = document(await plan())["services"]
         assert [(s["service"], s["run"]) for s in services] == [("contoso", ran), ("fabrikam", ran)]
-        assert re.fullmatch(INSTANT, services[0]["completedAt"])
+        assert datetime.fromisoformat(services[0]["completedAt"]) <= datetime.now(UTC)
 
     async def test_shows_only_what_the_caller_may_read(self, estate: RenewalApp) -> None:
-        estate.configure(rule("contoso/edge-02"))
+        estate.configure(rule("contoso/edge-02"), rule("contoso/lab-*", allow=("renew",)))
+        assert list(await destinations()) == ["edge-02"]
         answer = await plan()
         assert set(listed(answer)) == {"contoso/edge-02"}
         assert [service["service"] for service in document(answer)["services"]] == ["contoso"]
@@ -260,10 +244,11 @@ class TestRenew:
 
 
 @pytest.mark.parametrize("call", [renew, revoke])
-async def test_only_what_is_there_can_be_renewed_or_its_key_revoked_and_only_what_is_managed_renewed(
+async def test_only_what_is_there_is_shown_renewed_or_revoked_and_only_what_is_managed_renewed(
     estate: RenewalApp, call: Callable[..., Awaitable[Answer]]
 ) -> None:
-    assert code_of(await call("edge-99")) == (404, "not_found")
+    for answer in (await call("edge-99"), await call("edge-01", "nowhere"), await list_gateways("nowhere")):
+        assert code_of(answer) == (404, "not_found")
     assert code_of(await renew("lab-01")) == (409, "not_managed")
     assert estate.writes() == []
 
