@@ -1,5 +1,6 @@
-"""Stand-ins for the ports, in memory."""
+"""Stand-ins for the ports, in memory, and for time."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -91,3 +92,21 @@ class MemoryDestination:
         self.calls.append(method)
         with suppress(KeyError):
             raise self.failing_once.pop(method, None) or self.failing[method]
+
+
+class FakeTime:
+    """Time moves only when somebody sleeps; `slept` lists every pause in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        """The seconds on this clock."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let that much time pass at once."""
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)

@@ -46,21 +46,13 @@ class ParameterBinding(Message):
         return "data"
 
 
-_MESSAGES = (
-    "BindingInfo",
-    "FunctionMetadataResponse",
-    "InvocationResponse",
-    "RpcException",
-    "RpcFunctionMetadata",
-    "RpcHttp",
-    "RpcRetryOptions",
-    "StatusResult",
-    "WorkerInitResponse",
-    "WorkerMetadata",
-)
 # What the worker builds its messages from.
+PLAIN = (
+    "BindingInfo FunctionMetadataResponse InvocationResponse RpcException RpcFunctionMetadata RpcHttp "
+    "RpcRetryOptions StatusResult WorkerInitResponse WorkerMetadata"
+)
 PROTOS = SimpleNamespace(
-    TypedData=TypedData, ParameterBinding=ParameterBinding, **dict.fromkeys(_MESSAGES, Message)
+    TypedData=TypedData, ParameterBinding=ParameterBinding, **dict.fromkeys(PLAIN.split(), Message)
 )
 
 

@@ -13,7 +13,7 @@ from emulator.server import Emulator
 from gateway_tokens.azure import identity
 from gateway_tokens.azure.clients import AzureAccess
 from gateway_tokens.errors import SigningKeysUnavailable
-from tests.fake_time import FakeTime
+from tests.fakes import FakeTime
 
 KNOWN, UNKNOWN = "emulator-1", "made-up"
 REFRESH_AFTER, KEEP_FOR, UNKNOWN_KEY_PAUSE, FAILURE_PAUSE = 3600, 24 * 3600, 60, 30

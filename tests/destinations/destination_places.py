@@ -24,8 +24,7 @@ from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.stored import Destination, Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
-from tests.fake_time import FakeTime
-from tests.fakes import MemoryDestination
+from tests.fakes import FakeTime, MemoryDestination
 from tests.stand_ins.aks import ManagedClusters
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

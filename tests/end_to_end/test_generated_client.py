@@ -93,22 +93,17 @@ def test_a_token_is_read_in_every_format(generated: Generated) -> None:
     assert manifest.string_data["value"].startswith(header)
 
 
-def test_gateways_and_what_became_of_them_are_read(generated: Generated) -> None:
+def test_every_other_answer_is_read(generated: Generated) -> None:
     edge, *_, lab = generated.parsed("listGateways", service="contoso").gateways
-    assert (edge.gateway_id, lab.gateway_id, lab.destinations) == ("edge-01", "lab-01", [])
     assert edge.destinations[0].expiry > datetime.now(UTC)
-    assert edge.destinations[0].outcome is None
-    report = generated.parsed("renewGateway", **EDGE)
-    assert [(row.gateway_id, row.reason) for row in report.listed] == [("edge-01", "forced")]
+    assert (edge.destinations[0].outcome, lab.destinations) == (None, [])
+    assert ("plant-b", None) in {
+        (row.gateway_id, row.action) for row in generated.parsed("planRenewals").listed
+    }
+    assert [row.reason for row in generated.parsed("renewGateway", **EDGE).listed] == ["forced"]
     wish = generated.RevocationWish(key_type=generated.KeyType.PRIMARY, reason="a leak")
     revoked = generated.parsed("revokeKey", **EDGE, body=wish)
     assert (revoked.regenerated, [row.key_type for row in revoked.destinations]) == (True, ["secondary"])
-
-
-def test_the_plan_a_run_and_health_are_read(generated: Generated) -> None:
-    plan = generated.parsed("planRenewals")
-    assert ("plant-b", None) in {(row.gateway_id, row.action) for row in plan.listed}
-    assert {service.service for service in plan.services} == {"contoso", "fabrikam"}
     run = generated.parsed("runRenewals", 202)
     assert len(run.subscriptions) == 2
     assert generated.parsed("showRun", run=run.run).run == run.run
