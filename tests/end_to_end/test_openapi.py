@@ -193,12 +193,7 @@ def test_names_and_patterns_are_those_of_the_code() -> None:
 
 DETAILS = [{"target": "expiry", "message": "No."}]
 REFUSED = json.dumps({"error": {"code": "ValidationError", "message": "No.", "details": DETAILS}})
-INVALID = {
-    "host": "arm",
-    "status": 400,
-    "headers": {"Content-Type": "application/json"},
-    "body": REFUSED,
-}
+INVALID = {"host": "arm", "status": 400, "headers": {"Content-Type": "application/json"}, "body": REFUSED}
 THROTTLED = {"host": "arm", "status": 429, "headers": {"Retry-After": "3600"}}
 UNWRITABLE = {"host": "vault", "method": "PUT", "status": 403}
 LEAK = {"keyType": "primary", "reason": "a leak"}

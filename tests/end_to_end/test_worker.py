@@ -117,29 +117,20 @@ async def test_a_token_comes_out_of_the_worker_in_each_form(worker: WorkerRuntim
     assert answer.body.startswith(b"config.service.auth=GatewayKey edge-01&")
 
 
-async def test_the_other_routes_answer_in_the_same_worker(worker: WorkerRuntime) -> None:
-    planned, asked = await called(worker, "plan_renewals"), await called(worker, "run_renewals")
-    assert json.loads(planned.body)["counts"] == {"renew": 3}
-    assert [json.loads(message)["askedBy"] for message in asked.messages] == ["function-key"] * 2
-    answers = [
-        await called(worker, "show_run", {"run": json.loads(asked.body)["run"]}),
-        await called(worker, "renew_gateway", EDGE),
-        await called(worker, "revoke_key", EDGE, b'{"keyType": "primary", "reason": "a leak"}'),
-        await called(worker, "list_gateways", EDGE),
-        await called(worker, "health"),
-    ]
-    assert [answer.status for answer in (planned, asked, *answers)] == [200, 202, 200, 200, 200, 200, 503]
-
-
-async def test_the_timer_asks_for_runs_which_succeed_failed_rows_included(
+async def test_the_timer_and_a_caller_ask_for_runs_which_succeed_failed_rows_included(
     worker: WorkerRuntime, app: RenewalApp
 ) -> None:
     fault = Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
     app.emulator.azure.faults.add(fault)
-    messages = await worker.fire("renew_on_schedule")
-    assert (len(messages), app.writes()) == (2, [])
-    for message in messages:
-        await worker.bring("reconcile_subscription", message)
+    asked = await called(worker, "run_renewals")
+    assert (asked.status, app.writes()) == (202, [])
+    for messages, caller in (
+        (await worker.fire("renew_on_schedule"), "schedule"),
+        (asked.messages, "function-key"),
+    ):
+        assert [json.loads(message)["askedBy"] for message in messages] == [caller] * 2
+        for message in messages:
+            await worker.bring("reconcile_subscription", message)
     assert app.stored().startswith("GatewayKey edge-01&")
     assert (app.stored("plant-a", "fabrikam"), fault.struck > 0) == ("", True)
 

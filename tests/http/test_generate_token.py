@@ -42,9 +42,7 @@ async def test_the_answer_is_a_superset_of_gateway_token_contract(estate: Renewa
     }
 
 
-async def test_an_estate_that_delivers_nothing_needs_no_storage(
-    estate: RenewalApp,
-) -> None:
+async def test_an_estate_that_delivers_nothing_needs_no_storage(estate: RenewalApp) -> None:
     estate.rules = estate.elsewhere = {}
     estate.configure(STATE_CONTAINER_URL="")
     answers = [await health(), await list_gateways(), await generate_token()]
