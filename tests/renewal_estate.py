@@ -19,11 +19,10 @@ from gateway_tokens.azure.clients import CallersBudget
 from gateway_tokens.azure.reports import Entry, Reports
 from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
-from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import ServiceReport, read_report
-from gateway_tokens.renewal.rows import Demand, Row
+from gateway_tokens.renewal.rows import Demand, ManagedGateway, Row
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import ServiceRun, managed
 from gateway_tokens.stored import Ownership

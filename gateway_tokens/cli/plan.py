@@ -18,9 +18,9 @@ from gateway_tokens.app import put_together
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.estate.schema import Estate, GatewayRule, Service
 from gateway_tokens.http.answers import row_shown
-from gateway_tokens.http.renewals import planned
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.rows import Action, Reason
+from gateway_tokens.renewal.run import planned
 from gateway_tokens.renewal.service import ServiceRun
 from gateway_tokens.sign_in import CredentialKind
 

@@ -13,7 +13,7 @@ from gateway_tokens.access import AccessRule, matches, specificity
 from gateway_tokens.errors import NotFound
 from gateway_tokens.parsing import Duration, Form, StrictModel, within
 from gateway_tokens.sign_in import AzureSettings, SignIn
-from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, GatewayRef, KeyType, ServiceId, owner_of
+from gateway_tokens.tokens import MAX_LIFETIME, SERVICE_NAME, KeyType, ServiceId
 
 from .destination import Cluster, DestinationSettings, resource_id
 from .schedule import Freeze, Pause, Window
@@ -141,20 +141,6 @@ class Service(StrictModel):
         """The rule of the most literal pattern that matches the name."""
         fitting = [pattern for pattern in self.gateways if matches(pattern, gateway)]
         return self.gateways[max(fitting, key=specificity)] if fitting else None
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedGateway:
-    """A gateway whose token is kept fresh, and the rule that says how and where."""
-
-    ref: GatewayRef
-    service: ServiceId
-    rule: GatewayRule
-
-    @property
-    def owner(self) -> str:
-        """What the ownership beside a stored token says when it is this gateway's."""
-        return owner_of(self.service, self.ref.gateway)
 
 
 class Estate(StrictModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -15,22 +15,22 @@ from gateway_tokens.access import Permission, Scope
 from gateway_tokens.azure.clients import Cost
 from gateway_tokens.errors import NotFound, NotManaged, RenewalFailed
 from gateway_tokens.estate.schedule import Freeze
-from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.keys import KeyState
 from gateway_tokens.renewal.reader import RunOptions
 from gateway_tokens.renewal.report import ServiceReport, summaries_of
 from gateway_tokens.renewal.rotation import Revocation, Revoked, revoke
-from gateway_tokens.renewal.rows import BAD, Action, Demand, Outcome, Row, count
+from gateway_tokens.renewal.rows import BAD, Action, Demand, ManagedGateway, Outcome, Row, count
 from gateway_tokens.renewal.run import (
-    SERVICES_AT_ONCE,
     as_message,
+    planned,
     reconcile_gateway,
     run_in_place_of,
     run_requests,
 )
-from gateway_tokens.renewal.service import Selects, ServiceRun, managed
+from gateway_tokens.renewal.service import ServiceRun, managed
 from gateway_tokens.tokens import GatewayRef, written
 
 from .answers import answered, json_answer, problem, row_shown, summary_shown, text_of
@@ -181,25 +181,6 @@ async def _found(app: App, scope: Scope, ref: GatewayRef) -> ManagedGateway:
             rule = service.rule_for(gateway) or GatewayRule()
             return ManagedGateway(GatewayRef(name, gateway), service.resource_id, rule)
     raise NotFound(str(ref))
-
-
-async def planned(
-    app: App, names: Iterable[str], caller: str, selects: Selects, done: Callable[[], None] = lambda: None
-) -> list[ServiceRun]:
-    """The services with what a run would do now for the gateways selected; nothing is executed.
-
-    Several are read at once; each that is read calls `done`.
-    """
-    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), RunOptions(app, Demand(app.clock()), caller)
-
-    async def one(name: str) -> ServiceRun:
-        async with free:
-            run = await ServiceRun.begun(name, options)
-            await run.plan(await run.gateways(app.settings.estate.services[name], selects))
-            done()
-            return run
-
-    return await asyncio.gather(*map(one, names))
 
 
 def _key_shown(ref: GatewayRef, state: KeyState) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gateway_tokens.errors import (
     SignInRequired,
     TooManyRequests,
 )
-from gateway_tokens.estate.schema import Estate, GatewayRule, ManagedGateway
+from gateway_tokens.estate.schema import Estate, GatewayRule
 from gateway_tokens.formats import TokenFormat, env_file, kubernetes_secret
 from gateway_tokens.logs import log_issued, log_line
 from gateway_tokens.parsing import duration_text
@@ -34,6 +34,7 @@ from gateway_tokens.tokens import (
     GatewayRef,
     GatewayToken,
     KeyType,
+    ServiceId,
     expiry_after,
     owner_of,
     stable_expiry,
@@ -78,10 +79,10 @@ class TokenApi(Routes):
         return _formatted(issued, token_request)
 
 
-async def _active_key(app: App, gateway: ManagedGateway) -> KeyType:
+async def _active_key(app: App, ref: GatewayRef, service: ServiceId, rule: GatewayRule) -> KeyType:
     from gateway_tokens.renewal.rotation import active_key  # noqa: PLC0415 - few tokens need what renewal loads
 
-    return await active_key(app, gateway)
+    return await active_key(app, ref, service, rule)
 
 
 def _wanted(request: TokenRequest | None) -> dict[str, Any]:
@@ -118,7 +119,7 @@ async def issue_for(
     gateways: ArmGateways,
     now: datetime,
     *,
-    active_key: Callable[[ManagedGateway], Awaitable[KeyType]],
+    active_key: Callable[[GatewayRef, ServiceId, GatewayRule], Awaitable[KeyType]],
 ) -> Issued:
     """A fresh token for the caller; `active_key` tells the key in use of a gateway whose keys are rotated.
 
@@ -132,8 +133,7 @@ async def issue_for(
     expiry = _expiry(request, rule, ceiling, owner, now)
     key_type = request.key_type or (rule and rule.key_type) or KeyType.PRIMARY
     if rule and rule.rotate_keys:
-        gateway = ManagedGateway(GatewayRef(name, request.ref.gateway), service.resource_id, rule)
-        key_type = await active_key(gateway)
+        key_type = await active_key(GatewayRef(name, request.ref.gateway), service.resource_id, rule)
         if request.key_type not in {None, key_type}:
             raise KeyNotActive(str(request.ref), key_type)
     try:

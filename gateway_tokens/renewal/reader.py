@@ -20,9 +20,9 @@ from gateway_tokens.errors import (
 )
 from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.estate.schedule import CHANGES_AT_ONCE, Calendar
-from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.stored import Destination, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 

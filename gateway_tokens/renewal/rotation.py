@@ -19,11 +19,12 @@ from gateway_tokens.errors import (
     GatewayTokensError,
     RevokeStopped,
 )
-from gateway_tokens.estate.schema import ManagedGateway
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.logs import log_line, log_unexpected
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.stored import Running
-from gateway_tokens.tokens import KeyType
+from gateway_tokens.tokens import GatewayRef, KeyType, ServiceId
 
 from .gateway import GatewayRun
 from .keys import OTHER, Phase
@@ -120,12 +121,12 @@ async def _ended(run: GatewayRun, wanted: Revocation, rows: Mapping[RowId, Row])
     return Revoked(list({**rows, **repaired}.values()), regenerated=True)
 
 
-async def active_key(app: App, gateway: ManagedGateway) -> KeyType:
+async def active_key(app: App, ref: GatewayRef, of: ServiceId, rule: GatewayRule) -> KeyType:
     """The key in use of a gateway, as its destinations tell. Raises AzureUnavailable when none of them can be read."""
-    service = await ServiceRun.begun(gateway.ref.service, RunOptions(app, Demand(app.clock()), "caller"))
-    run = service.of(gateway)
+    service = await ServiceRun.begun(ref.service, RunOptions(app, Demand(app.clock()), "caller"))
+    run = service.of(ManagedGateway(ref, of, rule))
     if not any(await run.read_all()):
-        raise AzureUnavailable(f"Reading which key '{gateway.ref}' uses", AzureFacts())
+        raise AzureUnavailable(f"Reading which key '{ref}' uses", AzureFacts())
     return run.key_state().active
 
 

@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from gateway_tokens.errors import GatewayTokensError
 from gateway_tokens.estate.destination import DestinationSettings
-from gateway_tokens.estate.schema import ManagedGateway
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.stored import Ownership, Restart, StoredToken
-from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret, ServiceId, owner_of
 
 _LONGEST_TEXT = 500
 
@@ -62,6 +62,20 @@ class Reason(StrEnum):
     NOT_READ = "not_read"  # reading the destination failed
     NOT_LISTED = "not_listed"  # listing the service's gateways failed
     GATEWAY_GONE = "gateway_gone"  # the service has no such gateway
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedGateway:
+    """A gateway whose token is kept fresh, and the rule that says how and where."""
+
+    ref: GatewayRef
+    service: ServiceId
+    rule: GatewayRule
+
+    @property
+    def owner(self) -> str:
+        """What the ownership beside a stored token says when it is this gateway's."""
+        return owner_of(self.service, self.ref.gateway)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from random import Random
 from typing import Annotated, Any
@@ -19,17 +19,18 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 
 from gateway_tokens.access import matches, overlap
 from gateway_tokens.errors import Fault, MessageInvalid
-from gateway_tokens.estate.schema import Estate, ManagedGateway, Service
+from gateway_tokens.estate.schema import Estate, Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import StrictModel, read_json, read_model
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.tokens import GatewayRef
 
 from .alive import AliveCheck
 from .reader import RunOptions
 from .rotation import reconcile
 from .rows import BAD, Demand, Outcome, Row, count, why
-from .service import ServiceRun, log_service
+from .service import Selects, ServiceRun, log_service
 
 SCHEDULE = "schedule"  # who asks for a run that nobody asks for
 EVERYTHING = ("*/*",)
@@ -133,6 +134,25 @@ async def reconcile_gateway(
     async with service.reported(seconds):
         await reconcile(service, [gateway])
     return list(service.rows.values())
+
+
+async def planned(
+    app: App, names: Iterable[str], caller: str, selects: Selects, done: Callable[[], None] = lambda: None
+) -> list[ServiceRun]:
+    """The services with what a run would do now for the gateways selected; nothing is executed.
+
+    Several are read at once; each that is read calls `done`.
+    """
+    free, options = asyncio.Semaphore(SERVICES_AT_ONCE), RunOptions(app, Demand(app.clock()), caller)
+
+    async def one(name: str) -> ServiceRun:
+        async with free:
+            run = await ServiceRun.begun(name, options)
+            await run.plan(await run.gateways(app.settings.estate.services[name], selects))
+            done()
+            return run
+
+    return await asyncio.gather(*map(one, names))
 
 
 async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -> None:

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 
 from gateway_tokens.access import matches
 from gateway_tokens.estate.destination import DestinationSettings
-from gateway_tokens.estate.schema import ManagedGateway, Service
+from gateway_tokens.estate.schema import Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
+from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
 from .gateway import GatewayRun, not_reached

@@ -7,7 +7,6 @@ import pytest
 
 from gateway_tokens.access import Caller
 from gateway_tokens.errors import AccessDenied
-from gateway_tokens.estate.schema import ManagedGateway
 from gateway_tokens.http.requests import TokenRequest
 from gateway_tokens.http.tokens import Issued, issue_for
 from gateway_tokens.stored import Ownership
@@ -24,9 +23,9 @@ def azure() -> FakeGateways:
     return FakeGateways({ServiceId.parse(SERVICE): ["edge-01", "edge-7"]})
 
 
-async def unasked(gateway: ManagedGateway) -> KeyType:
+async def unasked(ref: GatewayRef, *_: object) -> KeyType:
     """The key in use, which matters to rules that rotate keys only: the tests of keys over HTTP have those."""
-    raise AssertionError(gateway)
+    raise AssertionError(ref)
 
 
 async def issue(

@@ -8,9 +8,9 @@ import pytest
 
 from gateway_tokens.destinations.key_vault import KeyVaultSecret
 from gateway_tokens.estate.schedule import Calendar
-from gateway_tokens.estate.schema import GatewayRule, ManagedGateway
+from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.renewal.checks import CHECKS, CONFLICT_FOR, decide, due_at
-from gateway_tokens.renewal.rows import Decision, Demand, Observed, Proof, Reason, RowId
+from gateway_tokens.renewal.rows import Decision, Demand, ManagedGateway, Observed, Proof, Reason, RowId
 from gateway_tokens.stored import Ownership, Restart, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.renewal_estate import CONTOSO, DAY, EDGE, HOUR, MINUTE, NOW, VAULT, a_token
