@@ -56,7 +56,7 @@ class _Cause:
         clock = asyncio.get_running_loop().time
         async with self.turns:
             if self.failure and clock() < self.tried_at + PROBE_AFTER:
-                raise self.failure
+                raise self.failure.with_traceback(None)
             self.tried_at = clock()
             try:
                 yield

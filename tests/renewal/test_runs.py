@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import traceback
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -209,6 +210,11 @@ class TestSharedCauses:
         assert {row.code for row in rows if row.outcome == "failed"} == {error.code}
         tries = sum("read" in place.calls for name, place in estate.locations.items() if "dead" in name)
         assert most // 60 * 60 <= tries <= most
+
+    async def test_rows_that_are_told_of_a_failure_keep_nothing_of_each_other_in_memory(self) -> None:
+        error = AzureUnavailable("Reading", AzureFacts())
+        await self.an_estate(error).run()
+        assert len(traceback.extract_tb(error.__traceback__)) < 20
 
     async def test_a_row_that_succeeds_lifts_it_for_the_next_run(self) -> None:
         estate = self.an_estate(AzureUnavailable("Reading", AzureFacts()))
