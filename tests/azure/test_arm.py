@@ -277,16 +277,6 @@ async def test_an_operation_that_is_cut_off_is_told_as_what_azure_answered_last(
     assert error.facts.timed_out is (case == "no answer")
 
 
-async def test_one_operation_does_not_tell_what_another_was_answered(
-    arm: Arm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arm.answers(403, {"error": {"code": "AuthorizationFailed"}})
-    assert isinstance(await arm.refusal(), errors.AzureForbidden)
-    arm.fails(**HANGS)
-    monkeypatch.setattr("gateway_tokens.azure.errors.OPERATION_SECONDS", 0.1)
-    assert isinstance(await arm.refusal(), errors.AzureUnavailable)
-
-
 def test_the_limits_nest_so_that_the_innermost_cause_is_told() -> None:
     longest_wait_for_a_turn = 5
     assert IDENTITY_SECONDS < OPERATION_SECONDS

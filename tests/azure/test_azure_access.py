@@ -51,23 +51,19 @@ def app(emulator: Emulator, azure: AzureAccess) -> Identity:
     return Identity(emulator, azure)
 
 
-@pytest.mark.parametrize(
-    ("setting", "kind"),
-    [
-        ("", ManagedIdentityCredential),
-        ("managedIdentity", ManagedIdentityCredential),
-        ("default", DefaultAzureCredential),
-        ("azureCli", AzureCliCredential),
-    ],
-)
-async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_another(
-    opens: Opens, setting: str, kind: type
-) -> None:
-    shared = opens(AZURE_CREDENTIAL=setting).credential
-    assert isinstance(shared, identity.SharedCredential)
-    made = shared._make()
-    assert type(made) is kind
-    await made.close()
+async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_another(opens: Opens) -> None:
+    managed, default, cli = ManagedIdentityCredential, DefaultAzureCredential, AzureCliCredential
+    for setting, kind in (
+        ("", managed),
+        ("managedIdentity", managed),
+        ("default", default),
+        ("azureCli", cli),
+    ):
+        shared = opens(AZURE_CREDENTIAL=setting).credential
+        assert isinstance(shared, identity.SharedCredential)
+        made = shared._make()
+        assert type(made) is kind
+        await made.close()
 
 
 async def test_a_client_id_chooses_that_user_assigned_identity_and_none_the_system_assigned_one(

@@ -1,8 +1,5 @@
 """One location of each kind for the contract suite, with the means to disturb it from outside."""
 
-import hashlib
-import hmac
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,22 +20,17 @@ from gateway_tokens.destinations.kubernetes import KubernetesSecret
 from gateway_tokens.errors import AzureFacts, AzureForbidden, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.stored import Destination, Ownership, StoredToken
-from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
+from gateway_tokens.tokens import GatewayRef, KeyType
+from tests import served_estate
 from tests.fakes import FakeTime, MemoryDestination
+from tests.samples import token
 from tests.stand_ins.aks import ManagedClusters
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = GatewayRef("contoso", "edge-01")
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
-EXPIRY = datetime(2026, 3, 31, 11, 55, tzinfo=UTC)
-OWNERSHIP = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, EXPIRY)
-
-
-def a_token(expiry: datetime = EXPIRY, seed: str = "") -> GatewayToken:
-    """A token as Azure issues it, another one for every expiry and seed."""
-    stamp = f"{expiry:%Y%m%d%H%M}"
-    signature = b64encode(hmac.digest(b"key", f"{stamp}{seed}".encode(), hashlib.sha512)).decode()
-    return GatewayToken.parse(f"edge-01&{stamp}&{signature}")
+TOKEN, NEWER = token(), token(stamp="202604010000")
+OWNERSHIP = Ownership("contoso-apim/edge-01", KeyType.PRIMARY, NOW, TOKEN.expiry)
 
 
 async def stored_in(destination: Destination) -> StoredToken:
@@ -67,12 +59,7 @@ async def surroundings_of(more_routes: Sequence[Route] = ()) -> AsyncIterator[Su
     with pytest.MonkeyPatch.context() as environment:
         async with running as emulator:
             emulator.azure.add_group(SUBSCRIPTION, "edge")
-            settings = {
-                "GATEWAY_TOKENS": '{"services": {}}',
-                "RENEWAL_SCHEDULE": "0 0 * * * *",
-                "ALLOW_FUNCTION_KEYS": "true",
-                **emulator.settings(),
-            }
+            settings = served_estate.app_settings(emulator, {"services": {}})
             for name, value in settings.items():
                 environment.setenv(name, value)
             azure = AzureAccess(read_settings(settings), monotonic=time.monotonic)

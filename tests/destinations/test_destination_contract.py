@@ -11,9 +11,16 @@ import pytest
 
 from gateway_tokens.errors import AzureForbidden, AzureUnavailable, GatewayTokensError, WriteConflict
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
-from tests.destinations.destination_places import OWNERSHIP, PLACES, Place, Surroundings, a_token, stored_in
+from tests.destinations.destination_places import (
+    NEWER,
+    OWNERSHIP,
+    PLACES,
+    TOKEN,
+    Place,
+    Surroundings,
+    stored_in,
+)
 
-TOKEN, NEWER = a_token(), a_token(seed="newer")
 STRANGE = "not a token at all"
 
 

@@ -21,19 +21,20 @@ from gateway_tokens.destinations.kubernetes import Layout
 from gateway_tokens.formats import SecretName, kubernetes_secret
 from gateway_tokens.stored import Destination
 from gateway_tokens.tokens import GatewayRef, GatewayToken
+from tests import samples
 from tests.destinations.destination_places import (
+    NEWER,
     NOW,
     OWNERSHIP,
     REF,
     SUBSCRIPTION,
+    TOKEN,
     Surroundings,
     a_kubernetes_spec,
-    a_token,
     stored_in,
 )
 from tests.stand_ins.aks import PROVIDER
 
-TOKEN, NEWER = a_token(), a_token(seed="newer")
 NAME = "edge-01-token"
 CLUSTER = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/edge/providers/{PROVIDER}/edge"
 JSON = {"Content-Type": "application/json"}
@@ -159,7 +160,7 @@ async def test_another_value_moves_the_time_of_the_value_and_an_ownership_does_n
 
 
 async def test_other_keys_with_the_gateways_token_are_written_too_each_in_its_form(cluster: Cluster) -> None:
-    held, new = a_token(seed="old").value.reveal(), TOKEN.value.reveal()
+    held, new = samples.token(stamp="202603010000").value.reveal(), TOKEN.value.reveal()
     forms = {"value": "GatewayKey {}", "config.service.auth.key": '"{}"\n'}
     kept = {"another-gateway": "edge-02" + new.removeprefix("edge-01"), "text": "not a token"}
     cluster.put({key: form.format(held) for key, form in forms.items()} | kept)
