@@ -11,6 +11,11 @@ ONE, OTHER = "11111111-aaaa", "22222222-bbbb"
 Calls = list[asyncio.Task[None]]
 
 
+@pytest.fixture(autouse=True)
+async def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+
+
 async def called(budget: ArmBudget, cost: Cost, count: int) -> tuple[Calls, Calls]:
     """So many calls at once: those that wait for their turn, and those that were refused."""
     calls = [asyncio.create_task(budget.spend(ONE, cost)) for _ in range(count)]
