@@ -27,12 +27,6 @@ def test_every_setting_that_the_code_reads_is_there_once_and_no_other(names: lis
     assert sorted(name for name in names if not OF_THE_PLATFORM.fullmatch(name)) == sorted(SETTINGS)
 
 
-def test_the_app_accepts_the_sample_which_is_unencrypted_and_holds_only_strings() -> None:
-    assert SAMPLE["IsEncrypted"] is False
-    assert {type(value) for value in SAMPLE["Values"].values()} == {str}
-    assert read_settings(SAMPLE["Values"]).estate.services
-
-
 def test_nothing_is_set_that_flex_consumption_refuses_and_no_key_is_among_the_settings() -> None:
     written = settings(CASE)
     assert [name for name in written if REFUSED_ON_FLEX.fullmatch(name)] == []

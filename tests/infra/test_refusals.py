@@ -32,29 +32,3 @@ def test_a_refusal_says_that_nothing_is_made_and_then_every_fault_with_its_path_
         assert re.match(PATHS, path), fault
         assert said.endswith("."), fault
         assert re.search(r"[a-z0-9)\"\]]\. [A-Z`]|: [a-z]", said), "does not say what to do"
-
-
-@pytest.mark.parametrize(
-    ("case", "faults"),
-    [
-        (
-            "ids",
-            [
-                'bareName.resourceId is "contoso-apim". It must be the resource id of an API Management service',
-                '.vault is "https://contoso.vault.azure.net". It must be the resource id of a Key Vault',
-                *("vaultAsService.resourceId is", "trailingSlash.resourceId is", "integrationSubnetId is"),
-            ],
-        ),
-        ("names", ['name is "---"', '.secret is "{gateway}..a"', "holds {gateway} in the id of a vault"]),
-        ("filled", ['.secret is "edge.03-token"', '.secret is "edge_0-token"', '.secret is "edge_02-token"']),
-        ("pairs", ["neither server nor cluster", "both cluster and signIn", "signIn is missing"]),
-        ("empty-lists", ["signIn.allowedApplications is empty"]),
-        ("bytes", ["An app setting holds 100000", "into defaults and clusters"]),
-        ("groups", ["201 resource groups. A deployment covers 200"]),
-        ("one-group", ["251 resources in"]),
-        ("grants", ["vault is missing"]),
-    ],
-)
-def test_what_the_first_version_accepted_is_refused(case: str, faults: list[str]) -> None:
-    said = "\n".join(FAULTS[f"refused-{case}"])
-    assert [fault for fault in faults if fault not in said] == []

@@ -12,7 +12,6 @@ from tests.infra.digests import INFRA, accepted, grants, roles
 from tools.digest import BUILT_IN_ROLES
 
 ROLES = roles("every-destination")
-_EXISTING = "aaaaaaaa-0000-4000-8000-000000000003"  # the role that the case `existing` names for it
 BUILT_IN = set(BUILT_IN_ROLES.values())
 
 
@@ -20,20 +19,6 @@ def test_the_code_knows_each_role_with_the_actions_that_the_deployment_gives_it(
     shipped = {name: role.actions | role.data_actions for name, role in ROLES.items()}
     assert {name: frozenset(actions) for name, actions in CODE.items() if name in shipped} == shipped
     assert CODE.keys() - shipped.keys() <= BUILT_IN
-
-
-def test_keys_are_regenerated_only_where_a_rule_rotates_them_or_the_deployment_allows_to_revoke() -> None:
-    regenerating = {
-        case: [scope for role, scope in grants(case) if role in {"Gateway key regenerator", _EXISTING}]
-        for case in accepted()
-    }
-    assert {case: scopes for case, scopes in regenerating.items() if scopes} == {
-        # A rule of contoso rotates, the one of fabrikam does not.
-        "every-destination": ["11111111/rg-apim/service/contoso-apim"],
-        # The estate's defaults rotate; contoso's defaults name a key, and idle is not renewed.
-        "inherited": ["22222222/rg-fabrikam/service/fabrikam-apim"],
-        "existing": ["11111111/rg-apim/service/contoso-apim"],
-    }
 
 
 def test_a_role_over_data_grants_nothing_over_resources_and_the_other_way_round() -> None:
