@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import gateway_tokens.destinations  # noqa: F401 - defines the kinds
-from gateway_tokens.estate.addresses import filled_in
+from gateway_tokens.estate.destination import filled_in
 from gateway_tokens.estate.faults import read_estate
 from gateway_tokens.estate.schema import Estate
 from gateway_tokens.tokens import GatewayRef
