@@ -177,13 +177,10 @@ def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told(
 
 
 def test_forty_services_with_twenty_five_gateways_each_fit_into_ten_kib() -> None:
-    names = [f"contoso-team-{number:02}" for number in range(40)]
+    rules = {"edge-*": {}, "plant-*": {"lifetime": "P7D"}}
     services: dict[str, Any] = {
-        name: {
-            "resourceId": SERVICE.replace("contoso-apim", f"{name}-apim"),
-            "gateways": {"edge-*": {}, "plant-*": {"lifetime": "P7D"}},
-        }
-        for name in names
+        name: {"resourceId": SERVICE.replace("contoso", name), "gateways": rules}
+        for name in (f"contoso-team-{number:02}" for number in range(40))
     }
     services["contoso-team-07"]["gateways"] = {"*": {"destinations": [AT_PLANT]}}
     defaults = {"lifetime": "P14D", "destinations": [BY_SERVICE]}
