@@ -149,7 +149,7 @@ async def test_the_log_alone_lists_the_faults_of_broken_settings_and_repaired_on
     estate: RenewalApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     estate.configure(GATEWAY_TOKENS='{"services": {}, "secret-plan": 1}', ALLOW_FUNCTION_KEYS="secret-plan")
-    answers = [await health(), await generate_token(), await list_gateways()]
+    answers = [await health(headers=bearer(estate.emulator)), await generate_token(), await list_gateways()]
     assert (answers[0].status_code, document(answers[0])["problems"]) == (503, [{"code": "settings_invalid"}])
     for answer in answers[1:]:
         assert code_of(answer) == (500, "settings_invalid")

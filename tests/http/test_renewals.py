@@ -21,6 +21,7 @@ from tests.http_calls import (
     carry_out,
     code_of,
     document,
+    generate_token,
     list_gateways,
     plan,
     renew,
@@ -253,15 +254,20 @@ async def test_only_what_is_there_is_shown_renewed_or_revoked_and_only_what_is_m
     assert estate.writes() == []
 
 
-@pytest.mark.parametrize(("call", "cost"), [(plan, Cost.READ), (renew, Cost.WRITE), (revoke, Cost.WRITE)])
-async def test_callers_cannot_use_up_what_runs_need(
-    estate: RenewalApp, call: Callable[..., Awaitable[Answer]], cost: Cost
+@pytest.mark.parametrize(
+    ("calls", "cost"), [((plan, list_gateways), Cost.READ), ((generate_token, renew, revoke), Cost.WRITE)]
+)
+async def test_callers_cannot_use_up_what_runs_need_and_are_told_when_to_come_back(
+    estate: RenewalApp, calls: tuple[Callable[..., Awaitable[Answer]], ...], cost: Cost
 ) -> None:
     budget = gateway_app.current().callers_budget
     bucket = budget.bucket(CONTOSO.subscription_id, cost)
     await bucket.acquire(bucket.max_rate)
-    bucket._level *= 100  # for longer than the call may take on a busy machine
+    bucket._level *= 100  # for longer than the calls may take on a busy machine
     budget._waiting[bucket] = 200
-    assert code_of(await call()) == (429, "too_many_requests")
+    for call in calls:
+        answer = await call()
+        assert code_of(answer) == (429, "too_many_requests")
+        assert int(answer.headers["Retry-After"]) > 5
     await run()
     assert estate.stored("edge-01")

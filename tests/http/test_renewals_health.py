@@ -119,14 +119,3 @@ async def test_is_red_while_a_token_is_at_risk_or_when_three_pauses_passed_since
     put(estate, "reports/contoso.json", {"completed": written(ago(minutes=1))})
     put(estate, "reports/fabrikam.json", told)
     assert await health() == ("unhealthy" if codes else "healthy", codes)
-
-
-async def test_is_red_when_the_settings_are_broken_and_leaves_the_faults_to_the_log(
-    estate: RenewalApp, caplog: pytest.LogCaptureFixture
-) -> None:
-    headers = reader(estate, "read")
-    estate.configure(RENEWAL_SCHEDULE="now", SIGN_IN="entra")
-    told = {"status": "unhealthy", "problems": [{"code": "settings_invalid"}], "warnings": []}
-    assert await shown(headers) == told
-    assert "RENEWAL_SCHEDULE" in caplog.text
-    assert "SIGN_IN" in caplog.text
