@@ -8,8 +8,7 @@ chain; each answer but the one that is meant to hold the token.
 import json
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,26 +40,11 @@ ACCESS_TOKEN = "eyJ0eXAiOiJKV1Qi.QWNjZXNzVG9rZW5UaGF0TXVzdE5vdFNob3c.c2lnbmF0dXJ
 LIFETIMES = (DAY, 30 * DAY - timedelta(minutes=5))
 
 
-class Heard(logging.Handler):
-    """Keeps what every logger says, as an exporter of the fullest kind would ship it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.said: list[str] = []
-        self.loggers: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.loggers.add(record.name)
-        self.said.append(logging.Formatter("%(name)s %(message)s").format(record))
-        self.said.append(repr(vars(record)))
-
-
 class Detector:
     """Knows the secrets, and finds them in whatever it is shown."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._azure = emulator.azure
-        self.heard = Heard()
+    def __init__(self, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+        self._azure, self._caplog = emulator.azure, caplog
         self.secrets = {FUNCTION_KEY, ACCESS_TOKEN, signature_of(SOME_TOKEN)}
         self.learn()
 
@@ -88,9 +72,14 @@ class Detector:
         telling = {part for secret in self.secrets for part in (secret[:16], secret[-16:])}
         return [text[:200] for text in texts if any(part in text for part in telling)]
 
+    def logged(self) -> list[str]:
+        """What every logger said, as an exporter of the fullest kind would ship it."""
+        shown = logging.Formatter("%(name)s %(message)s")
+        return [text for one in self._caplog.records for text in (shown.format(one), repr(vars(one)))]
+
     def assert_silent(self, *more: str) -> None:
         """Nothing was logged, and nothing of this says, what must not show."""
-        assert self.found_in(*self.heard.said, *more) == []
+        assert self.found_in(*self.logged(), *more) == []
 
 
 def signature_of(token: str) -> str:
@@ -106,33 +95,21 @@ def said_by(*answers: Answer) -> list[str]:
     return [said for one in answers for said in (http_calls.text(one), repr(dict(one.headers)), repr(one))]
 
 
-@contextmanager
-def at_debug(listener: logging.Handler) -> Iterator[None]:
-    """Within, every logger of the process speaks at DEBUG to this listener, whatever its own level.
+@pytest.fixture
+async def detector(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Detector]:
+    """Every logger of the process speaks at DEBUG, whatever its own level.
 
     All but azure-identity's: its warnings quote the identity endpoint's answer, so the app pins it above them.
     """
-    names = ["", *logging.root.manager.loggerDict, "azure", "aiohttp.client", "gateway_tokens"]
-    loggers = [logging.getLogger(name) for name in names if not name.startswith("azure.identity")]
-    before = [(logger, logger.level, logger.disabled) for logger in loggers]
-    logging.root.addHandler(listener)
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-        logger.disabled = False
-    yield
-    logging.root.removeHandler(listener)
-    for logger, level, disabled in before:
-        logger.setLevel(level)
-        logger.disabled = disabled
-
-
-@pytest.fixture
-async def detector(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Detector]:
     async with renewal_app(emulator, monkeypatch) as app:
         app.configure(rule("contoso/edge-*", allow=("issue", "read", "revoke")))
-        detector = Detector(emulator)
-        with at_debug(detector.heard):
-            yield detector
+        gateway_app.current()  # sets the levels of its own
+        for name in ("", *logging.root.manager.loggerDict, "aiohttp.client"):
+            if not name.startswith("azure.identity"):
+                caplog.set_level(logging.DEBUG, logger=name)
+        yield Detector(emulator, caplog)
 
 
 def answering(
@@ -269,9 +246,11 @@ async def test_refusals_show_nothing_of_the_callers_secrets(detector: Detector) 
 # What hears nothing, or finds nothing, would prove nothing.
 
 
-async def test_the_loggers_that_could_leak_are_heard(detector: Detector) -> None:
+@pytest.mark.usefixtures("detector")
+async def test_the_loggers_that_could_leak_are_heard(caplog: pytest.LogCaptureFixture) -> None:
     await http_calls.generate_token()
-    assert {"gateway_tokens", "azure.core.pipeline.policies.http_logging_policy"} <= detector.heard.loggers
+    heard = {record.name for record in caplog.records}
+    assert {"gateway_tokens", "azure.core.pipeline.policies.http_logging_policy"} <= heard
     # Pinned above the warnings that quote the identity endpoint's answer.
     assert logging.getLogger("azure.identity").level == logging.ERROR
 
@@ -284,4 +263,4 @@ async def test_a_leak_is_found(detector: Detector, place: str) -> None:
     shown = {"attribute": secret, "half": secret[: len(secret) // 2]}.get(place)
     said = secret if place == "message" else "harmless"
     logging.getLogger("some.library").debug(said, extra={"shown": shown}, exc_info=error)
-    assert detector.found_in(*detector.heard.said)
+    assert detector.found_in(*detector.logged())
