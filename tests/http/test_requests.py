@@ -31,7 +31,6 @@ ROUTE = {"service": "contoso", "gatewayId": "edge-01"}
 MANIFEST = {**ROUTE, "format": TokenFormat.KUBERNETES}
 NO_TIMESTAMP = "must be a date and time with its zone, yyyy-MM-ddTHH:mm:ssZ"
 NO_KEY_TYPE = "must be 'primary' or 'secondary'"
-NO_DATE = "is not a date and time"
 PAST = "is in the past, or less than a minute ahead: tokens are cut to the minute"
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 Texts = Mapping[str, str]
@@ -119,11 +118,10 @@ def test_a_refused_name_is_not_repeated() -> None:
         assert faults_of(query={name: ""}) == [("(a name withheld)", "unknown query parameter")]
 
 
-def test_a_path_without_its_names_or_with_another_format_is_refused() -> None:
-    assert [path for path, _ in faults_of(route={})] == ["service", "gatewayId"]
+@pytest.mark.parametrize("name", ["", "json", "envfile", "envFile "])
+def test_another_format_is_refused(name: str) -> None:
     told = "must be one of headerValue, envFile, kubernetesSecret"
-    for name in ("", "json", "envfile", "envFile "):
-        assert faults_of(route={**ROUTE, "format": name}) == [("format", told)]
+    assert faults_of(route={**ROUTE, "format": name}) == [("format", told)]
 
 
 def test_parameters_that_belong_elsewhere_are_refused_in_the_query_and_the_place_is_named() -> None:
@@ -175,16 +173,12 @@ def test_an_expiry_is_a_date_and_time_with_its_zone_that_a_calendar_has() -> Non
     incomplete = ["2026-03-02T12:00:00", "2026-03-02", "2026-03-02T12:00Z", "26-03-02T12:00:00Z", ""]
     spelled = ["2026-03-02 12:00:00Z", "2026-03-02T12:00:00z", "2026-03-02T12:00:00+0100", "20260302T120000Z"]
     fractions = ["2026-03-02T12:00:00.Z", "2026-03-02T12:00:00.12345678Z"]
-    others = [1_772_452_800, True, ["2026-03-02T12:00:00Z"], " 2026-03-02T12:00:00Z"]
-    for expiry in (*incomplete, *spelled, *fractions, *others):
+    for expiry in (*incomplete, *spelled, *fractions, 1_772_452_800, True, " 2026-03-02T12:00:00Z"):
         assert faults_of({"expiry": expiry}) == [("expiry", NO_TIMESTAMP)]
-    for end in ("\n", " "):
-        assert [path for path, _ in faults_of({"expiry": stamp(DAY) + end})] == ["expiry"]
-    no_day = ["2026-02-29T12:00:00Z", "2026-13-01T12:00:00Z", "0000-03-02T12:00:00Z"]
+    no_day = ["2026-02-29T12:00:00Z", "2026-13-01T12:00:00Z", "0000-03-02T12:00:00Z", stamp(DAY) + "\n"]
     no_time = ["2026-03-02T25:00:00Z", "2026-03-02T12:00:60Z", "2026-03-02T12:00:00+25:00"]
-    not_in_utc = ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"]
-    for expiry in (*no_day, *no_time, *not_in_utc):
-        assert faults_of({"expiry": expiry}) == [("expiry", NO_DATE)]
+    for expiry in (*no_day, *no_time, "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"):
+        assert faults_of({"expiry": expiry}) == [("expiry", "is not a date and time")]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +213,7 @@ def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:
         query={"secretName": "X", "secretKey": "", "namespace": "a.b", "more": "x"},
         body={"keyType": "x", "expiry": "x", "lifetime": "x", "more": 1},
     )
+    assert [path for path, _ in faults_of(route={})] == ["service", "gatewayId"]
     path, query = ["service", "gatewayId", "format"], ["more", "secretName", "secretKey", "namespace"]
     assert [path for path, _ in found] == [*path, *query, "keyType", "expiry", "lifetime", "more"]
     faulty = asked({"service": "1", "gatewayId": "managed"}, {"more": "x"}, b"{}")
