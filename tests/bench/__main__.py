@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -26,34 +27,23 @@ async def cold_start() -> None:
     say("", f"Cold start: medians of {PAIRS} pairs of fresh processes, in turn")
     async with an_estate(4) as emulator:
         settings = {**app_settings(emulator), "SUBSCRIPTION": SUBSCRIPTIONS[0]}
-        await _pairs(f"import {APP}", f"import {FUNCTIONS}", (APP, FUNCTIONS), settings, "--import")
-        await _pairs("start to first token", "a minimal app", (APP, MINIMAL), settings)
+        for what, yardstick, option in (("import", FUNCTIONS, ["--import"]), ("first token", MINIMAL, [])):
+            times: dict[str, list[float]] = {APP: [], yardstick: []}
+            for number, module in product(range(PAIRS + 1), times):
+                begin = time.monotonic()
+                found = await child("-m", "tests.bench.first_token", module, *option, settings=settings)
+                # The first pair warms the disk's cache and counts for nothing.
+                times[module] += [found["import"] if option else found["done"] - begin] * bool(number)
+            mine, theirs = map(median, times.values())
+            difference = median(a - b for a, b in zip(*times.values(), strict=True))
+            say(
+                f"{what:<12}{APP:<14}{mine * 1000:>6.0f} ms   {yardstick:<26}{theirs * 1000:>6.0f} ms   "
+                f"ratio {mine / theirs:.2f}, difference {difference * 1000:+.0f} ms"
+            )
 
 
-async def _pairs(
-    ours: str, theirs: str, modules: tuple[str, str], settings: dict[str, str], *option: str
-) -> None:
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(PAIRS + 1):
-        for module, kept in zip(modules, times, strict=True):
-            begin = time.monotonic()
-            found = await child("-m", "tests.bench.first_token", module, *option, settings=settings)
-            # The first pair warms the disk's cache and counts for nothing.
-            if number:
-                kept.append(found["import"] if option else found["done"] - begin)
-    mine, yardstick = (median(kept) for kept in times)
-    difference = median(a - b for a, b in zip(*times, strict=True))
-    say(
-        f"{ours:<22}{mine * 1000:>6.0f} ms   {theirs:<22}{yardstick * 1000:>6.0f} ms   "
-        f"ratio {mine / yardstick:.2f}, difference {difference * 1000:+.0f} ms"
-    )
-
-
-async def _runs(emulator: Emulator, count: int = 1) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = await child(
-        "-m", "tests.bench.one_run", str(count), settings=app_settings(emulator)
-    )
-    return found
+async def _run(emulator: Emulator) -> Any:  # noqa: ANN401 - JSON
+    return await child("-m", "tests.bench.one_run", settings=app_settings(emulator))
 
 
 async def run(gateways: int = 1_000, latency: float = 0.05) -> None:
@@ -67,12 +57,10 @@ async def run(gateways: int = 1_000, latency: float = 0.05) -> None:
             f"Run: {gateways:,} gateways in {services} services over {subscriptions} subscriptions, {latency * 1000:.0f} ms a call",
             f"{'':<10}{'seconds':>9}{'CPU s':>7}{'calls':>8}{'limit s':>9}{'ratio':>7}{'peak calls':>12}{'peak MiB':>10}",
         )
-        async with an_estate(
-            gateways, services=services, subscriptions=subscriptions, latency=latency
-        ) as emulator:
+        async with an_estate(gateways, services, subscriptions, latency) as emulator:
             for name in ("all due", "all fresh"):
                 before = emulator.azure.arrived
-                (found,) = await _runs(emulator)
+                found = await _run(emulator)
                 calls = emulator.azure.arrived - before
                 budget = max(gateways / subscriptions - 200, 0) / 10 if name == "all due" else 0.0
                 limit = max(calls * latency / AT_ONCE, budget)
@@ -88,8 +76,8 @@ async def memory() -> None:
     say("", "Memory: peak of the app's process, MiB")
     say(f"{'gateways':>10}{'services':>10}{'before':>9}{'all due':>9}{'all fresh':>11}{'seconds':>9}")
     for size, services, subscriptions in SIZES:
-        async with an_estate(size, services=services, subscriptions=subscriptions) as emulator:
-            (due,), (fresh,) = await _runs(emulator), await _runs(emulator)
+        async with an_estate(size, services, subscriptions) as emulator:
+            due, fresh = await _run(emulator), await _run(emulator)
         say(
             f"{size:>10,}{services:>10}{due['before']:>9.0f}{due['peak']:>9.0f}{fresh['peak']:>11.0f}{due['seconds']:>9.1f}"
             f"   {due['rows']}"
@@ -106,7 +94,7 @@ async def throttled(gateways: int = 10_000) -> None:
     )
     throttle = Throttle()
     async with an_estate(gateways, throttle=throttle) as emulator:
-        (found,) = await _runs(emulator)
+        found = await _run(emulator)
     say(
         f"seconds            {found['seconds']:.0f}",
         f"limit by throttle  {limit:.0f}" + (f" (ratio {found['seconds'] / limit:.2f})" if limit else ""),
@@ -127,18 +115,14 @@ PARTS: dict[str, Callable[[], Awaitable[None]]] = {
 
 
 async def main(parts: list[str]) -> None:
-    """Measure the parts, one after the other; all but the longest unless some are named."""
+    """Measure the parts, one after the other."""
     say(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}")
-    for part in parts or [name for name in PARTS if name != "throttled"]:
+    for part in parts:
         await PARTS[part]()
-    if not parts:
-        say("", "Not run: python -m tests.bench throttled (10,000 gateways in real time, eight minutes).")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    given: list[str] = parser.parse_args().parts
-    if unknown := set(given) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    asyncio.run(main(given))
+    usual = [name for name in PARTS if name != "throttled"]  # 10,000 gateways in real time, eight minutes
+    parser.add_argument("parts", nargs="*", metavar="part", default=usual, help=", ".join(PARTS))
+    asyncio.run(main(parser.parse_args().parts))

@@ -1,4 +1,4 @@
-"""A child process: the app as its environment describes it makes some runs, and says what each took, as JSON."""
+"""A child process: the app as its environment describes it makes a run, and says what it took, as JSON."""
 
 import asyncio
 import json
@@ -21,21 +21,17 @@ def peak_mib() -> float:
     return (own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
-async def runs(count: int) -> list[dict[str, object]]:
-    """Make so many runs; measure each."""
-    app, found = gateway_app.current(), []
-    before = peak_mib()
-    for _ in range(count):
-        wall, cpu = time.monotonic(), time.process_time()
-        requests = run_requests(app.settings.estate, app.clock())
-        await asyncio.gather(*(Runs().reconcile(app, request) for request in requests))
-        took, used = time.monotonic() - wall, time.process_time() - cpu
-        reports = [await load_report(app, name) for name in app.settings.estate.services]
-        rows = Counter(str(row.outcome) for report in reports for row in report.rows.values())
-        found.append({"seconds": took, "cpu": used, "before": before, "peak": peak_mib(), "rows": dict(rows)})
+async def run() -> dict[str, object]:
+    """Make a run and measure it."""
+    app, before, wall, cpu = gateway_app.current(), peak_mib(), time.monotonic(), time.process_time()
+    requests = run_requests(app.settings.estate, app.clock())
+    await asyncio.gather(*(Runs().reconcile(app, request) for request in requests))
+    took, used, peak = time.monotonic() - wall, time.process_time() - cpu, peak_mib()
+    reports = [await load_report(app, name) for name in app.settings.estate.services]
+    rows = Counter(str(row.outcome) for report in reports for row in report.rows.values())
     await gateway_app.forget()
-    return found
+    return {"seconds": took, "cpu": used, "before": before, "peak": peak, "rows": dict(rows)}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(runs(int(sys.argv[1])))) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(run())) + "\n")

@@ -26,7 +26,6 @@ def say(*lines: str) -> None:
 @asynccontextmanager
 async def an_estate(
     gateways: int,
-    *,
     services: int = 4,
     subscriptions: int = 2,
     latency: float = 0.0,
@@ -47,13 +46,11 @@ def app_settings(emulator: Emulator) -> dict[str, str]:
     """The app's settings for that estate: every gateway's token in its service's vault."""
     services = {
         service.name: {
-            "resourceId": f"/subscriptions/{service.subscription}/resourceGroups/{service.group}"
-            f"/providers/Microsoft.ApiManagement/service/{service.name}",
-            "gateways": {
-                "*": {"destinations": [{"kind": "keyVault", "vault": emulator.vault_url(service.name)}]}
-            },
+            "resourceId": str(service.resource_id),
+            "gateways": {"*": {"destinations": [{"kind": "keyVault", "vault": vault}]}},
         }
         for service in emulator.azure.services.values()
+        for vault in (emulator.vault_url(service.name),)
     }
     access = [{"caller": {"functionKey": True}, "gateways": ["*/*"], "allow": ["issue"]}]
     return {

@@ -50,15 +50,15 @@ class Line(NamedTuple):
 class Verdict:
     """What was found; `wrong` must be empty.
 
-    Expired tokens without a path are `helpless`. `others`: what others wrote; `dead`: how many paths each dead token of the
-    app's had; `closest`: of those that the app replaced itself; `overridden`: restarts at other times than those for what can wait.
+    Expired tokens without a path are `helpless`. `others`: what others wrote; `dead`: of the dead tokens of the app's how
+    many had how many paths; `closest`: of those that the app replaced itself; `overridden`: restarts at other times than those for what can wait.
     """
 
     faults: Counter[str]
     wrong: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
-    dead: list[int] = field(default_factory=list)
+    dead: Counter[int] = field(default_factory=Counter)
     runs: int = 0
     rows: int = 0
     renewals: int = 0
@@ -204,9 +204,10 @@ class Judge:
         if dead and kept.owned_at and dead < end:
             subscription = self._sky.estate.subscription(place.ref.service)
             paths = list(self._paths(place, max(dead, kept.owned_at), end))
-            self.verdict.dead.append(sum((subscription, at) not in self._stopped for at in paths))
-            if self.verdict.dead[-1] > _PATHS_TO_FIND_IT:
-                self._object(f"{place.name} held a dead token that many runs could have found", dead)
+            found = sum((subscription, at) not in self._stopped for at in paths)
+            self.verdict.dead[found] += 1
+            if found > _PATHS_TO_FIND_IT:
+                self._object(f"{place.name} held a dead token, {found} runs could have found it", dead)
 
     def _may_wait(self, place: SimulatedPlace, kept: Kept | None, at: datetime) -> bool:
         """Whether a workload that runs this can wait."""

@@ -6,11 +6,11 @@ from random import Random
 from gateway_tokens.estate.schema import Service
 from gateway_tokens.renewal.queues import EventKind, GatewayEvent, react
 from gateway_tokens.renewal.run import Runs, run_requests
-from gateway_tokens.tokens import GatewayRef
+from tests.renewal_estate import DAY, HOUR
 from tests.simulation.estate import SUBSCRIPTIONS
 from tests.simulation.sky import SimulatedPlace, Sky
 
-TICK, HOUR, DAY = timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)
+_TICK = timedelta(minutes=10)
 # One on the average in so many days: for each gateway, for each location, for each subscription.
 _REGENERATED, _MADE_ANEW, _BY_HAND, _PUT_BACK, _SECOND_WRITER, _EVERY_KEY = 60, 100, 30, 20, 60, 40
 _EVENT_LOST = 0.4
@@ -32,8 +32,8 @@ class Others:
     async def act(self) -> None:
         """Keys first, then values and workloads."""
         await self._change_keys()
-        for (ref, location), place in sorted(self._sky.locations.items(), key=lambda item: str(item[0])):
-            self._write(ref, location, place)
+        for (_, location), place in sorted(self._sky.locations.items(), key=lambda item: str(item[0])):
+            self._write(location, place)
 
     async def answer_the_brake(self, stopped: set[str]) -> None:
         """A person who is told for a day that the check was stopped asks for new tokens of everything."""
@@ -54,41 +54,39 @@ class Others:
         for name, service in self._services.items():
             for gateway in self._sky.estate.gateways[name]:
                 if self._happens(_REGENERATED):
-                    self._sky.regenerate(gateway, ["primary"])
+                    self._sky.regenerate(gateway, "primary")
                 if self._happens(_MADE_ANEW):
                     await self._make_anew(service, gateway)
         for subscription in SUBSCRIPTIONS:
             if self._happens(_EVERY_KEY):
                 for gateway in self._sky.estate.gateways_of(subscription):
-                    self._sky.regenerate(gateway, ["primary"])
+                    self._sky.regenerate(gateway, "primary")
 
     async def _make_anew(self, service: Service, gateway: str) -> None:
         now = self._sky.now
-        self._sky.regenerate(gateway, ["primary", "secondary"])
+        self._sky.regenerate(gateway, "primary", "secondary")
         if self._dice.random() >= _EVENT_LOST:
             self._sky.forced.add((gateway, now))
             event = GatewayEvent(EventKind.CREATED, service.resource_id, gateway, "", now, now)
             await react(self._sky.app, event)
 
-    def _write(self, ref: GatewayRef, location: str, place: SimulatedPlace) -> None:
+    def _write(self, location: str, place: SimulatedPlace) -> None:
         hand, days = self._happens(_BY_HAND), self._dice.uniform(0.1, _HAND_DAYS)
         put_back, second = self._spell("put back", location), self._spell("second writer", location)
         leave_tags = self._dice.random() < 0.5
         if hand or (second and self._sky.now.minute == 10):
-            token = self._sky.gateway(ref.gateway).token("primary", self._sky.now + days * DAY)
+            token = self._sky.token(place.ref.gateway, "primary", self._sky.now + days * DAY).value.reveal()
             place.write_by("kubectl" if hand else "another tool", token, leave_tags=leave_tags and hand)
         if not place.restartable:
             return
-        older = self._older(location, place) if put_back else ""
-        if older and place.stored[-1].token != older:
-            place.write_by("flux", older, leave_tags=True)
-        if int(ref.gateway[-3:]) // 3 % 2:
+        if put_back:
+            # The value in the manifest: the one before the last, when the spell began.
+            tokens = list(dict.fromkeys(kept.token for kept in place.stored))
+            older = self._put_back.setdefault(location, tokens[-2] if len(tokens) > 1 else "")
+            if older and place.stored[-1].token != older:
+                place.write_by("flux", older, leave_tags=True)
+        if int(place.ref.gateway[-3:]) // 3 % 2:
             place.apply_manifest()
-
-    def _older(self, location: str, place: SimulatedPlace) -> str:
-        """The value in the manifest: the one before the last, when the spell began."""
-        tokens = list(dict.fromkeys(kept.token for kept in place.stored))
-        return self._put_back.setdefault(location, tokens[-2] if len(tokens) > 1 else "")
 
     def _spell(self, what: str, location: str) -> bool:
         """Whether some hours of it are under way."""
@@ -99,4 +97,4 @@ class Others:
         return self._spells.get((what, location), self._sky.now) > self._sky.now
 
     def _happens(self, days: float) -> bool:
-        return self._dice.random() < TICK / (days * DAY)
+        return self._dice.random() < _TICK / (days * DAY)

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 from gateway_tokens.renewal.run import Runs, run_requests
 from tests.simulation.estate import estate_of
@@ -19,17 +18,19 @@ BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
 async def simulate(*, days: int, gateways: int, seed: int) -> Verdict:
     """So many days of hourly runs, and what others do between them."""
-    weather = Weather(seed, BEGIN, days)
-    sky = Sky(estate_of(gateways), weather, BEGIN)
-    judge, others = Judge(sky), Others(sky, seed)
+    sky = Sky(estate_of(gateways), Weather(seed, BEGIN, days), BEGIN)
+    judge, others, log = Judge(sky), Others(sky, seed), _Log()
     instances = [Runs() for _ in range(3)]
-    with _listening() as log:
+    # The log says what happened also when a run ends with an error.
+    logger = logging.getLogger("gateway_tokens")
+    logger.setLevel(logging.INFO)
+    with patch.multiple(logger, propagate=False, handlers=[log]):
         for hour in range(24 * days):
             at = BEGIN + timedelta(hours=hour)
             # Runs do not start to the second.
             sky.now = at + timedelta(seconds=hash((seed, hour)) % 50)
-            if weather.runs(sky.now):
-                await _run(sky, weather, instances)
+            if sky.weather.runs(sky.now):
+                await _run(sky, instances)
                 stopped = judge.hear_run(*log.take())
                 sky.now = at + timedelta(minutes=5)
                 await others.answer_the_brake(stopped)
@@ -42,20 +43,18 @@ async def simulate(*, days: int, gateways: int, seed: int) -> Verdict:
     return judge.judge()
 
 
-async def _run(sky: Sky, weather: Weather, instances: list[Runs]) -> None:
+async def _run(sky: Sky, instances: list[Runs]) -> None:
     """One message per subscription, each to one of the instances; some come twice, some instances die and it comes back."""
     for request in run_requests(sky.app.settings.estate, sky.now):
-        fate, instance = weather.message(request.subscription, sky.now)
+        fate, instance = sky.weather.message(request.subscription, sky.now)
         if fate == "killed":
             dying = asyncio.create_task(instances[instance].reconcile(sky.app, request))
-            for _ in range(weather.steps(request.subscription, sky.now)):
+            for _ in range(sky.weather.steps(request.subscription, sky.now)):
                 await asyncio.sleep(0)
             dying.cancel()
             await asyncio.wait([dying])
-        again = fate == "twice"
-        await asyncio.gather(
-            *(instances[(instance + n) % 3].reconcile(sky.app, request) for n in range(1 + again))
-        )
+        takers = [instances[(instance + n) % 3] for n in range(2 if fate == "twice" else 1)]
+        await asyncio.gather(*(taker.reconcile(sky.app, request) for taker in takers))
         if fate:
             sky.again.add(sky.now)
             sky.faults[f"message {fate}"] += 1
@@ -66,36 +65,17 @@ class _Log(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: list[Line] = []
-        self._stopped: set[str] = set()
+        self._taken: tuple[list[Line], set[str]] = [], set()
 
     def take(self) -> tuple[list[Line], set[str]]:
         """What was said since the last time."""
-        taken = self._lines, self._stopped
-        self._lines, self._stopped = [], set()
+        taken, self._taken = self._taken, ([], set())
         return taken
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith('{"event": "alive.stopped"'):
-            self._stopped |= {name.partition("/")[0] for name in json.loads(text)["gateways"].split(", ")}
-        if not text.startswith('{"event": "run.row"') or '"reason": "fresh"' in text:
-            return
-        line = json.loads(text)
-        name = f"{line['service']}/{line['gateway']} -> {line['destination']}"
-        self._lines.append(Line(name, line["gateway"], line["reason"], line["outcome"]))
-
-
-@contextmanager
-def _listening() -> Iterator[_Log]:
-    """The app's log, for ourselves: it says what happened also when a run ends with an error."""
-    logger, log = logging.getLogger("gateway_tokens"), _Log()
-    before = logger.level, logger.propagate
-    logger.addHandler(log)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield log
-    finally:
-        logger.level, logger.propagate = before
-        logger.removeHandler(log)
+        line, (lines, stopped) = json.loads(record.getMessage()), self._taken
+        if line["event"] == "alive.stopped":
+            stopped.update(name.partition("/")[0] for name in line["gateways"].split(", "))
+        if line["event"] == "run.row" and line["reason"] != "fresh":
+            name = f"{line['service']}/{line['gateway']} -> {line['destination']}"
+            lines.append(Line(name, line["gateway"], line["reason"], line["outcome"]))

@@ -1,12 +1,11 @@
 """Azure and the destinations as the simulation has them: they work, but for what the weather says of the moment."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from emulator.gateways import Gateway
 from gateway_tokens.azure.api_management import ArmGateways
 from gateway_tokens.errors import (
     AzureFacts,
@@ -20,7 +19,7 @@ from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.stored import Ownership, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, Secret, ServiceId
 from tests.fakes import MemoryDestination
-from tests.renewal_estate import MemoryReports, StandingClock
+from tests.renewal_estate import MemoryReports, StandingClock, a_token
 from tests.simulation.estate import Estate
 from tests.simulation.weather import Slip, Weather
 
@@ -80,9 +79,8 @@ class SimulatedPlace(MemoryDestination):
             raise self._sky.failing(AzureUnavailable("writing", _ITS_OWN), slip)
         if slip in {Slip.CONFLICT, Slip.LOST}:
             self._forgive(slip)
-        if slip is Slip.CONFLICT:
-            raise WriteConflict(self.location, "simulated")
-        if slip is Slip.LOST:
+            if slip is Slip.CONFLICT:
+                raise WriteConflict(self.location, "simulated")
             return
         await super().write(token, ownership, stored)
         self.stored.append(Kept(self._sky.now, token.value.reveal(), owned_at=self._sky.now))
@@ -155,8 +153,8 @@ class Sky(ArmGateways):
         self.faults: Counter[str] = Counter()
         self.issued: Counter[tuple[str, datetime]] = Counter()
         self.locations: dict[tuple[GatewayRef, str], SimulatedPlace] = {}
-        # A gateway's keys, with the moment since which they are these.
-        self._keys = {name: [(now, Gateway(name))] for names in estate.gateways.values() for name in names}
+        # When each key of each gateway was regenerated.
+        self._regenerated = defaultdict[tuple[str, str], list[datetime]](list)
         self.questions = 0  # about tokens that are stored
         self.again: set[datetime] = set()  # when a message came twice
         self.forced: set[tuple[str, datetime]] = set()  # when somebody asked for a gateway's new token
@@ -184,38 +182,30 @@ class Sky(ArmGateways):
             raise self.failing(AzureUnavailable("issuing", _NOWHERE), "ARM down")
         if expiry > self.now - _BEHIND + _LONGEST:
             raise AzureRejected("issuing", AzureFacts(400, "ValidationError"))
-        places = [p for (ref, _), p in self.locations.items() if ref.gateway == gateway and p.stored]
+        places = [p for p in self.locations.values() if p.ref.gateway == gateway and p.stored]
         owned = [ownership for place in places if (ownership := Ownership.from_tags(place.tags))]
         if expiry in {*(expiry_in(p.stored[-1].token) for p in places), *(one.expiry for one in owned)}:
             self.questions += 1
         else:
             self.issued[gateway, self.now] += 1
-        return GatewayToken.parse(self.gateway(gateway).token(key_type, expiry))
+        return self.token(gateway, key_type, expiry)
 
-    def gateway(self, name: str) -> Gateway:
-        """A gateway as it is now."""
-        return self._keys[name][-1][1]
+    def token(self, gateway: str, key_type: str, expiry: datetime) -> GatewayToken:
+        """What a gateway's key signs now."""
+        return a_token(expiry, gateway, f"{key_type}{len(self._regenerated[gateway, key_type])}")
 
-    def regenerate(self, name: str, key_types: Iterable[str]) -> None:
+    def regenerate(self, gateway: str, *key_types: str) -> None:
         """Give a gateway other keys."""
-        gateway = self.gateway(name)
-        gateway = replace(gateway, keys=dict(gateway.keys))
         for key_type in key_types:
-            gateway.regenerate(key_type)
-        self._keys[name].append((self.now, gateway))
+            self._regenerated[gateway, key_type].append(self.now)
 
     def dead_from(self, gateway: str, token: str) -> datetime | None:
         """Since when no key of the gateway signs the token; None while one does."""
-        since = None
-        for moment, keys in reversed(self._keys[gateway]):
-            if keys.accepts(token, datetime.min.replace(tzinfo=UTC)):
-                return since
-            since = moment
-        return since
-
-    async def regenerate_key(self, service: ServiceId, gateway: str, key_type: KeyType) -> None:
-        del service
-        self.regenerate(gateway, [key_type])
+        for key_type in KeyType:
+            for age, since in enumerate(self._regenerated[gateway, key_type]):
+                if a_token(expiry_in(token), gateway, f"{key_type}{age}").value.reveal() == token:
+                    return since
+        return None
 
     async def names(self, service: ServiceId) -> AsyncIterator[str]:
         alias = service.name.removesuffix("-apim")
