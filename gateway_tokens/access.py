@@ -50,14 +50,14 @@ def specificity(pattern: str) -> tuple[bool, int]:
     return "*" not in pattern, len(pattern) - pattern.count("*")
 
 
-def overlap(one: str, other: str) -> bool:
+def overlap(pattern: str, other: str) -> bool:
     """Whether some name fits both patterns: two with wildcards meet unless their first or last letters differ."""
-    one, other = one.casefold(), other.casefold()
-    if "*" not in one:
-        return matches(other, one)
+    pattern, other = pattern.casefold(), other.casefold()
+    if "*" not in pattern:
+        return matches(other, pattern)
     if "*" not in other:
-        return matches(one, other)
-    (first, *_, last), (begin, *_, end) = one.split("*"), other.split("*")
+        return matches(pattern, other)
+    (first, *_, last), (begin, *_, end) = pattern.split("*"), other.split("*")
     begins = first.startswith(begin) or begin.startswith(first)
     return begins and (last.endswith(end) or end.endswith(last))
 

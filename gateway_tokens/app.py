@@ -139,7 +139,7 @@ def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:
     # Its warnings quote what the identity endpoint answered, which may hold an access token.
     logging.getLogger("azure.identity").setLevel(logging.ERROR)
     azure, callers = AzureAccess(settings), CallersBudget()
-    made = App(
+    app = App(
         settings=settings,
         clock=_clock,
         gateways=ArmGateways(azure, azure.budget),
@@ -151,4 +151,4 @@ def put_together(settings: AppSettings) -> tuple[App, AzureAccess]:
         identity_works=azure.identity_works,
         signing_key=lambda address, key_id: azure.signing_keys(address).key(key_id),
     )
-    return made, azure
+    return app, azure

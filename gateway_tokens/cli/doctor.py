@@ -55,11 +55,11 @@ async def examine(app: App, azure: AzureAccess, principal: str) -> list[Check]:
     needs |= {(at, d.role) for at, d in addresses.items() if d.kind == "keyVault" or at[0] == "/"}
     rights = _Rights(azure, await _vaults(azure), principal)
     tried = await asyncio.gather(
-        *(_held("certificate", at, _certificate(app, azure, at, d), now) for at, d in addresses.items()),
-        *(_held("sign-in", at, _sign_in(azure, at), now) for at in sorted(secrets)),
+        *(_expiring("certificate", at, _certificate(app, azure, at, d), now) for at, d in addresses.items()),
+        *(_expiring("sign-in", at, _sign_in(azure, at), now) for at in sorted(secrets)),
         *(rights.at(address, role) for address, role in sorted(needs)),
     )
-    return [*_reach(rows), *(check for checks in tried for check in checks)]
+    return [*_readable(rows), *(check for checks in tried for check in checks)]
 
 
 class _Rights:
@@ -108,8 +108,8 @@ class _Rights:
         kind, group = "DataActions" if ROLES[role][0].startswith(_DATA) else "Actions", scope.split("/")[:5]
         name = [*names, f"{role} ({group[4]})"][0]  # names of roles are unique in a tenant
         assign = f"az role assignment create {whom} --role '{name}' --scope '{scope}'"
-        made = {"Name": name, kind: ROLES[role], "AssignableScopes": ["/".join(group)]}
-        define = f"az role definition create --role-definition '{json.dumps(made)}' && "
+        definition = {"Name": name, kind: ROLES[role], "AssignableScopes": ["/".join(group)]}
+        define = f"az role definition create --role-definition '{json.dumps(definition)}' && "
         message = f"{who} lacks {' and '.join(lacking)} at {scope}. The role '{role}' grants it."
         return Check("right", scope, LACKING, message, assign if names else define + assign)
 
@@ -143,7 +143,7 @@ async def _vaults(azure: AzureAccess) -> dict[str, str]:
     return {vault["vaultUri"].rstrip("/").lower(): vault["id"] for vaults in lists for vault in vaults}
 
 
-def _reach(rows: Rows) -> Iterator[Check]:
+def _readable(rows: Rows) -> Iterator[Check]:
     addresses = defaultdict[str, Rows](list)
     for row in rows:
         if row["destination"]:
@@ -157,7 +157,7 @@ def _reach(rows: Rows) -> Iterator[Check]:
         yield Check("reach", address, LACKING if failed else GOOD, message)
 
 
-async def _held(what: str, about: str, expiry: Awaitable[datetime | None], now: datetime) -> list[Check]:
+async def _expiring(what: str, about: str, expiry: Awaitable[datetime | None], now: datetime) -> list[Check]:
     try:
         ends = await expiry
     except GatewayTokensError as error:

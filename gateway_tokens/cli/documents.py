@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 
 
 Settings = Mapping[str, str]
-Place = Callable[[Fault], Finding]
+Located = Callable[[Fault], Finding]
 
 
 @dataclass(slots=True)
@@ -95,8 +95,8 @@ def _json_file(name: str, text: str) -> EstateFile:
 
     def in_values(fault: Fault) -> Finding:
         path = fault.path if fault.path in SETTINGS or fault.path in values else f"{_DOCUMENT}.{fault.path}"
-        place = Fault(path, fault.message.replace(" at line ", " "))  # of the document, not of the file
-        return Finding(name, lines.of(place, "Values."), path, fault.message)
+        in_document = Fault(path, fault.message.replace(" at line ", " "))  # not of the file
+        return Finding(name, lines.of(in_document, "Values."), path, fault.message)
 
     texts = [in_values(Fault(n, "must be a string")) for n, v in values.items() if not isinstance(v, str)]
     if faults or texts:
@@ -112,24 +112,24 @@ def _parameter_file(path: Path, text: str) -> EstateFile:
 
     def finding(fault: Fault) -> Finding:
         shown = NAMES.get(fault.path) or ("estate" if fault.path == _DOCUMENT else f"estate.{fault.path}")
-        before, found, _ = f"\n{text}".partition(f"\nparam {shown.split('.')[0]} ")
-        line = before.count("\n") + 1 if found else None
+        before, parameter, _ = f"\n{text}".partition(f"\nparam {shown.split('.')[0]} ")
+        line = before.count("\n") + 1 if parameter else None
         return Finding(str(path), line, shown, fault.message)
 
     return _judged(settings, finding, faults, complete=False)
 
 
-def _judged(settings: Settings, finding: Place, faults: list[Fault], *, complete: bool) -> EstateFile:
+def _judged(settings: Settings, finding: Located, faults: list[Fault], *, complete: bool) -> EstateFile:
     """The settings with what is wrong, beside what is known already. Only a complete set can be judged as a whole."""
-    made = EstateFile(settings)
+    file = EstateFile(settings)
     try:
-        made.estate = read_settings(settings).estate if complete else read_estate(settings[_DOCUMENT])
+        file.estate = read_settings(settings).estate if complete else read_estate(settings[_DOCUMENT])
     except SettingsInvalid as error:
         faults += error.faults
-    if made.estate and not complete:
-        faults += schedule_faults(settings, made.estate)
-    made.findings = sorted(map(finding, faults), key=lambda found: found.line or 0)
-    return made
+    if file.estate and not complete:
+        faults += schedule_faults(settings, file.estate)
+    file.findings = sorted(map(finding, faults), key=lambda each: each.line or 0)
+    return file
 
 
 def parameters_of(path: Path) -> tuple[dict[str, Any] | None, list[tuple[int | None, str]]]:

@@ -103,9 +103,9 @@ def print_plan(rows: Rows, console: Console) -> None:
         until = f"until {row['expiry'][:16].replace('T', ' ')}" if row.get("expiry") else ""
         stored = (row.get("stored"), until, row.get("whose"))
         would, why = row["action"] or "not known", f"{row['reason']}: {row['message']}"
-        told = (would, why if row["action"] else f"{row['code']}: {row['error']}")
-        place = (f"{row['service']}/{row['gatewayId']}", row["destination"])
-        cells = ("\n".join(filter(None, cell)) for cell in (place, stored, told))
+        decided = (would, why if row["action"] else f"{row['code']}: {row['error']}")
+        row_name = (f"{row['service']}/{row['gatewayId']}", row["destination"])
+        cells = ("\n".join(filter(None, cell)) for cell in (row_name, stored, decided))
         table.add_row(*cells, style="red" if is_bad(row) else "")
         counts[_LEFT_ALONE if row["reason"] == _LEFT_ALONE else would] += 1
     done = ", ".join(f"{n} {action}" for action, n in sorted(counts.items()))

@@ -85,9 +85,9 @@ def _ties(document: dict[str, Any]) -> Iterator[Fault]:
             # A name ties only with itself, in another case.
             key = specificity(pattern) if "*" in pattern else pattern.casefold()
             alike.setdefault(key, []).append(pattern)
-        for one, other in chain.from_iterable(combinations(patterns, 2) for patterns in alike.values()):
-            if overlap(one, other):
-                both = f"'{shown_name(one)}' and '{shown_name(other)}'"
+        for pattern, other in chain.from_iterable(combinations(patterns, 2) for patterns in alike.values()):
+            if overlap(pattern, other):
+                both = f"'{shown_name(pattern)}' and '{shown_name(other)}'"
                 message = f"{both} match the same names equally well: make one more literal"
                 yield Fault(f"services.{shown_name(name)}.gateways", message)
 
@@ -183,9 +183,9 @@ def _rows(estate: Estate) -> Iterator[_Row]:
 
 def _between_rows(estate: Estate) -> Iterator[Fault]:
     """Rows that could write the same location or restart the same workload, and names that differ in case only."""
-    for one, other in combinations(estate.services, 2):
-        if one.casefold() == other.casefold():
-            yield Fault("services", f"'{one}' and '{other}' differ in case only")
+    for name, other in combinations(estate.services, 2):
+        if name.casefold() == other.casefold():
+            yield Fault("services", f"'{name}' and '{other}' differ in case only")
     by_template: dict[str, list[_Row]] = {}
     for row in _rows(estate):
         by_template.setdefault(row.template, []).append(row)
@@ -215,7 +215,7 @@ def _colliding(alike: list[_Row]) -> Iterator[tuple[_Row, _Row]]:
     wild = [row for row in rows if "*" in row.pattern]
     names = [row for row in rows if "*" not in row.pattern]
     # Of the rules of one service only the most literal one holds for a gateway.
-    for one, other in chain(combinations(wild, 2), product(wild, names)):
-        if one.service != other.service and overlap(one.pattern, other.pattern):
-            row, later = sorted((one, other), key=rows.index)
-            yield row, later
+    for row, other in chain(combinations(wild, 2), product(wild, names)):
+        if row.service != other.service and overlap(row.pattern, other.pattern):
+            earlier, later = sorted((row, other), key=rows.index)
+            yield earlier, later

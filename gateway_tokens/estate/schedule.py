@@ -110,13 +110,13 @@ def longest_pause(schedule: str) -> timedelta:
 def within(schedule: str, start: datetime, end: datetime) -> Within | None:
     """The occurrences from one moment until before the other, both in UTC, or None when there is none."""
     days, times = _read(schedule)
-    found: list[Within] = []
+    parts: list[Within] = []
     for number in range((end.date() - start.date()).days + 1):
         midnight = datetime.combine(start.date() + number * _DAY, time(), UTC)
         low, high = bisect_left(times, start - midnight), bisect_left(times, end - midnight)
         if low < high and _matches(days, midnight):
-            found.append(Within(midnight + times[low], midnight + times[high - 1], high - low))
-    return Within(found[0].first, found[-1].last, sum(part.number for part in found)) if found else None
+            parts.append(Within(midnight + times[low], midnight + times[high - 1], high - low))
+    return Within(parts[0].first, parts[-1].last, sum(part.number for part in parts)) if parts else None
 
 
 def _matches(fields: list[set[int]], day: date) -> bool:

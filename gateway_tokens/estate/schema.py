@@ -104,8 +104,8 @@ class GatewayRule(StrictModel):
                 "riskMargin must be longer than zero and shorter than renewBefore",
             )
         if self.rotate_keys and self.key_type:
-            said = "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
-            yield {"rotate_keys"}, said
+            message = "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
+            yield {"rotate_keys"}, message
         if self.rotate_keys and not (self.renew and self.destinations):
             yield {"rotate_keys"}, "has `rotateKeys`, and needs a destination and no `renew: false` for it"
 

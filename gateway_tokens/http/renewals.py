@@ -145,7 +145,7 @@ class RenewalApi(Routes):
         """Renew one gateway's token at all its destinations, now, due or not. Does not wait for a restart."""
         app, scope = await self.let_in(request, Permission.RENEW)
         ref = GatewayRef(*read_path(request, *_GATEWAY))
-        gateway = await _found(app, scope, ref)
+        gateway = await _looked_up(app, scope, ref)
         if gateway.rule.paused(app.clock()) or not gateway.rule.destinations:
             raise NotManaged(str(ref))
         await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
@@ -161,7 +161,7 @@ class RenewalApi(Routes):
         """Deliver tokens of the other key everywhere, then regenerate the one that is named."""
         app, scope = await self.let_in(request, Permission.REVOKE)
         body, names = read_body(request, RevocationBody, *_GATEWAY)
-        gateway = await _found(app, scope, GatewayRef(*names))
+        gateway = await _looked_up(app, scope, GatewayRef(*names))
         await app.callers_budget.spend(gateway.service.subscription_id, Cost.WRITE)
         wanted = Revocation(body.key_type, body.reason, body.immediately, body.dry_run)
         revoked = await revoke(app, gateway, wanted, str(scope.caller))
@@ -169,7 +169,7 @@ class RenewalApi(Routes):
         return problem(revoked.stopped, report=document) if revoked.stopped else json_answer(document)
 
 
-async def _found(app: App, scope: Scope, ref: GatewayRef) -> ManagedGateway:
+async def _looked_up(app: App, scope: Scope, ref: GatewayRef) -> ManagedGateway:
     """The gateway under the name that Azure gives it, since locations are named after it and may heed case.
 
     Raises AccessDenied before anything is looked up, then NotFound.
@@ -231,7 +231,9 @@ def _summary(rows: Sequence[tuple[Row, ServiceReport]], now: datetime) -> dict[s
 
 def _freeze_shown(freezes: Iterable[Freeze], rows: Iterable[Row], now: datetime) -> dict[str, Any] | None:
     """The freeze that is on or comes next, with what to renew ahead of it."""
-    freeze = min((one for one in freezes if now < one.ends), key=lambda one: one.begins, default=None)
+    freeze = min(
+        (freeze for freeze in freezes if now < freeze.ends), key=lambda freeze: freeze.begins, default=None
+    )
     if freeze is None:
         return None
     endangered = [row.seen.expiry for row in rows if row.seen and row.seen.at_risk_from < freeze.ends]

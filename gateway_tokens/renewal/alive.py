@@ -48,7 +48,7 @@ class _Question:
     @property
     def last_asked(self) -> datetime:
         """When Azure last answered with this very token: when it was asked about it, or when it issued it to this app."""
-        ours, proof = self.observed.ownership, self.row.asked
+        ours, proof = self.observed.ownership, self.row.proof
         issued_at = ours.issued_at if ours and not ours.taken_over else _NEVER
         return max(issued_at, (proof and proof.at) or _NEVER)
 
@@ -97,18 +97,18 @@ class AliveCheck:
         """Ask, and renew what is dead unless too much differs; the rows that changed, by their service."""
         free = asyncio.Semaphore(_AT_ONCE)
         verdicts = await asyncio.gather(*(question.verdict(free) for question in self._questions))
-        asked = [(q, verdict) for q, verdict in zip(self._questions, verdicts, strict=True) if verdict]
-        dead = [question for question, verdict in asked if verdict is not _ALIVE]
+        answers = [(q, verdict) for q, verdict in zip(self._questions, verdicts, strict=True) if verdict]
+        dead = [question for question, verdict in answers if verdict is not _ALIVE]
         gateways = {question.row.id.ref for question in dead}
         stopped = is_stopped(
-            len({question.row.id.ref for question, _ in asked}),
+            len({question.row.id.ref for question, _ in answers}),
             len(gateways),
             steady=_UNSTEADY not in verdicts,
         )
-        if asked:
-            _log(len(asked), gateways, stopped=stopped)
+        if answers:
+            _log(len(answers), gateways, stopped=stopped)
         changed = defaultdict[ServiceRun, list[Row]](list)
-        for question, verdict in asked:
+        for question, verdict in answers:
             if verdict is _ALIVE:
                 changed[question.service].append(self._alive(question))
         # Told until the next check but one: each run of the schedule asks again.
@@ -122,7 +122,7 @@ class AliveCheck:
     def _alive(self, question: _Question) -> Row:
         """The row, noted as asked about; a check that is well takes back what a stopped one told."""
         row, value, now = question.row, question.observed.value, self._app.clock()
-        row = replace(row, asked=Proof(question.observed.key_type, now, value.fingerprint if value else ""))
+        row = replace(row, proof=Proof(question.observed.key_type, now, value.fingerprint if value else ""))
         if row.code == CHECK_STOPPED:
             row = replace(row, outcome=Outcome.FRESH, failure=None, failing_since=None)
             log_row(row, now)
@@ -130,9 +130,9 @@ class AliveCheck:
         return row
 
 
-def is_stopped(asked: int, dead: int, *, steady: bool) -> bool:
+def is_stopped(checked: int, dead: int, *, steady: bool) -> bool:
     """Whether so many gateways differ, of those asked about, that it is not believed; or answers do not repeat."""
-    return not steady or (dead > FEW and dead > asked * SHARE)
+    return not steady or (dead > FEW and dead > checked * SHARE)
 
 
 async def _end(question: _Question, failure: Failure | None) -> Row:
@@ -142,17 +142,17 @@ async def _end(question: _Question, failure: Failure | None) -> Row:
     return await question.run.reconcile(replace(question.observed, proof=Proof(None)))
 
 
-def _log(asked: int, dead: set[GatewayRef], *, stopped: bool) -> None:
+def _log(checked: int, dead: set[GatewayRef], *, stopped: bool) -> None:
     gateways = ", ".join(sorted(map(str, dead))[:20])
     if stopped:
         log_line(
             "alive.stopped",
             logging.ERROR,
-            asked=asked,
+            asked=checked,
             dead=len(dead),
             gateways=gateways,
             code=CHECK_STOPPED,
             error=_STOPPED,
         )
     else:
-        log_line("alive.checked", asked=asked, dead=len(dead), gateways=gateways)
+        log_line("alive.checked", asked=checked, dead=len(dead), gateways=gateways)

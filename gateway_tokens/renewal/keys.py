@@ -76,8 +76,8 @@ def key_state(
     uses = [(ours.signs_since, ours.key_type) for ours in owned if not ours.taken_over]
     active = key_in_use(rule, [*remembered, *uses])
     since = sorted(since for since, _ in uses)
-    told = (_hindrance(row, active, now) if row else "a location that cannot be read" for row in rows)
-    hindrances = "; ".join(filter(None, told))
+    reasons = (_hindrance(row, active, now) if row else "a location that cannot be read" for row in rows)
+    hindrances = "; ".join(filter(None, reasons))
     if not since or hindrances:
         phase = Phase.SWITCH if any(row and row.key_type is OTHER[active] for row in rows) else Phase.STEADY
         return KeyState(active, since[0] if since else None, phase, None, hindrances)

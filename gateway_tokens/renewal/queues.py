@@ -147,8 +147,8 @@ def read_events(body: bytes) -> list[GatewayEvent]:
     document, faults = read_json(_plain(body), "message")
     if faults:
         raise EventInvalid(str(faults[0]))
-    found = [_read_event(one) for one in (document if isinstance(document, list) else [document])]
-    return [event for event in found if event is not None]
+    events = [_read_event(each) for each in (document if isinstance(document, list) else [document])]
+    return [event for event in events if event is not None]
 
 
 def _plain(body: bytes) -> bytes:
@@ -196,9 +196,9 @@ def _lower(document: object) -> dict[str, Any]:
 
 def _service(*candidates: object) -> ServiceId:
     for candidate in candidates:
-        if found := _RESOURCE.match(str(candidate or "")):
+        if match := _RESOURCE.match(str(candidate or "")):
             try:
-                return ServiceId.parse(f"{found['service']}providers/{found['type']}")
+                return ServiceId.parse(f"{match['service']}providers/{match['type']}")
             except ValueError:
                 continue
     raise EventInvalid("it names no API Management service")
@@ -206,10 +206,10 @@ def _service(*candidates: object) -> ServiceId:
 
 def _gateway(gateway_id: object, resource_uri: object, subject: list[str]) -> str:
     """The gateway's name: bare or the last part of an address, else from the subject `/gateways/{name}/...`."""
-    found = _RESOURCE.match(str(resource_uri or ""))
+    match = _RESOURCE.match(str(resource_uri or ""))
     named = [
         str(gateway_id or "").rstrip("/").rpartition("/")[2],
-        (found and found["gateway"]) or "",
+        (match and match["gateway"]) or "",
         subject[1] if len(subject) > 1 and subject[0].lower() == "gateways" else "",
     ]
     name = next(filter(None, named), "")
@@ -220,8 +220,8 @@ def _gateway(gateway_id: object, resource_uri: object, subject: list[str]) -> st
 
 def _expiry(kind: EventKind, token: dict[str, Any], time: datetime) -> datetime:
     """The token's expiry under either published name, else what the kind of event implies."""
-    said = _moment(token.get("expiresatutc") or token.get("expiredatutc"))
-    return said or (time + NEAR_EXPIRY if kind is EventKind.TOKEN_NEAR_EXPIRY else time)
+    expiry = _moment(token.get("expiresatutc") or token.get("expiredatutc"))
+    return expiry or (time + NEAR_EXPIRY if kind is EventKind.TOKEN_NEAR_EXPIRY else time)
 
 
 def _moment(text: object) -> datetime | None:

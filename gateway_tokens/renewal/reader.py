@@ -213,8 +213,8 @@ class GatewayReader:
         also = f"; the keys {', '.join(stored.also)} hold it too" if stored and stored.also else ""
         decision = replace(decision, message=decision.message + also)
         seen = self.seen(observed.id, stored) if stored else None
-        asked = proof if proof and proof.at else self._remembered(observed)
-        return Row(observed.id, decision, seen, at=now, asked=asked)
+        proof = proof if proof and proof.at else self._remembered(observed)
+        return Row(observed.id, decision, seen, at=now, proof=proof)
 
     def seen(self, row: RowId, stored: StoredToken) -> Seen | None:
         """The times of the token that a row holds; at risk is what a workload runs that does not run it yet."""
@@ -282,5 +282,5 @@ class GatewayReader:
     def _remembered(self, observed: Observed) -> Proof | None:
         """What Azure last said of the very value that is stored now, as the report remembers it."""
         before, value = self._before(observed.settings), observed.value
-        proof = before.asked if before else None
+        proof = before.proof if before else None
         return proof if proof and value and proof.fingerprint == value.fingerprint else None

@@ -38,10 +38,10 @@ class ServiceReport:
         if before is None:
             return replace(row, failing_since=now) if row.outcome in BAD else row
         if not row.readable:
-            row = replace(row, seen=before.seen, asked=before.asked)
-        told = before.failure is not None and before.failure.until is not None and before.failure.until > now
+            row = replace(row, seen=before.seen, proof=before.proof)
+        lasts = before.failure is not None and before.failure.until is not None and before.failure.until > now
         same = row.seen is not None and before.seen is not None and before.seen.expiry == row.seen.expiry
-        if told and same and row.outcome is Outcome.FRESH:
+        if lasts and same and row.outcome is Outcome.FRESH:
             row = replace(row, outcome=before.outcome, failure=before.failure)
         if row.outcome in BAD:
             row = replace(row, failing_since=before.failing_since or now)
@@ -110,7 +110,7 @@ def read_report(text: str | None, now: datetime) -> ServiceReport:
 
 def _plain(row: Row) -> dict[str, Any]:
     """The row as one flat object; what is None is left out."""
-    asked = row.asked
+    proof = row.proof
     document = {
         "service": row.id.ref.service,
         "gateway": row.id.ref.gateway,
@@ -121,13 +121,13 @@ def _plain(row: Row) -> dict[str, Any]:
         **_fields(row.seen),
         **_fields(row.failure),
         "failingSince": row.failing_since,
-        **({"askedAt": asked.at, "askedFor": asked.fingerprint, "askedKey": asked.key_type} if asked else {}),
+        **({"askedAt": proof.at, "askedFor": proof.fingerprint, "askedKey": proof.key_type} if proof else {}),
     }
     return {name: value for name, value in document.items() if value is not None}
 
 
 def _fields(part: Seen | Failure | None) -> dict[str, Any]:
-    return {to_camel(one.name): getattr(part, one.name) for one in fields(part)} if part else {}
+    return {to_camel(field.name): getattr(part, field.name) for field in fields(part)} if part else {}
 
 
 class _Entry:
@@ -164,7 +164,7 @@ def _row(entry: _Entry) -> Row | None:
     if not (service and gateway and location):
         return None
     code, asked_at = entry.text("code"), entry.past("askedAt")
-    asked = Proof(entry.one_of(KeyType, "askedKey"), asked_at, entry.text("askedFor"))
+    proof = Proof(entry.one_of(KeyType, "askedKey"), asked_at, entry.text("askedFor"))
     return Row(
         RowId(GatewayRef(service, gateway), location),
         Decision(Action.KEEP, entry.one_of(Reason, "reason") or Reason.NOT_READ, ""),
@@ -173,7 +173,7 @@ def _row(entry: _Entry) -> Row | None:
         failure=Failure(code, entry.text("text"), entry.moment("until")) if code else None,
         failing_since=entry.past("failingSince"),
         at=entry.past("at"),
-        asked=asked if asked_at else None,
+        proof=proof if asked_at else None,
     )
 
 
@@ -223,9 +223,9 @@ class Summary:
 
 def summaries_of(estate: Estate, entries: Iterable[Entry]) -> list[Summary]:
     """One for each service that delivers tokens; of what cannot be understood the defaults."""
-    found = {entry.name: entry.metadata for entry in entries}
+    metadata = {entry.name: entry.metadata for entry in entries}
     names = [name for name, service in estate.services.items() if service.delivers]
-    return [_summary(name, found.get(f"reports/{name}.json", {})) for name in names]
+    return [_summary(name, metadata.get(f"reports/{name}.json", {})) for name in names]
 
 
 def problems_of(estate: Estate, entries: list[Entry], pause: timedelta, now: datetime) -> list[Problem]:

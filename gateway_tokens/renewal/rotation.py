@@ -225,7 +225,7 @@ async def _left(run: GatewayRun, key_type: KeyType) -> list[str]:
     """The locations, read again, that still need a token of the key, by Azure's own answer, or a restart for it."""
     left = []
     for settings, row in zip(run.gateway.rule.destinations, await run.read_all(), strict=True):
-        asked = row and (row.restart is None or row.restart.running is not Running.OLD)
-        if not (row and asked and await _is_signed(run, row, key_type)):
+        restarted = row and (row.restart is None or row.restart.running is not Running.OLD)
+        if not (row and restarted and await _is_signed(run, row, key_type)):
             left.append(settings.location(run.gateway.ref))
     return left

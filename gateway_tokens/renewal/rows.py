@@ -229,7 +229,7 @@ class Row:
     failure: Failure | None = None
     failing_since: datetime | None = None
     at: datetime | None = None
-    asked: Proof | None = None  # what Azure last said of the stored value
+    proof: Proof | None = None  # what Azure last said of the stored value
 
     @property
     def code(self) -> str:

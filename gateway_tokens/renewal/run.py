@@ -145,14 +145,14 @@ async def planned(
     """
     free, options = asyncio.Semaphore(SERVICES_AT_ONCE), RunOptions(app, Demand(app.clock()), caller)
 
-    async def one(name: str) -> ServiceRun:
+    async def plan(name: str) -> ServiceRun:
         async with free:
             run = await ServiceRun.begun(name, options)
             await run.plan(await run.gateways(app.settings.estate.services[name], selects))
             done()
             return run
 
-    return await asyncio.gather(*map(one, names))
+    return await asyncio.gather(*map(plan, names))
 
 
 async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -> None:
@@ -165,7 +165,7 @@ async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -
     # Not the runs: the rows of hundreds of services would be kept until the last one ends.
     counts: dict[str, Counter[str]] = {}
 
-    async def one(name: str) -> None:
+    async def reconcile_service(name: str) -> None:
         async with free:
             run = await ServiceRun.begun(name, options)
             async with run.reported(min(SERVICE_SECONDS, until - clock()), whole=request.whole):
@@ -177,7 +177,7 @@ async def _run(app: App, request: RunRequest, services: Mapping[str, Service]) -
     # Another order every time, so that no service is always last.
     wanted = sorted(filter(request.concerns, services))
     names = Random(request.run).sample(wanted, len(wanted))  # noqa: S311 - an order is not a secret
-    await asyncio.gather(*(one(name) for name in names))
+    await asyncio.gather(*(reconcile_service(name) for name in names))
     if request.asked_by == SCHEDULE and app.settings.estate.check_alive:
         for run in await _check_alive(app, request, check, until):
             counts[run.name] = _counted(run.rows.values(), app.clock())

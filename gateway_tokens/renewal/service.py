@@ -269,7 +269,7 @@ def log_row(row: Row, now: datetime) -> None:
 def log_service(name: str, rows: Collection[Row], *, whole: bool) -> None:
     """One line for a service in a run: how many rows, and on which days (UTC) their tokens are due and expire."""
     seen = [row.seen for row in rows if row.seen]
-    due, expiry = sorted(one.due for one in seen), sorted(one.expiry for one in seen)
+    due, expiry = sorted(token.due for token in seen), sorted(token.expiry for token in seen)
     log_line(
         "service.completed",
         service=name,

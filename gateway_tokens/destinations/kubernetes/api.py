@@ -54,8 +54,8 @@ async def address_of(azure: AzureAccess, cluster: str) -> Address:
     with suppress(LookupError, TypeError, ValueError, yaml.YAMLError):
         kubeconfig = base64.b64decode((answer or {})["kubeconfigs"][0]["value"], validate=True)
         # Nothing else is read: a kubeconfig may also hold a user's credentials.
-        found = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
-        server, authority = str(found["server"]), found.get("certificate-authority-data")
+        cluster_of = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]
+        server, authority = str(cluster_of["server"]), cluster_of.get("certificate-authority-data")
         if server.startswith("https://"):
             return Address(server, base64.b64decode(authority).decode() if authority else None)
     facts = AzureFacts(code="KubeconfigUnreadable")
@@ -230,8 +230,8 @@ class ClusterApi:
         authority = self._spec.certificate_authority
         if self._spec.cluster is None:
             return Address(self._spec.server or "", authority)
-        found = await address_of(self._azure, self._spec.cluster)
-        return Address(found.server, authority or found.certificate_authority)
+        address = await address_of(self._azure, self._spec.cluster)
+        return Address(address.server, authority or address.certificate_authority)
 
     def _open(self, address: Address) -> Client:
         authority = address.certificate_authority

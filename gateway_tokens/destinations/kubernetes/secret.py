@@ -41,7 +41,7 @@ class KubernetesDestination:
         self._gateway, self._key, self._name = ref.gateway, spec.layout.key, spec.secret
         self._api = cluster_api(spec, azure)
         self._path = f"/api/v1/namespaces/{spec.namespace}/secrets"
-        self._workloads = [KubernetesWorkload(one, spec, ref, self._api) for one in spec.workloads]
+        self._workloads = [KubernetesWorkload(workload, spec, ref, self._api) for workload in spec.workloads]
 
     async def read(self) -> StoredToken | None:
         """The key's value, who wrote it, and what the workloads that read it run."""
@@ -67,14 +67,14 @@ class KubernetesDestination:
         if stored is None:
             await self._create(annotations, values)
             return
-        held = {self._key: stored.value.reveal()} if stored.value else {}
+        current = {self._key: stored.value.reveal()} if stored.value else {}
         if stored.also:
             # If this is another version than was read, the patch is refused.
-            held = _values(await self._secret() or {})
-        for name, old in self._other_tokens(held).items():
-            values[name] = held[name].replace(old.value.reveal(), token.value.reveal())
+            current = _values(await self._secret() or {})
+        for name, old in self._other_tokens(current).items():
+            values[name] = current[name].replace(old.value.reveal(), token.value.reveal())
         # What is there already is not written: the time of the value, by which pods are judged, must not move.
-        changed = {name: text for name, text in values.items() if held.get(name) != text}
+        changed = {name: text for name, text in values.items() if current.get(name) != text}
         await self._patch(annotations, changed, stored)
 
     async def write_ownership(self, ownership: Ownership, stored: StoredToken) -> None:
@@ -98,8 +98,10 @@ class KubernetesDestination:
         delivery = self._delivery(secret, stored)
         if delivery is None or stored.owned is None or not self._workloads:
             return None
-        asked = stored.owned.restart_asked == delivery.fingerprint
-        return worst([await workload.judged(delivery, asked=asked) for workload in self._workloads])
+        restart_asked = stored.owned.restart_asked == delivery.fingerprint
+        return worst(
+            [await workload.judged(delivery, restart_asked=restart_asked) for workload in self._workloads]
+        )
 
     def _delivery(self, secret: _Object, stored: StoredToken) -> Delivery | None:
         """The write of the stored value; None when this app did not write it, or not this one."""
@@ -112,8 +114,8 @@ class KubernetesDestination:
 
     def _other_tokens(self, values: dict[str, str]) -> dict[str, GatewayToken]:
         """The other keys that hold a token of this gateway."""
-        found = {name: token_in(text) for name, text in values.items() if name != self._key}
-        return {name: token for name, token in found.items() if token and token.is_for(self._gateway)}
+        tokens = {name: token_in(text) for name, text in values.items() if name != self._key}
+        return {name: token for name, token in tokens.items() if token and token.is_for(self._gateway)}
 
     async def _secret(self) -> _Object | None:
         path = f"{self._path}/{self._name}"

@@ -50,15 +50,15 @@ def moment(text: object) -> datetime | None:
 
 def owners_of(manifest: dict[str, Any], *path: str) -> dict[str, datetime]:
     """The field managers that own what the path names, each with the time of its last change of any field of its own."""
-    found: dict[str, datetime] = {}
+    owners: dict[str, datetime] = {}
     for entry in manifest["metadata"].get("managedFields") or []:
         fields = entry.get("fieldsV1")
         for name in path:
             fields = (fields or {}).get(f"f:{name}")
         if fields is not None and (at := moment(entry.get("time"))):
             manager = str(entry.get("manager", ""))
-            found[manager] = max(at, found.get(manager, at))
-    return found
+            owners[manager] = max(at, owners.get(manager, at))
+    return owners
 
 
 def serves(pod: dict[str, Any]) -> bool:
@@ -84,8 +84,8 @@ def _starts(pod: dict[str, Any], secret: str) -> list[datetime]:
     spec, status = pod["spec"], pod.get("status", {})
     volumes = {volume["name"] for volume in spec.get("volumes") or [] if _mounts(volume, secret)}
     initial, containers = spec.get("initContainers") or [], spec.get("containers") or []
-    readers = [one for one in (*initial, *containers) if _reads(one, secret, volumes)] or containers
-    names = {one["name"] for one in readers}
+    readers = [each for each in (*initial, *containers) if _reads(each, secret, volumes)] or containers
+    names = {reader["name"] for reader in readers}
     # An initial container ends for good, and what it read stays.
     times = _times(status.get("initContainerStatuses"), "running", "terminated")
     times += _times(status.get("containerStatuses"), "running")
@@ -94,8 +94,10 @@ def _starts(pod: dict[str, Any], secret: str) -> list[datetime]:
 
 def _times(statuses: list[dict[str, Any]] | None, *states: str) -> list[tuple[str, datetime]]:
     """When each container started that is in one of the states."""
-    told = ((one["name"], one.get("state", {}).get(state, {})) for one in statuses or [] for state in states)
-    return [(name, at) for name, ran in told if (at := moment(ran.get("startedAt")))]
+    ran = (
+        (each["name"], each.get("state", {}).get(state, {})) for each in statuses or [] for state in states
+    )
+    return [(name, at) for name, state in ran if (at := moment(state.get("startedAt")))]
 
 
 def _reads(container: dict[str, Any], secret: str, volumes: set[str]) -> bool:
@@ -123,8 +125,8 @@ class KubernetesWorkload:
         self._pods = f"/api/v1/namespaces/{spec.namespace}/pods"
         self._cluster = (spec.server or spec.cluster or "").rstrip("/")
 
-    async def judged(self, delivery: Delivery, *, asked: bool) -> Restart:
-        """What its pods run. Where that may not be read, `asked` is whether a restart was asked for."""
+    async def judged(self, delivery: Delivery, *, restart_asked: bool) -> Restart:
+        """What its pods run. Where that may not be read, `restart_asked` is whether a restart was asked for."""
         try:
             answer = await self._call("GET", self._path, f"get {self._resource}")
             if answer is None:
@@ -134,7 +136,7 @@ class KubernetesWorkload:
                 return Restart(Running.CURRENT)
             pods = await self._selected(manifest.selector)
         except AzureForbidden as error:
-            if asked:
+            if restart_asked:
                 message = (
                     f"{self.name}: a restart was asked for, and the app cannot see whether it ended. {error}"
                 )
@@ -268,10 +270,10 @@ class Manifest:
 
 def _selector(selector: dict[str, Any]) -> str:
     """A manifest's selector as a query writes it."""
-    terms = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
+    requirements = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or []:
         key, operator = str(expression["key"]), str(expression["operator"])
         values = ",".join(expression.get("values") or [])
         lone = {"Exists": key, "DoesNotExist": f"!{key}"}
-        terms.append(lone.get(operator, f"{key} {operator.lower()} ({values})"))
-    return ",".join(terms)
+        requirements.append(lone.get(operator, f"{key} {operator.lower()} ({values})"))
+    return ",".join(requirements)
