@@ -119,9 +119,7 @@ async def test_the_gateway_accepts_the_tokens_of_a_key_until_that_key_is_regener
     assert accepted == [[True, True], [False, True]]
 
 
-async def test_every_page_of_a_list_is_read_and_read_again_when_it_fails_for_a_moment(
-    arm: Arm, pauses: list[float]
-) -> None:
+async def test_every_page_of_a_list_is_read_and_repeated_if_it_fails(arm: Arm, pauses: list[float]) -> None:
     arm.azure.page_size = 2
     assert await arm.listed() == list(GATEWAYS[CONTOSO])
     assert len(arm.azure.called("arm", "GET")) == 2
@@ -136,9 +134,7 @@ async def test_every_page_of_a_list_is_read_and_read_again_when_it_fails_for_a_m
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)
-async def test_a_failure_that_may_pass_is_repeated_and_told_when_it_lasts(
-    arm: Arm, fault: dict[str, Any]
-) -> None:
+async def test_what_may_pass_is_repeated_and_told_when_it_lasts(arm: Arm, fault: dict[str, Any]) -> None:
     arm.fails(TRIES - 1, **fault)
     assert (await arm.issue()).expiry == EXPIRY
     assert arm.sent == TRIES == 4

@@ -113,9 +113,7 @@ async def test_what_no_repeat_changes_is_a_failed_sign_in_at_once(app: Identity)
         assert app.visits == 1
 
 
-async def test_a_request_without_an_answer_is_repeated(
-    app: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_without_answer_is_repeated(app: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(identity.IDENTITY_RETRY, "read_timeout", 0.1)
     app.fails(1, **HANGS)
     assert await app.token()
@@ -239,9 +237,7 @@ async def test_a_vault_that_hangs_after_its_challenge_is_unavailable_not_one_tha
     assert refused.value.facts.timed_out
 
 
-async def test_an_answer_of_arm_that_is_no_object_is_azures_error(
-    emulator: Emulator, azure: AzureAccess
-) -> None:
+async def test_an_answer_of_arm_that_is_no_object_is_an_error(emulator: Emulator, azure: AzureAccess) -> None:
     bodies = ("<html>Sign in</html>", "[]", '"text"', "{")
     for body, kind in ((body, kind) for body in bodies for kind in ("application/json", "text/html")):
         emulator.azure.faults.add(Fault("arm", status=200, body=body, headers={"Content-Type": kind}))

@@ -56,9 +56,7 @@ async def test_changes_at_the_same_time_all_arrive_and_one_that_never_can_gives_
     assert len(emulator.azure.called("blob", "PUT")) == 3
 
 
-async def test_a_listing_has_every_blob_with_its_summary_and_when_it_was_first_written(
-    reports: Reports,
-) -> None:
+async def test_a_listing_has_every_blob_its_summary_and_when_it_was_first_written(reports: Reports) -> None:
     await reports.write(NAME, "one", "", {"rows": "3"})
     (first,) = await reports.entries()
     await reports.update(NAME, one_more)

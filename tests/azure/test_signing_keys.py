@@ -133,9 +133,7 @@ async def test_a_failed_fetch_is_not_repeated_for_half_a_minute(fresh: Keys) -> 
     assert fresh.fetches == 2
 
 
-async def test_known_keys_work_for_a_day_without_the_endpoint_which_is_asked_twice_a_minute(
-    keys: Keys,
-) -> None:
+async def test_known_keys_work_for_a_day_without_the_endpoint_asked_twice_a_minute(keys: Keys) -> None:
     keys.away(status=503)
     keys.time.now += REFRESH_AFTER
     for _ in range(4):
@@ -172,9 +170,7 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
-async def test_an_answer_without_keys_removes_no_known_key(
-    keys: Keys, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_answer_without_keys_removes_no_key(keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
     keys.time.now += REFRESH_AFTER
     for fault in ODD:
         caplog.clear()

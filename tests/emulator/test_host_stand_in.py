@@ -245,9 +245,7 @@ async def test_a_guarded_function_opens_to_its_key_in_the_header_first_and_the_a
     assert seen(host) == []
 
 
-async def test_a_message_that_fails_is_not_seen_for_a_while_and_then_comes_back(
-    serves: Serves, host: Host
-) -> None:
+async def test_a_failed_message_is_not_seen_for_a_while_and_comes_back(serves: Serves, host: Host) -> None:
     host.queues.send("events", "3")
     await host.queues.idle()
     assert [(body, count) for body, count, _ in seen(host)] == [(3, 1), (3, 2), (3, 3)]
