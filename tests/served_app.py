@@ -16,22 +16,23 @@ from emulator.server import Emulator
 from gateway_tokens import app as gateway_app
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "openapi.yaml"
 KEY = sample.FUNCTION_KEY
+# The description of the API, and path, method and description of each operation in it.
+FILE = ROOT / "docs" / "openapi.yaml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
+    (path, method, operation)
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+]
 
 
 class Served(NamedTuple):
-    """The app's address under the prefix, its triggers, and the Azure that it sees; one vault in it refuses the app."""
+    """The app's address under the prefix, and the Azure that it sees; one vault in it refuses the app."""
 
     url: str
-    triggers: list[dict[str, Any]]
     emulator: Emulator
-
-
-def read_document() -> dict[str, Any]:
-    """The description of the API."""
-    document: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text("utf-8"))
-    return document
 
 
 @contextmanager
@@ -64,8 +65,7 @@ async def _serving(patch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
         await gateway_app.forget()
         host = await Host.load(ROOT, key=KEY)
         try:
-            url = await host.start()
-            yield Served(f"{url}/api", [dict(f.trigger) for f in host.functions.values()], emulator)
+            yield Served(f"{await host.start()}/api", emulator)
         finally:
             await host.stop()
             await gateway_app.forget()

@@ -12,17 +12,12 @@ from typing import Any
 import pytest
 
 from gateway_tokens.tokens import GatewayToken
-from tests.served_app import DOCUMENT, KEY, Served, read_document, served_app
+from tests.served_app import FILE, KEY, OPERATIONS, Served, served_app
 
 PACKAGE = "generated_gateway_tokens"
 EDGE: dict[str, Any] = {"service": "contoso", "gateway_id": "edge-01"}
 # The tag of every operation: the generator makes a package of each tag and a module of each operation in it.
-TAGS = {
-    operation["operationId"]: operation["tags"][0]
-    for item in read_document()["paths"].values()
-    for name, operation in item.items()
-    if name != "parameters"
-}
+TAGS = {operation["operationId"]: operation["tags"][0] for *_, operation in OPERATIONS}
 
 
 class Generated:
@@ -62,7 +57,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
     folder: Path = tmp_path_factory.mktemp("client")
     (folder / "config.yaml").write_text("post_hooks: []\n")  # they only format
     arguments = ["--fail-on-warning", "--meta", "none", "--config", str(folder / "config.yaml")]
-    paths = ["--path", str(DOCUMENT), "--output-path", str(folder / PACKAGE)]
+    paths = ["--path", str(FILE), "--output-path", str(folder / PACKAGE)]
     made = subprocess.run(
         [sys.executable, "-m", "openapi_python_client", "generate", *arguments, *paths],
         capture_output=True,

@@ -31,16 +31,9 @@ from gateway_tokens.http.requests import FORMS
 from gateway_tokens.renewal import keys
 from gateway_tokens.renewal.rows import Action, Outcome
 from gateway_tokens.tokens import KeyType
-from tests.served_app import KEY, ROOT, Served, read_document, served_app
+from tests.http_calls import ROUTES
+from tests.served_app import DOCUMENT, KEY, OPERATIONS, ROOT, Served, served_app
 
-DOCUMENT = read_document()
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-OPERATIONS = [
-    (path, method, item[method])
-    for path, item in DOCUMENT["paths"].items()
-    for method in METHODS
-    if method in item
-]
 PROBLEM = "application/problem+json"
 # Left out, since they are not meaningful here:
 # - positive_data_acceptance: a date that fits the schema may still be in the past, and a name belong to nobody;
@@ -99,12 +92,10 @@ def test_the_description_is_valid_openapi_of_this_version() -> None:
     assert DOCUMENT["info"]["version"] == project["version"]
 
 
-def test_every_route_is_described_and_everything_described_is_a_route(served: Served) -> None:
+def test_every_route_is_described_and_everything_described_is_a_route() -> None:
     routes = {
-        (f"/{trigger['route']}".replace("{format}", form), str(getattr(method, "value", method)).lower())
-        for trigger in served.triggers
-        if trigger["type"] == "httpTrigger"
-        for method in trigger["methods"]
+        (f"/{path}".replace("{format}", form), method.lower())
+        for method, path in map(str.split, ROUTES.values())
         for form in TokenFormat
     }
     assert {(path, method) for path, method, _ in OPERATIONS} == routes
@@ -178,13 +169,8 @@ def test_answers_have_all_their_members_but_for_these() -> None:
 
 def test_names_and_patterns_are_those_of_the_code() -> None:
     schemas, parameters = DOCUMENT["components"]["schemas"], DOCUMENT["components"]["parameters"]
-    for name, kinds in {
-        "KeyType": KeyType,
-        "Action": Action,
-        "Outcome": Outcome,
-        "Phase": keys.Phase,
-    }.items():
-        assert schemas[name]["enum"] == list(kinds)
+    for kinds in (KeyType, Action, Outcome, keys.Phase):
+        assert schemas[kinds.__name__]["enum"] == list(kinds)
     patterns = {name[0].upper() + name[1:]: pattern for name, (pattern, _) in FORMS.items()}
     patterns["Service"] = model.SERVICE_NAME  # without its length, which stands beside it
     assert {name: parameters[name]["schema"]["pattern"] for name in patterns} == patterns
