@@ -37,6 +37,7 @@ EDGE = GatewayRef("contoso", "edge-01")
 HOME = "contoso-edge-01"
 OUTAGE = AzureUnavailable("Writing", AzureFacts(503, "ServiceUnavailable"))
 Log = pytest.LogCaptureFixture
+Patch = pytest.MonkeyPatch
 # Stands for a location in memory, whose name follows.
 VAULT = "https://memory.example"
 PLACES = f"{VAULT}/secrets/"
@@ -241,6 +242,11 @@ class Estate:
     def ended(self) -> list[str]:
         """How every row of the reports ended."""
         return [str(row.outcome) for row in self.rows()]
+
+    @property
+    def reasons(self) -> list[str]:
+        """What every row of the reports was found to be."""
+        return [str(row.decision.reason) for row in self.rows()]
 
     @property
     def home(self) -> MemoryDestination:

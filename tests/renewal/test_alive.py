@@ -1,6 +1,6 @@
 """What Azure is asked about stored tokens: once a day whether each is alive, and whose it is that somebody else wrote."""
 
-import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -22,6 +22,7 @@ from tests.renewal_estate import (
     OUTAGE,
     Estate,
     Log,
+    Patch,
     a_token,
     contoso,
     fleet,
@@ -53,10 +54,6 @@ async def by_schedule(estate: Estate) -> int:
     return len(estate.gateways.issued) - before
 
 
-def reasons(estate: Estate) -> list[str]:
-    return [str(row.decision.reason) for row in estate.rows()]
-
-
 class TestOnceADay:
     async def test_every_stored_token_is_asked_about_once_in_twenty_hours(self) -> None:
         estate = many(3)
@@ -80,7 +77,7 @@ class TestOnceADay:
         assert await by_schedule(many(3, checkAlive=False)) == 0
 
     async def test_a_run_asks_about_the_oldest_first_and_no_more_than_its_share(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: Patch
     ) -> None:
         monkeypatch.setattr(alive, "MOST_ASKED", 2)
         estate = many(3)
@@ -90,7 +87,7 @@ class TestOnceADay:
         estate = many(1)
         estate.gateways.refused["edge-000"] = OUTAGE
         await by_schedule(estate)
-        assert reasons(estate) == ["fresh"]
+        assert estate.reasons == ["fresh"]
         estate.gateways.refused.clear()
         assert await by_schedule(estate) == 1
 
@@ -101,9 +98,7 @@ class TestOnceADay:
         assert await by_schedule(estate) == 0
         assert [row.code for row in estate.rows()] == ["not_owned"]
 
-    async def test_a_token_that_another_run_replaced_in_the_meantime_is_left_and_not_asked_about(
-        self,
-    ) -> None:
+    async def test_a_token_that_another_run_replaced_meanwhile_is_left_and_not_asked_about(self) -> None:
         estate = many(1)
         estate.clock.now = FAR - 2 * DAY
 
@@ -113,17 +108,11 @@ class TestOnceADay:
 
         estate.locations[FIRST].write = write_too_late  # type: ignore[method-assign, assignment]
         await by_schedule(estate)
-        assert reasons(estate) == ["fresh"]
+        assert estate.reasons == ["fresh"]
         assert [expiry for *_, expiry in estate.gateways.issued] == [estate.clock.now + 30 * DAY - HOUR]
 
-    async def test_a_check_that_is_cut_off_is_told(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: Log
-    ) -> None:
-        async def late(_: object) -> None:
-            await asyncio.sleep(0)
-            raise TimeoutError
-
-        monkeypatch.setattr(alive.AliveCheck, "carry_out", late)
+    async def test_a_check_that_is_cut_off_is_told(self, monkeypatch: Patch, caplog: Log) -> None:
+        monkeypatch.setattr(alive.AliveCheck, "carry_out", AsyncMock(side_effect=TimeoutError))
         await by_schedule(many(1))
         assert len(lines(caplog, "alive.cut_off")) == len(lines(caplog, "run.completed")) == 1
 
@@ -148,13 +137,13 @@ class TestDead:
         estate.location(FIRST, restartable=True).failing["restart"] = OUTAGE
         regenerate(estate, 1)
         await by_schedule(estate)
-        assert reasons(estate) == ["dead"]
+        assert estate.reasons == ["dead"]
 
     async def test_is_found_though_it_waits_for_a_place(self) -> None:
         estate = many(3, {"keyType": "secondary"})
         regenerate(estate, 3)
         await by_schedule(estate)
-        assert sorted(reasons(estate)) == ["dead", "wrong_key", "wrong_key"]
+        assert sorted(estate.reasons) == ["dead", "wrong_key", "wrong_key"]
 
     async def test_is_renewed_though_somebody_writes_in_between_or_at_the_next_run(self) -> None:
         for error, outcomes in (

@@ -280,11 +280,7 @@ class TestRevoke:
 
     async def test_that_takes_too_long_stops_before_the_regeneration(self) -> None:
         estate = delivered("a")
-
-        async def never(*_: object) -> None:
-            await asyncio.Event().wait()
-
-        estate.locations["a"].write = never  # type: ignore[method-assign, assignment]
+        estate.locations["a"].write = lambda *_: asyncio.Event().wait()  # type: ignore[method-assign, assignment]
         ended = await revoked(estate, seconds=0.05)
         assert ended.stopped
         assert ([row.outcome for row in ended.rows], estate.gateways.new_keys) == (["not_reached"], [])

@@ -39,6 +39,7 @@ from tests.renewal_estate import (
     OUTAGE,
     Estate,
     Log,
+    Patch,
     a_token,
     contoso,
     fleet,
@@ -124,7 +125,7 @@ class TestNeighbours:
         assert failed == ["not_listed"]
 
     async def test_a_location_that_hangs_does_not_keep_the_others_waiting_and_is_not_reached(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: Log
+        self, monkeypatch: Patch, caplog: Log
     ) -> None:
         monkeypatch.setattr(runs, "SERVICE_SECONDS", 0.1)
         monkeypatch.setattr(services, "READ_FIRST_SECONDS", 0.01)
@@ -134,7 +135,7 @@ class TestNeighbours:
         assert len(lines(caplog, "service.cut_off")) == 1
 
     async def test_a_service_whose_gateways_were_not_listed_in_time_keeps_its_report(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: Patch
     ) -> None:
         estate = fleet(2)
         await estate.run()
