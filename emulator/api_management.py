@@ -19,12 +19,12 @@ LONGEST = timedelta(days=30)
 def routes() -> list[Route]:
     """Return the operations on gateways."""
     every = f"{GROUP}/providers/{PROVIDER}/{{service}}/gateways"
-    one = f"{every}/{{gateway}}"
+    of_one = f"{every}/{{gateway}}"
     actions = f"{PROVIDER}/gateways"
     return [
         _route("GET", every, _list, f"{actions}/read"),
-        _route("POST", f"{one}/generateToken", _generate_token, f"{actions}/generateToken/action"),
-        _route("POST", f"{one}/regenerateKey", _regenerate_key, f"{actions}/regenerateKey/action"),
+        _route("POST", f"{of_one}/generateToken", _generate_token, f"{actions}/generateToken/action"),
+        _route("POST", f"{of_one}/regenerateKey", _regenerate_key, f"{actions}/regenerateKey/action"),
     ]
 
 

@@ -52,13 +52,13 @@ class Objects:
         self._workloads: dict[tuple[str, str, str], Workload] = {}
         self._versions = count(1000)
 
-    def look(self, resource: str, namespace: str, name: str) -> Manifest | None:
+    def current(self, resource: str, namespace: str, name: str) -> Manifest | None:
         """Return an object as the API shows it now."""
         key = (resource, namespace, name)
-        found = self._manifests.get(key)
-        if found is not None and key in self._workloads:
-            self._workloads[key].look(found, self.clock())
-        return deepcopy(found)
+        manifest = self._manifests.get(key)
+        if manifest is not None and key in self._workloads:
+            self._workloads[key].catch_up(manifest, self.clock())
+        return deepcopy(manifest)
 
     def put(
         self, resource: str, namespace: str, name: str, manifest: Manifest, manager: str = "kubectl"
@@ -92,9 +92,9 @@ class Objects:
         labels = dict(term.split("=") for term in selector.split(",") if term)
         return [
             deepcopy(pod)
-            for (_, place, _), workload in self._workloads.items()
+            for (_, of, _), workload in self._workloads.items()
             for pod in workload.pods
-            if place == namespace and labels.items() <= pod["metadata"]["labels"].items()
+            if of == namespace and labels.items() <= pod["metadata"]["labels"].items()
         ]
 
     def add_secret(self, namespace: str, name: str, data: dict[str, str], **more: object) -> None:
@@ -125,7 +125,7 @@ class Objects:
         }
         self.put(*key, manifest)
         workload = self._workloads[key] = Workload(kind, replicas)
-        self.look(*key)
+        self.current(*key)
         return workload
 
     def stored(self, resource: str, namespace: str, name: str) -> Manifest:

@@ -32,8 +32,8 @@ class Workload:
         self.pods: list[Manifest] = []
         self._numbers = count(1)
 
-    def look(self, manifest: Manifest, now: datetime) -> None:
-        """Do what the controller has done since the last look."""
+    def catch_up(self, manifest: Manifest, now: datetime) -> None:
+        """Do what the controller has done since it was shown last."""
         if self.unseen:
             self.unseen = False
             return
@@ -88,8 +88,8 @@ class Workload:
         name = f"{manifest['metadata']['name']}-{next(self._numbers)}"
         started = {"startedAt": time_text(now)}
         states = [
-            {"name": one["name"], "state": {"running": dict(started)}}
-            for one in template["spec"]["containers"]
+            {"name": container["name"], "state": {"running": dict(started)}}
+            for container in template["spec"]["containers"]
         ]
         return {
             "metadata": {**metadata, "labels": labels, "name": name, "creationTimestamp": time_text(now)},
@@ -109,5 +109,5 @@ def _is_new(pod: Manifest, manifest: Manifest) -> bool:
 
 def _hash(manifest: Manifest) -> str:
     spec = manifest.get("spec", {})
-    asked = json.dumps([spec.get("template"), spec.get("restartAt")], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:10]
+    template = json.dumps([spec.get("template"), spec.get("restartAt")], sort_keys=True)
+    return hashlib.sha256(template.encode()).hexdigest()[:10]

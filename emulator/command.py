@@ -127,11 +127,11 @@ def _what_next(url: str, header: str, gateway: str) -> str:
     calls = [f'-H "$H" {url}/api/health', f'-H "$H" {url}/api/renewals']
     if gateway:
         service, _, name = gateway.partition("/")
-        one = f"{url}/api/services/{service}/gateways/{name}"
+        gateway_url = f"{url}/api/services/{service}/gateways/{name}"
         calls += [
             f'-H "$H" {url}/api/services/{service}/gateways',
-            f'-H "$H" -X POST \\\n  {one}/generateToken/kubernetesSecret',
-            f'-H "$H" -X POST \\\n  {one}/renew',
+            f'-H "$H" -X POST \\\n  {gateway_url}/generateToken/kubernetesSecret',
+            f'-H "$H" -X POST \\\n  {gateway_url}/renew',
         ]
     commands = "\n".join(f"curl {call}" for call in calls)
     return f"Try next, in another terminal:\nH='{header}'\n{commands}\n\nThe app's log lines follow. Ctrl-C ends it."

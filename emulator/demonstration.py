@@ -123,7 +123,7 @@ class RunTable(logging.Handler):
         """What failed and why, before how many rows there were of each outcome."""
         counts = Counter(row["outcome"] or "kept" for row in self.rows)
         by_count = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        told = ", ".join(f"{count} {outcome}" for outcome, count in by_count)
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in by_count)
         causes = [
             self._wrapped(
                 ": ".join(
@@ -132,7 +132,7 @@ class RunTable(logging.Handler):
             )
             for row in self.troubles[: self._most]
         ]
-        return "\n".join([*causes, f"{len(self.rows)} rows: {told}."])
+        return "\n".join([*causes, f"{len(self.rows)} rows: {outcomes}."])
 
     def _wrapped(self, text: str) -> str:
         return textwrap.fill(

@@ -115,8 +115,8 @@ def _hosted(fn: Function, environ: Mapping[str, str]) -> HostedFunction:
 
 def _resolved(name: str, value: object, environ: Mapping[str, str]) -> object:
     def setting(match: re.Match[str]) -> str:
-        if not (found := environ.get(match[1])):
+        if not (value := environ.get(match[1])):
             raise AppError(f"Function '{name}': '%{match[1]}%' does not resolve to a value.")
-        return found
+        return value
 
     return _SETTING.sub(setting, value) if isinstance(value, str) else value

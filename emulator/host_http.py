@@ -117,8 +117,8 @@ class HostServer:
 
 def _routes(functions: Iterable[HostedFunction], prefix: str) -> list[Route]:
     """Every HTTP function's route in the order of the functions' names, as the host has them: the first that matches wins."""
-    found = [_route(function, prefix) for function in functions if function.kind == HTTP]
-    return sorted(found, key=lambda route: route.function.name.upper())
+    routes = [_route(function, prefix) for function in functions if function.kind == HTTP]
+    return sorted(routes, key=lambda route: route.function.name.upper())
 
 
 def _route(function: HostedFunction, prefix: str) -> Route:

@@ -61,8 +61,8 @@ class Cluster(Endpoint):
             return await work(resource, request)
 
         group = f"/apis/{GROUPS[resource]}" if GROUPS[resource] else "/api/v1"
-        one = "" if verb in {"create", "list"} else "/{name}"
-        path = f"{group}/namespaces/{{namespace}}/{resource}{one}"
+        name = "" if verb in {"create", "list"} else "/{name}"
+        path = f"{group}/namespaces/{{namespace}}/{resource}{name}"
         return Route(method, path, bound, f"{verb} {resource}")
 
     def express(self, refusal: RefusedError) -> web.Response:
@@ -96,10 +96,10 @@ class Cluster(Endpoint):
         )
 
     async def _get(self, resource: str, request: web.Request) -> web.Response:
-        found = self.objects.look(resource, *_key(request))
-        if found is None:
+        manifest = self.objects.current(resource, *_key(request))
+        if manifest is None:
             raise _not_found(resource, request.match_info["name"])
-        return web.json_response(found)
+        return web.json_response(manifest)
 
     async def _list(self, resource: str, request: web.Request) -> web.Response:
         del resource
@@ -111,7 +111,7 @@ class Cluster(Endpoint):
         if namespace not in self.objects.namespaces:
             raise _not_found("namespaces", namespace)
         name = manifest["metadata"]["name"]
-        if self.objects.look(resource, namespace, name):
+        if self.objects.current(resource, namespace, name):
             raise RefusedError(409, "AlreadyExists", f'{resource} "{name}" already exists')
         stored = self.objects.put(resource, namespace, name, _stored(manifest), _manager(request))
         return web.json_response(stored, status=201)
@@ -121,22 +121,22 @@ class Cluster(Endpoint):
             message = "the body of the request was in an unknown format"
             raise RefusedError(415, "UnsupportedMediaType", message)
         namespace, name = _key(request)
-        patch, found = await _body(request), self.objects.look(resource, namespace, name)
-        if found is None:
+        patch, manifest = await _body(request), self.objects.current(resource, namespace, name)
+        if manifest is None:
             raise _not_found(resource, name)
         seen = patch.get("metadata", {}).pop("resourceVersion", None)
-        if seen not in {None, found["metadata"]["resourceVersion"]}:
+        if seen not in {None, manifest["metadata"]["resourceVersion"]}:
             message = (
                 f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; please apply '
                 "your changes to the latest version and try again"
             )
             raise RefusedError(409, "Conflict", message)
-        if found.get("immutable") and {"data", "stringData"} & patch.keys():
+        if manifest.get("immutable") and {"data", "stringData"} & patch.keys():
             message = (
                 f'Secret "{name}" is invalid: data: Forbidden: field is immutable when `immutable` is set'
             )
             raise RefusedError(422, "Invalid", message)
-        changed = _stored(merged(found, patch))
+        changed = _stored(merged(manifest, patch))
         return web.json_response(self.objects.put(resource, namespace, name, changed, _manager(request)))
 
 

@@ -15,7 +15,7 @@ from gateway_tokens.tokens import GatewayRef
 if TYPE_CHECKING:
     from emulator.server import Emulator
 
-_Place = dict[str, Any]
+_Settings = dict[str, Any]
 
 
 class OwnEstate:
@@ -23,18 +23,20 @@ class OwnEstate:
 
     def __init__(self, text: str) -> None:
         self._estate, self._access = read_estate(text), json.loads(text).get("access", [])
-        self._places: dict[GatewayRef, list[_Place]] = {}
+        self._destinations: dict[GatewayRef, list[_Settings]] = {}
         for name, service in self._estate.services.items():
             for pattern, rule in service.gateways.items():
                 for ref in (GatewayRef(name, gateway) for gateway in _made_up(pattern)):
                     filled = [destination.at(ref)[0] for destination in rule.destinations]
-                    self._places[ref] = [_document(settings) for settings in filled if settings]
-        addresses = (place["vault"] for place in self._all() if "vault" in place)
+                    self._destinations[ref] = [_document(settings) for settings in filled if settings]
+        addresses = (destination["vault"] for destination in self._all() if "vault" in destination)
         self._vaults = {address: _host(address) for address in addresses}
         self._clusters = {
-            _cluster(place): Cluster(_host(_cluster(place)), knows_entra="signIn" not in place)
-            for place in self._all()
-            if place.get("kind") == "kubernetes"
+            _cluster(destination): Cluster(
+                _host(_cluster(destination)), knows_entra="signIn" not in destination
+            )
+            for destination in self._all()
+            if destination.get("kind") == "kubernetes"
         }
         self.vaults = tuple(dict.fromkeys(self._vaults.values()))
         self.clusters = tuple(self._clusters.values())
@@ -48,7 +50,7 @@ class OwnEstate:
     @property
     def gateways(self) -> list[tuple[str, str]]:
         """Every gateway, as service and name: those that a rule names, and two for a pattern."""
-        return [(ref.service, ref.gateway) for ref in self._places]
+        return [(ref.service, ref.gateway) for ref in self._destinations]
 
     def populate(self, emulator: "Emulator") -> None:
         """Put services, gateways, workloads and sign-in secrets into the emulator, which must have this estate's vaults and clusters."""
@@ -57,12 +59,14 @@ class OwnEstate:
         emulator.azure.directory.applications = {CALLER_ID: application}
         for name, service in self._estate.services.items():
             at = service.resource_id
-            made = emulator.azure.add_service(at.subscription_id, at.resource_group, at.name)
-            for ref, places in self._places.items():
+            added = emulator.azure.add_service(at.subscription_id, at.resource_group, at.name)
+            for ref, rows in self._destinations.items():
                 if ref.service == name:
-                    made.add_gateway(ref.gateway)
-                    for place in (place for place in places if place["kind"] == "kubernetes"):
-                        self._add_workloads(emulator, place)
+                    added.add_gateway(ref.gateway)
+                    for destination in (
+                        destination for destination in rows if destination["kind"] == "kubernetes"
+                    ):
+                        self._add_workloads(emulator, destination)
 
     def app_settings(self, emulator: "Emulator") -> dict[str, str]:
         """Every app setting, with the document pointing at the emulator."""
@@ -72,8 +76,8 @@ class OwnEstate:
             for pattern, rule in service.gateways.items():
                 kept = _document(rule) | {"destinations": []}
                 for ref in (GatewayRef(name, gateway) for gateway in _made_up(pattern)):
-                    places = [self._emulated(emulator, place) for place in self._places[ref]]
-                    rules[ref.gateway] = {**kept, "destinations": places}
+                    rows = [self._emulated(emulator, destination) for destination in self._destinations[ref]]
+                    rules[ref.gateway] = {**kept, "destinations": rows}
             services[name] = {"resourceId": str(service.resource_id), "gateways": rules}
         return {
             **emulator.settings(),
@@ -83,45 +87,45 @@ class OwnEstate:
             "ALLOW_FUNCTION_KEYS": str(self.function_keys).lower(),
         }
 
-    def _all(self) -> Iterator[_Place]:
+    def _all(self) -> Iterator[_Settings]:
         """Every destination, and the sign-ins within them."""
-        for place in (place for places in self._places.values() for place in places):
-            yield place
-            if "signIn" in place:
-                yield place["signIn"]
+        for destination in (destination for rows in self._destinations.values() for destination in rows):
+            yield destination
+            if "signIn" in destination:
+                yield destination["signIn"]
 
-    def _emulated(self, emulator: "Emulator", place: _Place) -> _Place:
-        moved = {name: value for name, value in place.items() if name != "cluster"}
-        if place.get("kind") == "kubernetes":
+    def _emulated(self, emulator: "Emulator", destination: _Settings) -> _Settings:
+        moved = {name: value for name, value in destination.items() if name != "cluster"}
+        if destination.get("kind") == "kubernetes":
             authority = Path(emulator.ca_file).read_text("utf-8")
-            moved |= {"server": self._clusters[_cluster(place)].url, "certificateAuthority": authority}
-        if "signIn" in place:
-            moved["signIn"] = self._emulated(emulator, place["signIn"])
-        if "vault" in place:
-            moved["vault"] = emulator.vault_url(self._vaults[place["vault"]])
+            moved |= {"server": self._clusters[_cluster(destination)].url, "certificateAuthority": authority}
+        if "signIn" in destination:
+            moved["signIn"] = self._emulated(emulator, destination["signIn"])
+        if "vault" in destination:
+            moved["vault"] = emulator.vault_url(self._vaults[destination["vault"]])
         return moved
 
-    def _add_workloads(self, emulator: "Emulator", place: _Place) -> None:
-        cluster, namespace = self._clusters[_cluster(place)], place.get("namespace", "default")
+    def _add_workloads(self, emulator: "Emulator", destination: _Settings) -> None:
+        cluster, namespace = self._clusters[_cluster(destination)], destination.get("namespace", "default")
         cluster.objects.namespaces.add(namespace)
-        if sign_in := place.get("signIn"):
+        if sign_in := destination.get("signIn"):
             vault, token = self._vaults[sign_in["vault"]], cluster.service_account_token(emulator.azure)
             emulator.azure.vault(vault).set(sign_in["secret"], token, emulator.azure.clock())
-        restart = place.get("restart") or []
+        restart = destination.get("restart") or []
         for workload in restart if isinstance(restart, list) else [restart]:
             kind = workload.get("kind", "Deployment")
-            made = cluster.objects.add_workload(kind, namespace, workload["name"])
-            made.age(emulator.azure.clock() - timedelta(days=20))
+            added = cluster.objects.add_workload(kind, namespace, workload["name"])
+            added.age(emulator.azure.clock() - timedelta(days=20))
 
 
-def _document(settings: Any) -> _Place:  # noqa: ANN401 - a part of the settings
+def _document(settings: Any) -> _Settings:  # noqa: ANN401 - a part of the settings
     """A part of the settings as it stands in a document, less what is as it is by default."""
-    kept: _Place = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    kept: _Settings = settings.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return kept | ({"kind": settings.kind} if hasattr(settings, "kind") else {})
 
 
-def _cluster(place: _Place) -> str:
-    return str(place.get("server") or place["cluster"])
+def _cluster(destination: _Settings) -> str:
+    return str(destination.get("server") or destination["cluster"])
 
 
 def _host(address: str) -> str:

@@ -54,13 +54,13 @@ def populate(emulator: "Emulator", more: int = 0) -> None:
     """
     gateways = {**_GATEWAYS, "contoso": (*_GATEWAYS["contoso"], *(f"many-{n:04}" for n in range(more)))}
     emulator.azure.directory.applications = {CALLER_ID: CALLER}
-    made: dict[str, Gateway] = {}
+    added: dict[str, Gateway] = {}
     for name, where in _SERVICES.items():
         service = emulator.azure.add_service(*where)
-        made |= {gateway: service.add_gateway(gateway) for gateway in gateways[name]}
-    store(emulator, "contoso", "contoso-apim", made["edge-01"], timedelta(days=25))
-    store(emulator, "contoso", "contoso-apim", made["edge-02"], timedelta(days=6))
-    store(emulator, "fabrikam", "fabrikam-apim", made["plant-a"], -timedelta(days=1))
+        added |= {gateway: service.add_gateway(gateway) for gateway in gateways[name]}
+    store(emulator, "contoso", "contoso-apim", added["edge-01"], timedelta(days=25))
+    store(emulator, "contoso", "contoso-apim", added["edge-02"], timedelta(days=6))
+    store(emulator, "fabrikam", "fabrikam-apim", added["plant-a"], -timedelta(days=1))
     vault, secret = _SERVICE_ACCOUNT
     emulator.azure.vault(vault).set(
         secret, CLUSTER.service_account_token(emulator.azure), emulator.azure.clock()

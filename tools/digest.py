@@ -55,20 +55,20 @@ def digest(title: str, evaluated: Evaluated) -> str:
         return "\n".join([f"# {title}", "refused", *_indented(evaluated.refusal.splitlines()), ""])
     lines = [f"# {title}"]
     for name, section in _SECTIONS.items():
-        if found := list(section(evaluated.resources)):
-            lines += [name, *_indented(found)]
+        if section_lines := list(section(evaluated.resources)):
+            lines += [name, *_indented(section_lines)]
     return "\n".join([*lines, ""])
 
 
 def sections(text: str) -> dict[str, list[str]]:
     """The lines of a digest by section, without their indent."""
-    found: dict[str, list[str]] = {}
+    sections: dict[str, list[str]] = {}
     for line in text.splitlines()[1:]:
         if line.startswith("  "):
-            found[next(reversed(found))].append(line[2:])
+            sections[next(reversed(sections))].append(line[2:])
         else:
-            found[line] = []
-    return found
+            sections[line] = []
+    return sections
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -80,7 +80,9 @@ def _roles(resources: list[Resource]) -> Iterator[str]:
     where: dict[str, list[str]] = {}
     for role in _of_type(resources, "Microsoft.Authorization/roleDefinitions"):
         allowed = role["properties"]["permissions"][0]
-        actions = " ".join([*allowed["actions"], *(f"data:{one}" for one in allowed["dataActions"])])
+        actions = " ".join(
+            [*allowed["actions"], *(f"data:{data_action}" for data_action in allowed["dataActions"])]
+        )
         where.setdefault(f"{_title(role)}: {actions}", []).append(_short(_scope_of(role["id"])))
     yield from (f"{role} in {' '.join(scopes)}" for role, scopes in where.items())
 
@@ -104,24 +106,24 @@ def _settings(resources: list[Resource]) -> Iterator[str]:
     """The app settings, those with the same first word in one line."""
     settings = _config(resources, "appsettings")
     for _, names in groupby(settings, key=lambda name: name.partition("_")[0]):
-        told = [f"{name}={plain(settings[name])}" for name in names if name != "GATEWAY_TOKENS"]
-        yield from [" | ".join(told)] if told else _document(settings["GATEWAY_TOKENS"])
+        texts = [f"{name}={plain(settings[name])}" for name in names if name != "GATEWAY_TOKENS"]
+        yield from [" | ".join(texts)] if texts else _document(settings["GATEWAY_TOKENS"])
 
 
 def _document(value: str) -> Iterator[str]:
     """The settings document, a line for each service, rule, named cluster and access rule; one for what rules inherit and for freezes."""
-    found = _DOCUMENT.fullmatch(value)
-    text = found[1].replace("''", "'").replace(found[2], ".vault.azure.net") if found else value
+    match = _DOCUMENT.fullmatch(value)
+    text = match[1].replace("''", "'").replace(match[2], ".vault.azure.net") if match else value
     document = json.loads(text)
     for name in sorted(document.keys() & {"defaults", "freeze"}):
         yield f"GATEWAY_TOKENS {name} {json.dumps(document[name])}"
     for name, cluster in document.get("clusters", {}).items():
         yield f"GATEWAY_TOKENS clusters.{name} {json.dumps(cluster)}"
-    for service, told in document["services"].items():
-        yield f"GATEWAY_TOKENS services.{service} {json.dumps(told['resourceId'])}"
-        if "defaults" in told:
-            yield f"GATEWAY_TOKENS services.{service}.defaults {json.dumps(told['defaults'])}"
-        for pattern, rule in told["gateways"].items():
+    for service, settings in document["services"].items():
+        yield f"GATEWAY_TOKENS services.{service} {json.dumps(settings['resourceId'])}"
+        if "defaults" in settings:
+            yield f"GATEWAY_TOKENS services.{service}.defaults {json.dumps(settings['defaults'])}"
+        for pattern, rule in settings["gateways"].items():
             yield f"GATEWAY_TOKENS services.{service}.gateways.{pattern} {json.dumps(rule)}"
     for rule in document["access"]:
         yield f"GATEWAY_TOKENS access {json.dumps(rule)}"
@@ -138,25 +140,32 @@ def _sign_in(resources: list[Resource]) -> Iterator[str]:
 def _others(resources: list[Resource]) -> Iterator[str]:
     """Every other resource: with what is told of its type, or in one line with the rest."""
     rest = []
-    alerts = [] if _is_of_alerts_alone(resources) else [one for one in resources if one["type"] in _ALERTS]
-    for one in resources:
-        if one in alerts or one["type"].startswith(
+    alerts = (
+        []
+        if _is_of_alerts_alone(resources)
+        else [resource for resource in resources if resource["type"] in _ALERTS]
+    )
+    for resource in resources:
+        if resource in alerts or resource["type"].startswith(
             ("Microsoft.Authorization/", "Microsoft.Web/sites/config")
         ):
             continue
-        name = f"{_last(one['type'])} {plain(one['name'])}"
-        told = [
+        name = f"{_last(resource['type'])} {plain(resource['name'])}"
+        texts = [
             f"{path.rpartition('.')[2]}={_shown(value)}"
-            for path in _TOLD.get(one["type"], "").split()
-            if (value := _at(one.get("properties", {}) | one, path)) is not None
+            for path in _TOLD.get(resource["type"], "").split()
+            if (value := _at(resource.get("properties", {}) | resource, path)) is not None
         ]
-        if told:
-            yield " | ".join([name, *told])
+        if texts:
+            yield " | ".join([name, *texts])
         else:
             rest.append(name)
     if alerts:
         yield " | ".join(
-            ["alertRules", *(f"{one['name']}={one['properties']['severity']}" for one in alerts)]
+            [
+                "alertRules",
+                *(f"{resource['name']}={resource['properties']['severity']}" for resource in alerts),
+            ]
         )
     if rest:
         yield " | ".join(rest)
@@ -173,9 +182,9 @@ def _queries(resources: list[Resource]) -> Iterator[str]:
         yield from _query(rule["name"], rule["properties"]["criteria"]["allOf"][0])
 
 
-def _query(name: str, asked: dict[str, Any]) -> Iterator[str]:
-    yield f"{name}: {json.dumps({key: value for key, value in asked.items() if key != 'query'})}"
-    yield from (f"  {line}" for line in asked.get("query", "").splitlines())
+def _query(name: str, queried: dict[str, Any]) -> Iterator[str]:
+    yield f"{name}: {json.dumps({key: value for key, value in queried.items() if key != 'query'})}"
+    yield from (f"  {line}" for line in queried.get("query", "").splitlines())
 
 
 _SECTIONS: dict[str, Callable[[list[Resource]], Iterator[str]]] = {
@@ -197,18 +206,18 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return _short(plain(value))
     return re.sub(
-        r'"([^"]*)"', lambda found: _short(plain(found[1])), json.dumps(value, separators=(",", ":"))
+        r'"([^"]*)"', lambda match: _short(plain(match[1])), json.dumps(value, separators=(",", ":"))
     )
 
 
 def _short(resource_id: str) -> str:
     """A resource id as subscription, group, type and name: enough to tell two apart."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"/subscriptions/([^/]{8})[^/]*(?:/resourceGroups/([^/]+))?(?:/providers/[^/]+/(.+))?",
         resource_id,
         re.IGNORECASE,
     )
-    return "/".join(part for part in found.groups() if part) if found else resource_id
+    return "/".join(part for part in match.groups() if part) if match else resource_id
 
 
 def _scope_of(extension_id: str) -> str:
@@ -224,16 +233,20 @@ def _last(path: str) -> str:
 
 
 def _is_of_alerts_alone(resources: list[Resource]) -> bool:
-    return all(one["type"].startswith("Microsoft.Insights/") for one in resources)
+    return all(resource["type"].startswith("Microsoft.Insights/") for resource in resources)
 
 
 def _of_type(resources: list[Resource], kind: str) -> Iterator[Resource]:
-    return (one for one in resources if one["type"] == kind)
+    return (resource for resource in resources if resource["type"] == kind)
 
 
 def _config(resources: list[Resource], name: str) -> dict[str, Any]:
-    found = (one for one in _of_type(resources, "Microsoft.Web/sites/config") if _last(one["name"]) == name)
-    properties: dict[str, Any] = next((one["properties"] for one in found), {})
+    configs = (
+        resource
+        for resource in _of_type(resources, "Microsoft.Web/sites/config")
+        if _last(resource["name"]) == name
+    )
+    properties: dict[str, Any] = next((resource["properties"] for resource in configs), {})
     return properties
 
 

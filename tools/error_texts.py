@@ -43,13 +43,13 @@ def page() -> str:
 
 
 def _texts() -> str:
-    found: dict[str, set[str]] = {group: set() for group in _GROUPS}
+    texts: dict[str, set[str]] = {group: set() for group in _GROUPS}
     for path in sorted((ROOT / "gateway_tokens").rglob("*.py")):
         group = _GROUP_OF.get(path.relative_to(ROOT / "gateway_tokens").parts[0])
         if group:
-            found[group].update(_texts_in(ast.parse(path.read_text("utf-8"))))
+            texts[group].update(_texts_in(ast.parse(path.read_text("utf-8"))))
     parts = [
-        f"### {group}\n\n{about}\n\n```text\n" + "\n".join(sorted(found[group], key=str.casefold)) + "\n```\n"
+        f"### {group}\n\n{about}\n\n```text\n" + "\n".join(sorted(texts[group], key=str.casefold)) + "\n```\n"
         for group, about in _GROUPS.items()
     ]
     return "\n".join(parts)

@@ -51,12 +51,12 @@ def _findings(bicep: Bicep, copy: Path, *, check: bool) -> list[str]:
     formatted = _formatted(bicep, copy)
     if complaints := bicep.lint(copy):
         return complaints
-    made = formatted | _digests(bicep, copy)
-    outdated = {path for path, text in made.items() if _current(path) != text}
-    gone = {path.relative_to(ROOT) for path in (ROOT / DIGESTS).glob("*.txt")} - made.keys()
+    written = formatted | _digests(bicep, copy)
+    outdated = {path for path, text in written.items() if _current(path) != text}
+    gone = {path.relative_to(ROOT) for path in (ROOT / DIGESTS).glob("*.txt")} - written.keys()
     if not check:
         for path in outdated:
-            (ROOT / path).write_text(made[path], encoding="utf-8")
+            (ROOT / path).write_text(written[path], encoding="utf-8")
         for path in gone:
             (ROOT / path).unlink()
         return bicep.lint(copy)
@@ -80,10 +80,10 @@ def _digests(bicep: Bicep, copy: Path) -> dict[Path, str]:
     cases = sorted([*(copy / EXAMPLES).rglob("*.bicepparam"), *(copy / CASES).glob("*.bicepparam")])
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         texts = list(workers.map(lambda case: digest(_title(case), bicep.evaluate(case)), cases))
-    made = {DIGESTS / f"{case.stem}.txt": text for case, text in zip(cases, texts, strict=True)}
+    digests = {DIGESTS / f"{case.stem}.txt": text for case, text in zip(cases, texts, strict=True)}
     main = bicep.template(copy / "infra/main.bicep")
     grants = bicep.template(copy / "infra/grants.bicep")
-    return made | {
+    return digests | {
         DIGESTS / "interface.txt": interface({"main.bicep": main, "grants.bicep": grants}),
         DIGESTS / "estate-type.txt": shape(main, "estate"),
     }
@@ -91,8 +91,8 @@ def _digests(bicep: Bicep, copy: Path) -> dict[Path, str]:
 
 def _title(case: Path) -> str:
     """The first comment of a parameter file."""
-    found = re.search(r"^// (.+)$", case.read_text(encoding="utf-8"), re.MULTILINE)
-    return f"{case.stem}: {found[1]}" if found else case.stem
+    match = re.search(r"^// (.+)$", case.read_text(encoding="utf-8"), re.MULTILINE)
+    return f"{case.stem}: {match[1]}" if match else case.stem
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ def interface(templates: Mapping[str, Type]) -> str:
 
 def _parameters(template: Type) -> Iterator[str]:
     for name, parameter in template["parameters"].items():
-        told = [_kind(parameter)]
+        texts = [_kind(parameter)]
         if "defaultValue" in parameter:
-            told.append(f"= {json.dumps(parameter['defaultValue'])}")
+            texts.append(f"= {json.dumps(parameter['defaultValue'])}")
         elif not parameter.get("nullable"):
-            told.append("required")
-        told += [f"{bound} {parameter[bound]}" for bound in _BOUNDS if bound in parameter]
-        yield f"{name}: {', '.join(told)}"
+            texts.append("required")
+        texts += [f"{bound} {parameter[bound]}" for bound in _BOUNDS if bound in parameter]
+        yield f"{name}: {', '.join(texts)}"
 
 
 _BOUNDS = ("minValue", "maxValue", "minLength", "maxLength")
@@ -53,8 +53,8 @@ def shape(template: Type, parameter: str) -> str:
 def _fields(kind: Type, path: str, definitions: Mapping[str, Type]) -> Iterator[str]:
     kind = _resolved(kind, definitions)
     if "discriminator" in kind:
-        for word, one in kind["discriminator"]["mapping"].items():
-            yield from _fields(one, f"{path}({word})", definitions)
+        for word, variant in kind["discriminator"]["mapping"].items():
+            yield from _fields(variant, f"{path}({word})", definitions)
     elif kind["type"] == "array":
         words = kind.get("allowedValues")
         items = {"type": "string", "allowedValues": words} if words else kind["items"]

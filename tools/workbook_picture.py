@@ -89,8 +89,8 @@ def _whole_runs(lines: Sequence[Line]) -> list[Line]:
 def _states(lines: Sequence[Line]) -> Table:
     runs = _last(_whole_runs(lines), "subscription")
     counts = {name: sum(run[name] for run in runs) for name in Outcome}
-    told = sorted(counts.items(), key=lambda pair: -pair[1])
-    return ("state", "tokens", ""), [(name, n, _bar(n, max(counts.values()))) for name, n in told if n]
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ("state", "tokens", ""), [(name, n, _bar(n, max(counts.values()))) for name, n in ordered if n]
 
 
 def _days(lines: Sequence[Line]) -> Table:
@@ -135,30 +135,30 @@ def _restarts(lines: Sequence[Line]) -> Table:
     counts = Counter((row["service"], row["gateway"], row["destination"], row["outcome"]) for row in rows)
     last = _last(rows, "service", "gateway", "destination", "outcome")
     fields = ("gateway", "outcome", "reason", "destination")
-    told = zip(last, counts.values(), strict=True)
-    return ("runs", *fields), [(runs, *_cells(row, fields)) for row, runs in told]
+    ended = zip(last, counts.values(), strict=True)
+    return ("runs", *fields), [(runs, *_cells(row, fields)) for row, runs in ended]
 
 
 def _rotations(lines: Sequence[Line]) -> Table:
     fields = ("event", "gateway", "keyType", "reason", "caller", "destination")
-    found = _of(lines, "key.switched", "key.regenerated", "key.revoked", "key.not_regenerated")
-    return fields, [_cells(line, fields) for line in found]
+    changes = _of(lines, "key.switched", "key.regenerated", "key.revoked", "key.not_regenerated")
+    return fields, [_cells(line, fields) for line in changes]
 
 
 def _issued(lines: Sequence[Line]) -> Table:
-    found = _of(lines, "token.issued")
+    issued = _of(lines, "token.issued")
     counts = Counter(
-        (line["caller"], f"{line['service']}/{line['gateway']}", line["keyType"]) for line in found
+        (line["caller"], f"{line['service']}/{line['gateway']}", line["keyType"]) for line in issued
     )
-    until = {f"{line['service']}/{line['gateway']}": line["expiry"] for line in found}
-    told = [(*who, tokens, until[who[1]]) for who, tokens in reversed(counts.items())]
-    return ("caller", "gateway", "key", "tokens", "until"), [*told[:12]]
+    until = {f"{line['service']}/{line['gateway']}": line["expiry"] for line in issued}
+    counted = [(*who, tokens, until[who[1]]) for who, tokens in reversed(counts.items())]
+    return ("caller", "gateway", "key", "tokens", "until"), [*counted[:12]]
 
 
 def _throttled(lines: Sequence[Line]) -> Table:
     codes = {"azure_throttled", "too_many_requests"}
-    found = [line for line in _of(lines, "run.row", "request.failed") if line.get("code") in codes]
-    return ("what", "lines"), list(Counter(f"{line['event']} {line['code']}" for line in found).items())
+    failed = [line for line in _of(lines, "run.row", "request.failed") if line.get("code") in codes]
+    return ("what", "lines"), list(Counter(f"{line['event']} {line['code']}" for line in failed).items())
 
 
 PARTS: dict[str, Callable[[Sequence[Line]], Table]] = {
@@ -202,15 +202,15 @@ def _part(title: str, table: Table, left: int, top: int, width: int) -> tuple[st
     return "\n".join([frame, *filter(None, texts)]), height
 
 
-def _cell(left: float, top: float, said: str, colour: str) -> str:
+def _cell(left: float, top: float, text: str, colour: str) -> str:
     """A cell's text; a bar as a shape, since fonts differ in its width."""
-    if said.startswith(_BLOCK):
-        return f"<rect x='{left:.0f}' y='{top - 9}' width='{len(said) * _LETTER:.0f}' height='11' fill='#0078d4'/>"
-    return _text(left, top, said, f"fill='{colour}'")
+    if text.startswith(_BLOCK):
+        return f"<rect x='{left:.0f}' y='{top - 9}' width='{len(text) * _LETTER:.0f}' height='11' fill='#0078d4'/>"
+    return _text(left, top, text, f"fill='{colour}'")
 
 
-def _text(left: float, top: float, said: str, style: str = "") -> str:
-    return f"<text x='{left:.0f}' y='{top:.0f}' {style}>{escape(said)}</text>" if said else ""
+def _text(left: float, top: float, text: str, style: str = "") -> str:
+    return f"<text x='{left:.0f}' y='{top:.0f}' {style}>{escape(text)}</text>" if text else ""
 
 
 class _Lines(logging.Handler):

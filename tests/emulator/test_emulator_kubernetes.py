@@ -43,7 +43,7 @@ async def test_the_cluster_refuses_what_an_api_server_refuses(case: str) -> None
         async with session.request(method, SECRETS + path, json=body, headers=headers, ssl=tls) as answer:
             assert (answer.status, (await answer.json())["reason"]) == refusal
     assert [objects.secret_value("default", name, "key") for name in ("a", "fixed")] == ["value"] * 2
-    assert objects.look("secrets", "default", "new") is None
+    assert objects.current("secrets", "default", "new") is None
 
 
 def test_string_data_is_stored_as_data() -> None:
