@@ -11,12 +11,12 @@ import pytest
 from emulator.faults import Fault
 from emulator.server import Emulator
 from gateway_tokens import errors
-from gateway_tokens.azure.api_management import ISSUE_ACTION, ArmGateways
+from gateway_tokens.azure.api_management import ISSUE_ACTION, ArmGateways, gateway_missing, issue_checked
 from gateway_tokens.azure.clients import ArmBudget, AzureAccess, Cost
 from gateway_tokens.azure.errors import OPERATION_SECONDS, TRIES
 from gateway_tokens.azure.identity import IDENTITY_SECONDS
 from gateway_tokens.http.answers import LONGEST_ANSWER
-from gateway_tokens.tokens import GatewayToken, KeyType, ServiceId
+from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType, ServiceId
 from tests.renewal_estate import CONTOSO
 from tests.served_estate import GATEWAYS
 
@@ -215,6 +215,14 @@ async def test_a_refusal_has_its_kind_advice_azures_innermost_code_and_request_i
     assert arm.sent == (TRIES if busy_perhaps else 1)
 
 
+def test_404_is_a_missing_gateway_unless_the_settings_name_no_subscription_or_group() -> None:
+    missing, wrong = errors.NotFound, errors.AzureNotFound
+    codes = {"": missing, "Odd": missing, "SubscriptionNotFound": wrong, "ResourceGroupNotFound": wrong}
+    for code, kind in codes.items():
+        error = errors.AzureNotFound("Issuing", errors.AzureFacts(404, code))
+        assert type(gateway_missing(error, GatewayRef("contoso", "edge-01"))) is kind
+
+
 async def test_400_carries_azures_code_message_and_details_each_cut_at_500_characters(arm: Arm) -> None:
     detail = {"code": "ValidationError", "target": "expiry", "message": "Too late."}
     long = {"code": "V", "target": "t", "message": "d" * 5000}
@@ -302,6 +310,19 @@ async def test_200_without_a_token_is_token_unusable_and_not_quoted(arm: Arm) ->
             await arm.issue()
         assert "edge-01" not in str(refused.value), body
         assert refused.value.__suppress_context__ or refused.value.__context__ is None, body
+
+
+async def test_a_token_for_another_gateway_or_that_ends_a_minute_off_is_unusable(arm: Arm) -> None:
+    minute = timedelta(minutes=1)
+    another, early, late = ("edge-02", EXPIRY), ("edge-01", EXPIRY - minute), ("edge-01", EXPIRY + minute)
+    for (gateway, expiry), said in (
+        (another, "is for another gateway"),
+        (early, "expires"),
+        (late, "expires"),
+    ):
+        arm.answers(200, {"value": f"{gateway}&{expiry:%Y%m%d%H%M}&{SIGNATURE}"})
+        with pytest.raises(errors.TokenUnusable, match=f"it {said}"):
+            await issue_checked(arm.gateways, CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
 
 
 async def test_a_list_of_another_form_is_an_azure_error(arm: Arm) -> None:
