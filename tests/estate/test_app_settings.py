@@ -19,17 +19,10 @@ from tests.samples import DESIGN_EXAMPLE, document, estate
 CONTAINER = "https://contoso.blob.core.windows.net/gateway-tokens"
 VAULT = {"kind": "keyVault", "vault": "https://edge.vault.azure.net"}
 TENANT, API, CALLER, OTHER = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "1abc")
-LEAST = {
-    "GATEWAY_TOKENS": json.dumps(document()),
-    "RENEWAL_SCHEDULE": "0 0 * * * *",
-    "ALLOW_FUNCTION_KEYS": "true",
-}
+NEEDED = {"GATEWAY_TOKENS": json.dumps(document()), "RENEWAL_SCHEDULE": "0 0 * * * *"}
+LEAST = {**NEEDED, "ALLOW_FUNCTION_KEYS": "true"}
 AUDIENCES = (API, f"api://{API}")
-SIGN_IN = {
-    "SIGN_IN_TENANT": TENANT,
-    "SIGN_IN_AUDIENCES": ",".join(AUDIENCES),
-    "SIGN_IN_APPLICATIONS": CALLER,
-}
+SIGN_IN = {"SIGN_IN_TENANT": TENANT, "SIGN_IN_AUDIENCES": ",".join(AUDIENCES), "SIGN_IN_APPLICATIONS": CALLER}
 WHO = SignIn("https://login.microsoftonline.com", TENANT, AUDIENCES, frozenset({CALLER}))
 NO_SIGN_IN = dict.fromkeys(SIGN_IN, "")
 RENEWING = {**SIGN_IN, "GATEWAY_TOKENS": json.dumps(DESIGN_EXAMPLE), "STATE_CONTAINER_URL": CONTAINER}
@@ -72,8 +65,7 @@ DEFAULTS = AppSettings(
 
 
 def test_the_least_that_must_be_set_is_the_estate_the_schedule_and_who_may_call() -> None:
-    needed = [name for name, default in SETTINGS.items() if default is None]
-    assert needed == ["GATEWAY_TOKENS", "RENEWAL_SCHEDULE"]
+    assert [name for name, default in SETTINGS.items() if default is None] == [*NEEDED]
     assert read_settings(LEAST) == DEFAULTS
 
 

@@ -23,6 +23,7 @@ PLANT = {
 }
 AT_PLANT = {"kind": "kubernetes", "cluster": "plant"}
 KUBERNETES = {"kind": "kubernetes", "server": "https://k"}
+KEEPS = "has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
 NO_CLUSTER = "is neither a resource id nor a name in `clusters`"
 
 
@@ -79,24 +80,31 @@ def test_destinations_are_inherited_as_a_whole_and_an_empty_list_inherits_none()
     assert rule_of(value, "idle").destinations == ()
 
 
-def test_a_fault_of_defaults_is_told_once_at_its_own_path() -> None:
-    rules: dict[str, Any] = {"any_gateway": {}, "edge": {}}
-    assert said(written(of_estate={"lifetime": "P31D"}, **rules)) == [
-        "defaults.lifetime: must be between one day (P1D) and 30 days (P30D)"
-    ]
-    window = "renewBefore must be longer than zero and shorter than lifetime"
-    assert said(written(of_estate={"renewBefore": "P30D"}, **rules)) == [f"defaults: {window}"]
-    within = written(of_estate={"renewBefore": "P9D"}, of_service={"lifetime": "P9D"}, **rules)
-    assert said(within) == [f"services.contoso.defaults: {window}"]
-    edge = written(of_estate={"renewBefore": "P9D"}, any_gateway={}, edge={"lifetime": "P9D"})
-    assert said(edge) == [f"services.contoso.gateways.edge: {window}"]
-    assert said(written(of_estate={"renewBefore": "P30D"})) == []
+WINDOW = "renewBefore must be longer than zero and shorter than lifetime"
+EVERY: dict[str, Any] = {"any_gateway": {}, "edge": {}}
 
 
-def test_a_rule_is_judged_with_what_it_inherits() -> None:
-    alone = {"any_gateway": {"riskMargin": "P11D"}}
-    assert said(written(**alone)) != []
-    assert said(written(of_estate={"renewBefore": "P12D"}, **alone)) == []
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (written(of_estate={"keyType": 1}, **EVERY), ["defaults.keyType: must be 'primary' or 'secondary'"]),
+        (written(of_estate={"renewBefore": "P30D"}, **EVERY), [f"defaults: {WINDOW}"]),
+        (
+            written(of_estate={"renewBefore": "P9D"}, of_service={"lifetime": "P9D"}, **EVERY),
+            [f"services.contoso.defaults: {WINDOW}"],
+        ),
+        (
+            written(of_estate={"renewBefore": "P9D"}, any_gateway={}, edge={"lifetime": "P9D"}),
+            [f"services.contoso.gateways.edge: {WINDOW}"],
+        ),
+        (written(of_estate={"renewBefore": "P30D"}), []),
+        (written(of_estate={"renewBefore": "P12D"}, any_gateway={"riskMargin": "P11D"}), []),
+    ],
+)
+def test_a_fault_of_what_is_inherited_is_told_once_at_the_nearest_path(
+    value: object, told: list[str]
+) -> None:
+    assert said(value) == told
 
 
 def at_cluster(**fields: object) -> KubernetesSecret:
@@ -231,11 +239,7 @@ def test_a_key_that_is_named_nearer_than_a_rotation_ends_it_for_these_gateways()
     )
     rotated = {pattern: bool(rule_of(value, pattern).rotate_keys) for pattern in ("*", "edge", "idle")}
     assert rotated == {"*": True, "edge": False, "idle": False}
-    farther = written(
-        of_estate={"keyType": "primary", "destinations": [BY_SERVICE]},
-        any_gateway={"rotateKeys": {"every": "P65D"}},
-    )
-    assert said(farther) == [
-        "services.contoso.gateways.*: has `keyType` and `rotateKeys`: a gateway that keeps to one key rotates none"
-    ]
+    farther = {"keyType": "primary", "destinations": [BY_SERVICE]}
+    [fault] = said(written(of_estate=farther, any_gateway={"rotateKeys": {"every": "P65D"}}))
+    assert fault == f"services.contoso.gateways.*: {KEEPS}"
     assert "must be at least 65 days" in said(written(any_gateway={"rotateKeys": {"every": "P64D"}}))[0]

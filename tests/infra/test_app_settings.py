@@ -45,20 +45,16 @@ def test_the_app_accepts_what_bicep_writes() -> None:
     assert not accepted.function_keys
 
 
-@pytest.mark.parametrize(
-    ("case", "endpoint", "scope", "login"),
-    [
-        (CASE, "management.azure.com", "management.azure.com", LOGIN),
-        (
-            "cloud-us-government",
-            "management.usgovcloudapi.net",
-            "management.core.usgovcloudapi.net",
-            "login.microsoftonline.us",
-        ),
-    ],
-)
-def test_the_addresses_follow_the_cloud(case: str, endpoint: str, scope: str, login: str) -> None:
-    accepted = read_settings(settings(case))
+US = "management.usgovcloudapi.net"
+CLOUDS = {
+    CASE: ("management.azure.com", "management.azure.com", LOGIN),
+    "cloud-us-government": (US, US.replace("management.", "management.core."), "login.microsoftonline.us"),
+}
+
+
+@pytest.mark.parametrize("case", CLOUDS)
+def test_the_addresses_follow_the_cloud(case: str) -> None:
+    accepted, (endpoint, scope, login) = read_settings(settings(case)), CLOUDS[case]
     assert (accepted.arm_endpoint, accepted.arm_scope) == (f"https://{endpoint}", f"https://{scope}/.default")
     assert accepted.sign_in is not None
     assert accepted.sign_in.keys_address == f"https://{login}/{TENANT}/discovery/v2.0/keys"

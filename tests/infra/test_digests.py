@@ -20,24 +20,23 @@ GROUP = "/subscriptions/11111111-1111-1111-1111-111111111111/resourceGroups/rg"
 VAULT = f"{GROUP}/providers/Microsoft.KeyVault/vaults/contoso"
 IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-app"
 ROLE_ID = f"{GROUP}/providers/Microsoft.Authorization/roleDefinitions/0f0f0f0f-0000-4000-8000-000000000000"
-OFFICER = "/providers/Microsoft.Authorization/roleDefinitions/b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+LATER = "[guid(reference('/x/y', '1').principalId)]"
+NAME = "ab12cd34-0000-5000-8000-000000000000"
 ROLE = {
     "id": ROLE_ID,
     "type": "Microsoft.Authorization/roleDefinitions",
-    "name": "0f0f0f0f-0000-4000-8000-000000000000",
+    "name": ROLE_ID[-36:],
     "properties": {
         "roleName": "Writer (abc)",
         "permissions": [{"actions": ["x/read"], "dataActions": ["x/write"]}],
     },
 }
 GRANT: dict[str, Any] = {
-    "id": f"{VAULT}/providers/Microsoft.Authorization/roleAssignments/ab12cd34-0000-5000-8000-000000000000",
+    "id": f"{VAULT}/providers/Microsoft.Authorization/roleAssignments/{NAME}",
     "type": "Microsoft.Authorization/roleAssignments",
-    "name": "ab12cd34-0000-5000-8000-000000000000",
-    "properties": {
-        "roleDefinitionId": ROLE_ID,
-        "principalId": f"[reference('{IDENTITY}', '2024-11-30').principalId]",
-    },
+    "name": NAME,
+    "properties": {"roleDefinitionId": ROLE_ID, "principalId": f"[reference('{IDENTITY}', '1').principalId]"},
 }
 
 
@@ -66,12 +65,8 @@ def changed(**properties: str) -> dict[str, Any]:
     ("grant", "role", "told"),
     [
         (GRANT, "Writer", "[ab12cd34]"),
-        (
-            GRANT | {"name": "[guid(reference('/x/y', '1').principalId)]"},
-            "Writer",
-            "NAME NOT KNOWN BEFOREHAND",
-        ),
-        (changed(roleDefinitionId=OFFICER), "b86a8fe4-44ce-4948-aee5-eccb2c155cd7", "[ab12cd34]"),
+        (GRANT | {"name": LATER}, "Writer", "NAME NOT KNOWN BEFOREHAND"),
+        (changed(roleDefinitionId=f"/x/{OFFICER}"), OFFICER, "[ab12cd34]"),
         (changed(principalId="22222222"), "Writer", "[ab12cd34] to 22222222"),
     ],
     ids=["by role and scope", "a name that only Azure knows", "another role", "to somebody else"],

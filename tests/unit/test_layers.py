@@ -13,15 +13,8 @@ from gateway_tokens.errors import SettingsInvalid
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "gateway_tokens"
-HEAVY: tuple[str, ...] = (
-    "azure.identity",
-    "azure.mgmt",
-    "azure.core",
-    "azure.keyvault",
-    "azure.storage",
-    "aiohttp",
-)
-HEAVY += ("pydantic", "jwt", "cryptography", "zoneinfo")
+HEAVY = ("azure.identity", "azure.mgmt", "azure.core", "azure.keyvault", "azure.storage")
+AND_HEAVY = ("aiohttp", "pydantic", "jwt", "cryptography", "zoneinfo")
 MOST_LINES, MOST_FUNCTION_LINES = 320, 40
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
 
@@ -48,7 +41,7 @@ def loaded_by(module: str) -> list[str]:
 def test_importing_it_loads_no_sdk(module: str) -> None:
     names = loaded_by(module)
     assert "gateway_tokens" in names
-    assert [name for name in names if name.startswith(HEAVY)] == []
+    assert [name for name in names if name.startswith(HEAVY + AND_HEAVY)] == []
 
 
 def test_a_first_token_does_not_pay_for_bearer_tokens() -> None:
