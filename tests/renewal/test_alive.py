@@ -229,9 +229,7 @@ async def outcome(estate: Estate) -> tuple[str, str]:
 
 class TestALiveToken:
     @pytest.mark.parametrize("key_type", KeyType)
-    async def test_is_kept_labelled_with_the_key_that_signs_it_and_restarts_nothing(
-        self, key_type: KeyType
-    ) -> None:
+    async def test_is_kept_labelled_with_its_key_and_restarts_nothing(self, key_type: KeyType) -> None:
         estate, location = written_by_hand(key_type, keyType=key_type)
         before = location.value
         assert await outcome(estate) == ("fresh", "taken_over")
@@ -243,9 +241,7 @@ class TestALiveToken:
         assert await outcome(estate) == ("fresh", "fresh")
         assert len(estate.gateways.issued) == asked
 
-    async def test_of_a_gateway_of_that_name_in_another_service_is_refused_and_asked_about_once_a_day(
-        self,
-    ) -> None:
+    async def test_of_a_namesake_in_another_service_is_refused_and_asked_about_once_a_day(self) -> None:
         estate, location = written_by_hand("fabrikam's key")
         before = location.value
         for runs, questions in ((20, 2), (20, 4)):
@@ -274,9 +270,7 @@ class TestALiveToken:
         assert (location.calls, estate.gateways.issued) == (["read"], [])
 
 
-async def test_an_older_token_at_risk_that_somebody_puts_back_is_replaced_by_the_very_one_issued_before() -> (
-    None
-):
+async def test_an_older_token_at_risk_that_is_put_back_is_replaced_by_the_very_one_issued_before() -> None:
     estate, older = contoso(), a_token(NOW + DAY).header_value().reveal()
     location = estate.location(HOME, restartable=True)
     await estate.run()

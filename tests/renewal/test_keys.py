@@ -147,9 +147,7 @@ class TestRotation:
         alive = a_token(estate.clock.now + 30 * DAY - HOUR, seed="secondary'")
         assert estate.locations["a"].value == alive.header_value().reveal()
 
-    async def test_a_note_that_cannot_be_written_is_in_the_report_and_lost_with_it_costs_one_regeneration_more(
-        self,
-    ) -> None:
+    async def test_a_note_is_in_the_report_too_and_lost_with_it_costs_one_regeneration_more(self) -> None:
         estate = rotating("a", "b")
         for name in "ab":
             estate.location(name).failing["write_ownership"] = OUTAGE
@@ -172,7 +170,7 @@ class TestRotation:
         await until(estate, (40 + 20 + 31 + 1) * DAY)
         assert estate.gateways.new_keys == [ENDED[SECONDARY]]
 
-    async def test_never_moves_to_a_key_whose_regeneration_is_refused_which_is_told_and_tried_again(
+    async def test_never_moves_to_a_key_that_could_not_be_regenerated_which_is_told(
         self, caplog: Log
     ) -> None:
         estate = rotating("a")
@@ -244,9 +242,7 @@ class TestRevoke:
         assert keys_in(estate) == ["secondary", "secondary"]
 
     @pytest.mark.parametrize("hindrance", HINDRANCES)
-    async def test_regenerates_nothing_while_one_location_hinders_it_and_goes_on_from_there(
-        self, hindrance: str
-    ) -> None:
+    async def test_regenerates_nothing_while_a_location_hinders_it_and_goes_on(self, hindrance: str) -> None:
         estate = delivered("a", "b")
         HINDRANCES[hindrance](estate)
         stopped = (await revoked(estate)).stopped
@@ -260,9 +256,7 @@ class TestRevoke:
         assert estate.locations["a"].calls.count("write") == 1
 
     @pytest.mark.parametrize("error", [OUTAGE, DENIED])
-    async def test_whose_proof_or_regeneration_is_refused_tells_what_was_delivered(
-        self, error: Exception
-    ) -> None:
+    async def test_whose_proof_or_regeneration_fails_tells_what_was_delivered(self, error: Exception) -> None:
         estate = delivered("a")
         if error is OUTAGE:
             estate.deliver("a", a_token(FAR, seed="secondary"), SECONDARY)

@@ -100,7 +100,7 @@ async def test_a_token_that_is_dead_since_its_gateway_was_made_anew_waits_for_no
     assert estate.ended == ["renewed"]
 
 
-async def test_an_older_token_than_the_stored_one_is_told_until_a_day_after_its_expiry_or_a_renewal(
+async def test_an_older_token_that_runs_is_told_until_a_day_after_its_expiry_or_a_renewal(
     caplog: Log,
 ) -> None:
     estate = holding(NEW)
@@ -208,7 +208,7 @@ class TestTokenEvents:
 
     @pytest.mark.parametrize("name", ["expiresAtUtc", "expiredAtUtc", "ExpiresAtUtc"])
     @pytest.mark.parametrize("clock", ["11:55:00.0000000Z", "11:55:00", "11:55:00+00:00", "13:55:00+02:00"])
-    def test_tell_the_tokens_expiry_under_either_name_in_any_zone_and_without_one_in_utc(
+    def test_tell_the_expiry_under_either_name_in_any_zone_and_without_one_in_utc(
         self, name: str, clock: str
     ) -> None:
         assert only(cloud(data={"tokenInfo": {name: f"2026-03-31T{clock}"}}, **IS_EXPIRED)).expiry == EXPIRES

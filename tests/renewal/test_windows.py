@@ -176,20 +176,16 @@ class TestWhatIsDue:
             ({"freeze": [FREEZE]}, "the end of the freeze (until 2026-03-13 00:00 UTC: Year end)"),
         ],
     )
-    async def test_says_what_for_and_does_not_wait_once_it_is_at_risk(
-        self, rule: dict[str, Any], awaited: str
-    ) -> None:
+    async def test_says_what_for_and_does_not_wait_at_risk(self, rule: dict[str, Any], awaited: str) -> None:
         waiting = await holding(NOW + 5 * DAY + MINUTE, **rule).renew()
         assert (waiting.decision.action, waiting.outcome) == ("wait", "waiting")
         assert waiting.decision.message.endswith(f"waits for {awaited}")
         assert await outcome_at(holding(NOW + 5 * DAY, **rule), NOW) == "renewed"
 
     @pytest.mark.parametrize(
-        "more", [{"issued_before": NOW + MINUTE}, {"expires_before": DUE}, {"key_type": KeyType.SECONDARY}]
+        "more", [{"issued_before": OPENS}, {"expires_before": DUE}, {"key_type": KeyType.SECONDARY}]
     )
-    async def test_and_asked_for_by_a_caller_is_renewed_and_says_what_was_passed_over(
-        self, more: dict[str, Any]
-    ) -> None:
+    async def test_and_asked_for_is_renewed_and_says_what_was_passed_over(self, more: dict[str, Any]) -> None:
         row = await holding(DUE, windows=[NIGHT]).renew(Demand(NOW, **more))
         assert row.outcome == "renewed"
         assert row.decision.message.endswith("; does not wait for the window at 2026-03-01 22:00 UTC")
@@ -308,7 +304,7 @@ class TestStaged:
         assert Counter(await estate.outcomes(HOUR)) == {"restarting": 4, "waiting": 6}
 
     @pytest.mark.parametrize("restart", [None, Restart(Running.UNVERIFIED), Restart(Running.OLD, blind=True)])
-    def test_where_the_reader_cannot_be_seen_a_place_is_held_by_the_time_of_issue(
+    def test_where_the_reader_is_unseen_the_time_of_issue_holds_a_place(
         self, restart: Restart | None
     ) -> None:
         gateway, value = contoso().gateway(), a_token(FAR).header_value()
