@@ -21,7 +21,7 @@ from gateway_tokens.errors import AzureFacts, AzureNotFound, AzureUnavailable
 from gateway_tokens.estate.app_settings import read_settings
 from gateway_tokens.parts import App
 from gateway_tokens.renewal.reader import RunOptions
-from gateway_tokens.renewal.report import ServiceReport, read_report
+from gateway_tokens.renewal.report import ServiceReport, problems_of, read_report
 from gateway_tokens.renewal.rows import Demand, ManagedGateway, Row
 from gateway_tokens.renewal.run import Runs, reconcile_gateway, run_requests
 from gateway_tokens.renewal.service import ServiceRun, managed
@@ -247,6 +247,13 @@ class Estate:
     def reasons(self) -> list[str]:
         """What every row of the reports was found to be."""
         return [str(row.decision.reason) for row in self.rows()]
+
+    @property
+    def problems(self) -> list[str]:
+        """What health would tell of contoso."""
+        now = self.clock()
+        entries = [Entry("runs/x", now, {}), Entry("reports/contoso.json", now, self.report().summary(now))]
+        return [problem.code for problem in problems_of(self.app.settings.estate, entries, HOUR, now)]
 
     @property
     def home(self) -> MemoryDestination:

@@ -4,11 +4,9 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from gateway_tokens.azure.reports import Entry
 from gateway_tokens.errors import WriteConflict
 from gateway_tokens.renewal import alive
 from gateway_tokens.renewal.alive import is_stopped
-from gateway_tokens.renewal.report import problems_of
 from gateway_tokens.renewal.run import SCHEDULE
 from gateway_tokens.stored import Ownership
 from gateway_tokens.tokens import KeyType, written
@@ -169,12 +167,6 @@ class TestDead:
 
 
 class TestTheBrake:
-    def problems(self, estate: Estate) -> list[str]:
-        now = estate.clock()
-        summary = estate.report().summary(now)
-        entries = [Entry("runs/x", now, {}), Entry("reports/contoso.json", now, summary)]
-        return [problem.code for problem in problems_of(estate.app.settings.estate, entries, HOUR, now)]
-
     async def test_when_many_differ_nothing_is_renewed_and_it_is_told_until_a_check_is_well(
         self, caplog: Log
     ) -> None:
@@ -182,14 +174,14 @@ class TestTheBrake:
         regenerate(estate, 20)
         for _ in range(2):
             await by_schedule(estate)
-            assert self.problems(estate) == ["alive_check_stopped"]
+            assert estate.problems == ["alive_check_stopped"]
         assert [line["level"] for line in lines(caplog, "alive.stopped")] == ["ERROR"] * 2
         await estate.run()
-        assert self.problems(estate) == ["alive_check_stopped"]
+        assert estate.problems == ["alive_check_stopped"]
         assert "write" not in estate.locations[FIRST].calls
         regenerate(estate, 0)
         await by_schedule(estate)
-        assert self.problems(estate) == []
+        assert estate.problems == []
         assert {row.outcome for row in estate.rows()} == {"fresh"}
         last = {line["gateway"]: line["outcome"] for line in lines(caplog, "run.row")}
         assert (len(last), set(last.values())) == (20, {"fresh"})
@@ -199,14 +191,14 @@ class TestTheBrake:
         regenerate(estate, 20)
         await by_schedule(estate)
         await estate.run(force=True)
-        assert self.problems(estate) == []
+        assert estate.problems == []
         assert await by_schedule(estate) == 0
 
     async def test_answers_that_do_not_repeat_are_not_believed(self) -> None:
         estate = many(20)
         estate.gateways.unsteady = True
         await by_schedule(estate)
-        assert self.problems(estate) == ["alive_check_stopped"]
+        assert estate.problems == ["alive_check_stopped"]
         assert "write" not in estate.locations[FIRST].calls
 
 

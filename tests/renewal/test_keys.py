@@ -197,6 +197,7 @@ class TestRotation:
         for days, late in ((91, "0"), (92, "1"), (121, "2")):
             await until(estate, days * DAY)
             assert estate.report().summary(estate.clock())["keyslate"] == late
+        assert "key_rotation_late" in estate.problems
 
 
 def delivered(*names: str) -> Estate:
