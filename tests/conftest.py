@@ -20,13 +20,13 @@ settings.load_profile("any machine")
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses of the SDK's clients before they repeat a request, in seconds; none of them passes real time."""
-    made: list[float] = []
+    durations: list[float] = []
 
     async def sleep(_: AioHttpTransport, seconds: float) -> None:
-        made.append(seconds)
+        durations.append(seconds)
 
     monkeypatch.setattr(AioHttpTransport, "sleep", sleep, raising=False)
-    return made
+    return durations
 
 
 @pytest.fixture(autouse=True)

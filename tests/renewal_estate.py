@@ -40,7 +40,7 @@ Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
 # Stands for a location in memory, whose name follows.
 VAULT = "https://memory.example"
-PLACES = f"{VAULT}/secrets/"
+LOCATIONS = f"{VAULT}/secrets/"
 # What a token renewed now for 30 days ends at: on the hour, five minutes or more before Azure's limit.
 IN_30_DAYS = NOW + 30 * DAY - HOUR
 
@@ -192,7 +192,7 @@ class Estate:
             gateways=self.gateways,
             callers_gateways=self.gateways,
             callers_budget=CallersBudget(),
-            destination=lambda spec, ref: self.location(spec.location(ref).removeprefix(PLACES)),
+            destination=lambda spec, ref: self.location(spec.location(ref).removeprefix(LOCATIONS)),
             reports=self.reports,
             pause=HOUR,
             identity_works=self._nothing,
@@ -201,7 +201,7 @@ class Estate:
 
     def location(self, name: str, *, restartable: bool = False) -> MemoryDestination:
         """The location of that name; it has a workload from the first time on that this is said."""
-        self.locations[name].location = PLACES + name
+        self.locations[name].location = LOCATIONS + name
         self.locations[name].restartable |= restartable
         return self.locations[name]
 
@@ -222,9 +222,9 @@ class Estate:
 
     def gateway(self, gateway: str = "edge-01", service: str = "contoso") -> ManagedGateway:
         """A gateway with its rule."""
-        found = managed(service, self.app.settings.estate.services[service], gateway)
-        assert found is not None
-        return found
+        gateway_managed = managed(service, self.app.settings.estate.services[service], gateway)
+        assert gateway_managed is not None
+        return gateway_managed
 
     async def run(self, after: timedelta = timedelta(), **more: Any) -> list[Row]:  # noqa: ANN401 - whatever a request takes
         """A run of the whole estate that a caller asks for, so much later; every row of the reports."""
@@ -307,9 +307,9 @@ def fleet(count: int, rule: Mapping[str, object] | None = None, **more: object) 
 
 def lines(caplog: Log, event: str = "") -> list[dict[str, Any]]:
     """The structured log lines, of one event or of all, with their level."""
-    found = [
+    rows = [
         {**json.loads(record.getMessage()), "level": logging.getLevelName(record.levelno)}
         for record in caplog.records
         if record.name == "gateway_tokens"
     ]
-    return [line for line in found if not event or line["event"] == event]
+    return [line for line in rows if not event or line["event"] == event]

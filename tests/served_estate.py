@@ -16,11 +16,11 @@ GATEWAYS = {CONTOSO: ("edge-01", "edge-02", "lab-01"), FABRIKAM: ("plant-a",)}
 
 def populate(emulator: Emulator) -> dict[str, Gateway]:
     """Put the estate's services into the emulator; their gateways by name."""
-    made: dict[str, Gateway] = {}
+    gateways: dict[str, Gateway] = {}
     for id_, names in GATEWAYS.items():
         service = emulator.azure.add_service(id_.subscription_id, id_.resource_group, id_.name)
-        made |= {name: service.add_gateway(name) for name in names}
-    return made
+        gateways |= {name: service.add_gateway(name) for name in names}
+    return gateways
 
 
 def environment(emulator: Emulator, **more: str) -> dict[str, str]:

@@ -79,13 +79,13 @@ class WorkerRuntime:
     """
 
     def __init__(self, listed: list[Message]) -> None:
-        self.retried = [found.name for found in listed if found.retry_options is not None]
-        self._ids = {found.name: found.function_id for found in listed}
+        self.retried = [function.name for function in listed if function.retry_options is not None]
+        self._ids = {function.name: function.function_id for function in listed}
         self.functions: dict[str, list[dict[str, Any]]] = {
-            found.name: sorted(
-                map(json.loads, found.raw_bindings), key=lambda it: "Trigger" not in it["type"]
+            function.name: sorted(
+                map(json.loads, function.raw_bindings), key=lambda it: "Trigger" not in it["type"]
             )
-            for found in listed
+            for function in listed
         }
 
     async def call(
@@ -110,8 +110,8 @@ class WorkerRuntime:
         )
         response = await self._invoke(name, TypedData(http=request))
         http = vars(response.return_value)["http"]
-        found = {header.lower(): value for header, value in http.headers.items()}
-        return Answer(int(http.status_code), found, http.body.bytes, _messages(response))
+        lower = {header.lower(): value for header, value in http.headers.items()}
+        return Answer(int(http.status_code), lower, http.body.bytes, _messages(response))
 
     async def fire(self, name: str) -> tuple[str, ...]:
         """Calls a timer function; what it wrote to its queue."""
@@ -143,8 +143,8 @@ class WorkerRuntime:
             trace_context=Message(trace_parent="", trace_state="", attributes={}),
             retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
         )
-        asked = Message(request=Message(invocation_request=request), properties={})
-        response: Message = await runtime.invocation_request(asked)
+        message = Message(request=Message(invocation_request=request), properties={})
+        response: Message = await runtime.invocation_request(message)
         if response.result.status != Message.Success:
             raise InvocationError(response.result.exception.message)
         return response

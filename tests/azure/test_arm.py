@@ -160,7 +160,7 @@ async def test_a_regeneration_is_sent_once_whatever_becomes_of_it(
 
 
 @pytest.mark.parametrize(
-    ("asked", "waited"),
+    ("retry_after", "waited"),
     [
         ("24", [24, 24, 24]),
         (str(int(OPERATION_SECONDS)), []),
@@ -169,11 +169,11 @@ async def test_a_regeneration_is_sent_once_whatever_becomes_of_it(
     ],
 )
 async def test_a_retry_after_is_waited_out_unless_no_operation_can_wait_so_long(
-    arm: Arm, pauses: list[float], asked: str | None, waited: list[float]
+    arm: Arm, pauses: list[float], retry_after: str | None, waited: list[float]
 ) -> None:
-    arm.answers(429, headers={"Retry-After": asked} if asked else {})
+    arm.answers(429, headers={"Retry-After": retry_after} if retry_after else {})
     facts = (await arm.refusal()).facts
-    assert facts.retry_after == (int(asked) if asked and asked.isdecimal() else None)
+    assert facts.retry_after == (int(retry_after) if retry_after and retry_after.isdecimal() else None)
     assert (pauses, arm.sent) == (waited, TRIES if waited else 1)
 
 
@@ -201,10 +201,10 @@ async def test_a_retry_after_is_waited_out_unless_no_operation_can_wait_so_long(
 async def test_a_refusal_has_its_kind_advice_azures_innermost_code_and_request_id(
     arm: Arm, status: int, codes: str, kind: str, text: str
 ) -> None:
-    said: dict[str, object] = {}
+    inner: dict[str, object] = {}
     for code in reversed(codes.split("/")):
-        said = {"code": code, "message": "A secret.", "innererror": said}
-    arm.answers(status, {"error": said}, {**JSON, "x-ms-correlation-request-id": "7e57-id"})
+        inner = {"code": code, "message": "A secret.", "innererror": inner}
+    arm.answers(status, {"error": inner}, {**JSON, "x-ms-correlation-request-id": "7e57-id"})
     error, innermost = await arm.refusal(), codes.rpartition("/")[2]
     assert type(error).__name__ == kind
     assert (error.facts.status, error.facts.code, error.facts.request_id) == (status, innermost, "7e57-id")
@@ -315,13 +315,13 @@ async def test_200_without_a_token_is_token_unusable_and_not_quoted(arm: Arm) ->
 async def test_a_token_for_another_gateway_or_that_ends_a_minute_off_is_unusable(arm: Arm) -> None:
     minute = timedelta(minutes=1)
     another, early, late = ("edge-02", EXPIRY), ("edge-01", EXPIRY - minute), ("edge-01", EXPIRY + minute)
-    for (gateway, expiry), said in (
+    for (gateway, expiry), message in (
         (another, "is for another gateway"),
         (early, "expires"),
         (late, "expires"),
     ):
         arm.answers(200, {"value": f"{gateway}&{expiry:%Y%m%d%H%M}&{SIGNATURE}"})
-        with pytest.raises(errors.TokenUnusable, match=f"it {said}"):
+        with pytest.raises(errors.TokenUnusable, match=f"it {message}"):
             await issue_checked(arm.gateways, CONTOSO, "edge-01", KeyType.PRIMARY, EXPIRY)
 
 

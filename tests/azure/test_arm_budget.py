@@ -57,9 +57,9 @@ async def test_callers_share_a_fifth_and_whoever_would_wait_for_more_than_five_s
     budget = CallersBudget()
     waiting, refused = await called(budget, cost, at_once + in_time + 1)
     assert (len(waiting), len(refused)) == (in_time, 1)
-    with pytest.raises(TooManyRequests, match="after 6 seconds") as told:
+    with pytest.raises(TooManyRequests, match="after 6 seconds") as caught:
         await refused[0]
-    assert told.value.retry_after == 6
+    assert caught.value.retry_after == 6
     # Whoever left while waiting keeps nobody out.
     await left(waiting)
     waiting, refused = await called(budget, cost, 1)

@@ -61,9 +61,9 @@ async def test_the_credential_is_the_managed_identity_unless_a_setting_asks_for_
     ):
         shared = opens(AZURE_CREDENTIAL=setting).credential
         assert isinstance(shared, identity.SharedCredential)
-        made = shared._make()
-        assert type(made) is kind
-        await made.close()
+        credential = shared._make()
+        assert type(credential) is kind
+        await credential.close()
 
 
 async def test_a_client_id_chooses_that_user_assigned_identity_and_none_the_system_assigned_one(
@@ -126,8 +126,8 @@ async def test_an_identity_without_an_answer_is_unavailable_once_its_time_is_ove
     app: Identity, emulator: Emulator, fault: dict[str, Any]
 ) -> None:
     app.fails(**fault)
-    said = f"gives no token for '{emulator.arm_url}/.default'"
-    with pytest.raises(IdentityUnavailable, match=said) as unavailable:
+    message = f"gives no token for '{emulator.arm_url}/.default'"
+    with pytest.raises(IdentityUnavailable, match=message) as unavailable:
         await asyncio.wait_for(app.access.identity_works(), 5)
     assert unavailable.value.__suppress_context__
     app.azure.faults.clear()
@@ -139,10 +139,10 @@ async def test_an_identity_without_an_answer_is_unavailable_once_its_time_is_ove
 
 async def test_twenty_who_ask_at_once_share_the_request_and_while_it_fails_its_tries(app: Identity) -> None:
     app.fails(TRIES, status=500)
-    asked = await asyncio.gather(*(app.token() for _ in range(20)), return_exceptions=True)
-    assert ({type(failure) for failure in asked}, app.visits) == ({NoAccessToken}, TRIES)
-    asked = await asyncio.gather(*(app.token() for _ in range(20)))
-    assert (len(set(asked)), app.visits) == (1, TRIES + 1)
+    answers = await asyncio.gather(*(app.token() for _ in range(20)), return_exceptions=True)
+    assert ({type(failure) for failure in answers}, app.visits) == ({NoAccessToken}, TRIES)
+    answers = await asyncio.gather(*(app.token() for _ in range(20)))
+    assert (len(set(answers)), app.visits) == (1, TRIES + 1)
 
 
 async def test_neither_who_leaves_nor_a_refusal_of_another_audience_ends_a_request(app: Identity) -> None:
@@ -165,19 +165,21 @@ async def test_neither_who_leaves_nor_a_refusal_of_another_audience_ends_a_reque
 
 
 async def test_a_credential_that_failed_is_closed_and_made_anew_for_the_next_request(app: Identity) -> None:
-    made: list[ManagedIdentityCredential] = []
+    credentials: list[ManagedIdentityCredential] = []
 
     def make() -> ManagedIdentityCredential:
-        made.append(ManagedIdentityCredential(retry_total=0))
-        if len(made) == 1:  # only another credential helps
-            made[0].get_token = made[0].close  # it takes no scopes, so it fails whatever is asked
-        return made[-1]
+        credentials.append(ManagedIdentityCredential(retry_total=0))
+        if len(credentials) == 1:  # only another credential helps
+            credentials[0].get_token = credentials[
+                0
+            ].close  # it takes no scopes, so it fails whatever is asked
+        return credentials[-1]
 
     credential = identity.SharedCredential(make)
     with pytest.raises(ClientAuthenticationError):
         await credential.get_token(ARM)
     assert (await credential.get_token(ARM)).token
-    assert (len(made), app.visits) == (2, 1)
+    assert (len(credentials), app.visits) == (2, 1)
     await credential.close()
 
 

@@ -31,9 +31,13 @@ async def cold_start() -> None:
             times: dict[str, list[float]] = {APP: [], yardstick: []}
             for number, module in product(range(PAIRS + 1), times):
                 begin = time.monotonic()
-                found = await child("-m", "tests.bench.first_token", module, *option, settings=settings)
+                times_of_child = await child(
+                    "-m", "tests.bench.first_token", module, *option, settings=settings
+                )
                 # The first pair warms the disk's cache and counts for nothing.
-                times[module] += [found["import"] if option else found["done"] - begin] * bool(number)
+                times[module] += [
+                    times_of_child["import"] if option else times_of_child["done"] - begin
+                ] * bool(number)
             mine, theirs = map(median, times.values())
             difference = median(a - b for a, b in zip(*times.values(), strict=True))
             say(
@@ -60,13 +64,13 @@ async def run(gateways: int = 1_000, latency: float = 0.05) -> None:
         async with an_estate(gateways, services, subscriptions, latency) as emulator:
             for name in ("all due", "all fresh"):
                 before = emulator.azure.arrived
-                found = await _run(emulator)
+                result = await _run(emulator)
                 calls = emulator.azure.arrived - before
                 budget = max(gateways / subscriptions - 200, 0) / 10 if name == "all due" else 0.0
                 limit = max(calls * latency / AT_ONCE, budget)
                 say(
-                    f"{name:<10}{found['seconds']:>9.1f}{found['cpu']:>7.1f}{calls:>8,}{limit:>9.1f}"
-                    f"{found['seconds'] / limit:>7.2f}{emulator.azure.peak:>12}{found['peak']:>10.0f}   {found['rows']}"
+                    f"{name:<10}{result['seconds']:>9.1f}{result['cpu']:>7.1f}{calls:>8,}{limit:>9.1f}"
+                    f"{result['seconds'] / limit:>7.2f}{emulator.azure.peak:>12}{result['peak']:>10.0f}   {result['rows']}"
                 )
     say(f"limit = calls x latency / {AT_ONCE} at a time, or ARM's budget, whichever is longer")
 
@@ -94,14 +98,14 @@ async def throttled(gateways: int = 10_000) -> None:
     )
     throttle = Throttle()
     async with an_estate(gateways, throttle=throttle) as emulator:
-        found = await _run(emulator)
+        result = await _run(emulator)
     say(
-        f"seconds            {found['seconds']:.0f}",
-        f"limit by throttle  {limit:.0f}" + (f" (ratio {found['seconds'] / limit:.2f})" if limit else ""),
-        f"rows               {found['rows']}",
+        f"seconds            {result['seconds']:.0f}",
+        f"limit by throttle  {limit:.0f}" + (f" (ratio {result['seconds'] / limit:.2f})" if limit else ""),
+        f"rows               {result['rows']}",
         f"refused with 429   {throttle.refused}",
         f"came back early    {throttle.early}",
-        f"CPU s, peak MiB    {found['cpu']:.0f}, {found['peak']:.0f}",
+        f"CPU s, peak MiB    {result['cpu']:.0f}, {result['peak']:.0f}",
     )
 
 

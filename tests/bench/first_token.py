@@ -22,7 +22,9 @@ async def first_token() -> str:
     """The token, through the function that the host would call."""
     import azure.functions as func  # noqa: PLC0415 - the app has loaded it
 
-    (function,) = [one for one in module.app.get_functions() if one.get_function_name() == "generate_token"]
+    (function,) = [
+        each for each in module.app.get_functions() if each.get_function_name() == "generate_token"
+    ]
     route = {"service": "svc0", "gatewayId": "edge-00001"}
     url = "http://localhost/api/services/svc0/gateways/edge-00001/generateToken"
     answer = await function.get_user_function()(

@@ -62,9 +62,9 @@ def everything(laptop: Laptop) -> Laptop:
 
 
 def hold_sign_in(laptop: Laptop, ends: datetime) -> None:
-    made = jwt.encode({"exp": int(ends.timestamp())}, "0" * 32)
-    laptop.azure.bearers[made] = f"cluster/{laptop.cluster.instance}"
-    laptop.azure.vault("contoso").set("edge-cluster", made, datetime.now(UTC))
+    token = jwt.encode({"exp": int(ends.timestamp())}, "0" * 32)
+    laptop.azure.bearers[token] = f"cluster/{laptop.cluster.instance}"
+    laptop.azure.vault("contoso").set("edge-cluster", token, datetime.now(UTC))
 
 
 async def checks_of(laptop: Laptop, *more: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
@@ -77,16 +77,16 @@ async def checks_of(laptop: Laptop, *more: str) -> tuple[int, dict[str, list[dic
 
 
 async def test_nothing_is_lacking_where_everything_is_granted_and_within_reach(everything: Laptop) -> None:
-    code, found = await checks_of(everything, "--principal", APP)
-    assert (code, found["lacking"], found["not judged"]) == (0, [], [])
-    places = {everything.vault, CLUSTER.lower(), everything.cluster.url}
+    code, checks = await checks_of(everything, "--principal", APP)
+    assert (code, checks["lacking"], checks["not judged"]) == (0, [], [])
+    addresses = {everything.vault, CLUSTER.lower(), everything.cluster.url}
     for what, where in (
-        ("reach", places),
-        ("certificate", places),
+        ("reach", addresses),
+        ("certificate", addresses),
         ("sign-in", {f"{everything.vault}/secrets/edge-cluster"}),
         ("right", {SERVICE, VAULT, CLUSTER.lower(), SIGN_IN}),
     ):
-        assert {check["about"] for check in found["good"] if check["what"] == what} == where
+        assert {check["about"] for check in checks["good"] if check["what"] == what} == where
 
 
 async def test_actions_that_your_sign_in_lacks_are_named_with_their_scope(everything: Laptop) -> None:
@@ -96,8 +96,8 @@ async def test_actions_that_your_sign_in_lacks_are_named_with_their_scope(everyt
         # Where the app is asked about, a person need not be allowed what only the app does.
         (("--principal", APP), LIST, GET),
     ):
-        code, found = await checks_of(everything, *more)
-        lacks = {check["about"]: check["message"].partition(". ")[0] for check in found["lacking"]}
+        code, checks = await checks_of(everything, *more)
+        lacks = {check["about"]: check["message"].partition(". ")[0] for check in checks["lacking"]}
         needed = {SERVICE: of_service, VAULT: of_vault, CLUSTER.lower(): CREDENTIAL, SIGN_IN: GET}
         assert lacks == {scope: f"Your sign-in lacks {named} at {scope}" for scope, named in needed.items()}
         assert code == 1
@@ -105,15 +105,15 @@ async def test_actions_that_your_sign_in_lacks_are_named_with_their_scope(everyt
 
 async def test_a_role_that_the_app_lacks_is_named_with_the_command_that_grants_it(everything: Laptop) -> None:
     everything.authorization.assignments = everything.authorization.assignments[1:]
-    code, found = await checks_of(everything, "--principal", APP)
-    [check] = found["lacking"]
+    code, checks = await checks_of(everything, "--principal", APP)
+    [check] = checks["lacking"]
     lacks = f"The app lacks {LIST} and {ISSUE} at {SERVICE}. The role 'Gateway token issuer' grants it."
     assert (code, check["about"], check["message"]) == (1, SERVICE, lacks)
     whom = f"--assignee-object-id {APP} --assignee-principal-type ServicePrincipal"
     assert check["command"] == f"az role assignment create {whom} --role '{ISSUER}' --scope '{SERVICE}'"
     del everything.authorization.roles[ISSUER]
-    _, found = await checks_of(everything, "--principal", APP)
-    define, assign = found["lacking"][0]["command"].split(" && ")
+    _, checks = await checks_of(everything, "--principal", APP)
+    define, assign = checks["lacking"][0]["command"].split(" && ")
     assert json.loads(define.partition("--role-definition ")[2].strip("'")) == {
         "Name": "Gateway token issuer (edge)",
         "Actions": [LIST, ISSUE],
@@ -126,13 +126,13 @@ async def test_what_a_role_takes_away_again_is_lacking_and_wildcards_grant(every
     everything.authorization.roles[ISSUER] = permission(
         "Microsoft.ApiManagement/*/READ", "*/action", less=[ISSUE]
     )
-    _, found = await checks_of(everything, "--principal", APP)
-    [check] = found["lacking"]
+    _, checks = await checks_of(everything, "--principal", APP)
+    [check] = checks["lacking"]
     assert check["message"].startswith(f"The app lacks {ISSUE} at {SERVICE}.")
     everything.authorization.roles[ISSUER] = permission("*")
     everything.authorization.roles[WRITER] = permission("*")  # no operations on data
-    _, found = await checks_of(everything, "--principal", APP)
-    assert {check["about"] for check in found["lacking"]} == {VAULT, SIGN_IN}
+    _, checks = await checks_of(everything, "--principal", APP)
+    assert {check["about"] for check in checks["lacking"]} == {VAULT, SIGN_IN}
 
 
 async def test_deny_assignments_conditions_and_unseen_scopes_are_shown_as_not_judged(
@@ -141,16 +141,16 @@ async def test_deny_assignments_conditions_and_unseen_scopes_are_shown_as_not_ju
     everything.authorization.denied[SERVICE.lower()] = ["managed by a blueprint", "and another"]
     everything.authorization.assignments[2] = (APP, CLUSTER, READER, "@Resource[x] StringEquals 'y'")
     del everything.authorization.vaults[everything.vault]
-    code, found = await checks_of(everything, "--principal", APP)
-    told = {check["about"]: check["message"] for check in found["not judged"]}
-    assert told[SERVICE] == "May take rights away: managed by a blueprint, and another"
-    assert "A role with a condition is not judged." in told[CLUSTER.lower()]
-    assert "Your sign-in sees no such vault in Azure." in told[everything.vault]
-    assert (code, found["lacking"]) == (0, [])
+    code, checks = await checks_of(everything, "--principal", APP)
+    messages = {check["about"]: check["message"] for check in checks["not judged"]}
+    assert messages[SERVICE] == "May take rights away: managed by a blueprint, and another"
+    assert "A role with a condition is not judged." in messages[CLUSTER.lower()]
+    assert "Your sign-in sees no such vault in Azure." in messages[everything.vault]
+    assert (code, checks["lacking"]) == (0, [])
     everything.azure.granted = {LIST, GET, CREDENTIAL, "get secrets"}
-    _, found = await checks_of(everything, "--principal", APP)
-    assert "Microsoft.Authorization/roleAssignments/read" not in str(found["lacking"])
-    assert "'roleAssignments/read' at '" in str(found["not judged"])
+    _, checks = await checks_of(everything, "--principal", APP)
+    assert "Microsoft.Authorization/roleAssignments/read" not in str(checks["lacking"])
+    assert "'roleAssignments/read' at '" in str(checks["not judged"])
 
 
 async def test_what_cannot_be_reached_or_does_not_exist_is_lacking(everything: Laptop) -> None:
@@ -160,30 +160,30 @@ async def test_what_cannot_be_reached_or_does_not_exist_is_lacking(everything: L
             "edge-01": {"destinations": [{"kind": "keyVault", "vault": everything.vault}]},
         }
     )
-    code, found = await checks_of(everything)
+    code, checks = await checks_of(everything)
     assert code == 1
-    told = {(check["what"], check["about"]): check["message"] for check in found["lacking"]}
-    assert told["name", "contoso/edge-77"].startswith("The service has no such gateway.")
-    assert "Azure cannot be reached" in told["reach", "https://127.0.0.1:1"]
-    assert ("certificate", "https://127.0.0.1:1") in {(c["what"], c["about"]) for c in found["not judged"]}
+    messages = {(check["what"], check["about"]): check["message"] for check in checks["lacking"]}
+    assert messages["name", "contoso/edge-77"].startswith("The service has no such gateway.")
+    assert "Azure cannot be reached" in messages["reach", "https://127.0.0.1:1"]
+    assert ("certificate", "https://127.0.0.1:1") in {(c["what"], c["about"]) for c in checks["not judged"]}
 
 
 async def test_a_sign_in_secret_is_held_to_its_expiry(everything: Laptop) -> None:
     for days, verdict in ((-1, "lacking"), (6.9, "lacking"), (7.1, "good")):
         ends = datetime.now(UTC) + timedelta(days=days)
         hold_sign_in(everything, ends)
-        _, found = await checks_of(everything)
-        [check] = [check for check in found[verdict] if check["what"] == "sign-in"]
+        _, checks = await checks_of(everything)
+        [check] = [check for check in checks[verdict] if check["what"] == "sign-in"]
         assert f"Expires on {ends:%Y-%m-%d %H:%M} UTC." in check["message"]
 
 
 async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow_to_end_it() -> None:
-    tls, asked = throw_away_tls(), threading.Event()
+    tls, requested = throw_away_tls(), threading.Event()
 
     def serve() -> None:
         connection, _ = listening.accept()
         with tls.server.wrap_socket(connection, server_side=True):
-            asked.wait(30)
+            requested.wait(30)
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
         serving = threads.submit(serve)
@@ -191,7 +191,7 @@ async def test_a_connection_does_not_outlive_the_command_when_its_server_is_slow
             f"https://127.0.0.1:{listening.getsockname()[1]}", trust_in(None, tls.ca_file)
         )
         ends = await asyncio.to_thread(asyncio.run, reading)
-        asked.set()
+        requested.set()
         serving.result()
     assert ends > datetime.now(UTC)
     gc.collect()  # a transport that is left open is a warning, which fails whichever test runs by then
@@ -216,7 +216,7 @@ class Health(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("path", "code", "said"),
+    ("path", "code", "message"),
     [
         ("healthy", 0, "The app is healthy."),
         ("unhealthy", 1, "The app is unhealthy. identity_unavailable"),
@@ -224,7 +224,7 @@ class Health(BaseHTTPRequestHandler):
     ],
 )
 async def test_the_apps_own_reach_is_what_its_health_says(
-    laptop: Laptop, path: str, code: int, said: str
+    laptop: Laptop, path: str, code: int, message: str
 ) -> None:
     laptop.describe({})
     with HTTPServer(("127.0.0.1", 0), Health) as server:
@@ -233,7 +233,7 @@ async def test_the_apps_own_reach_is_what_its_health_says(
         done = await laptop.run("doctor", "--app", address)
         server.shutdown()
     assert done.exit_code == code
-    assert f"{'lacking' if code else 'good'}: health {address}: {said}\n" in done.stdout
+    assert f"{'lacking' if code else 'good'}: health {address}: {message}\n" in done.stdout
     assert "Tried from here with your sign-in." in done.stdout
 
 

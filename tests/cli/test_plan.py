@@ -51,15 +51,15 @@ async def test_every_gateway_is_told_with_what_is_stored_whose_it_is_and_what_wo
     done = await laptop.run("plan", "--json")
     rows = {row["gatewayId"]: row for row in json.loads(done.stdout)}
 
-    def told(gateway: str) -> tuple[Any, ...]:
+    def described(gateway: str) -> tuple[Any, ...]:
         return tuple(rows[gateway].get(name) for name in ("stored", "whose", "action", "reason"))
 
-    assert told("edge-01") == ("a token", "this app's", "keep", "fresh")
-    assert told("edge-02") == ("a token", "this app's", "renew", "in_renewal_window")
-    assert told("edge-03") == ("a token", "somebody else's", "refuse", "owned_by_another")
-    assert told("edge-04") == told("edge-05") == ("nothing", "", "renew", "not_stored")
-    assert told("edge-06") == ("not read", "", None, "not_read")
-    assert told("edge-07") == ("a token", "somebody else's", "prove", "to_be_proved")
+    assert described("edge-01") == ("a token", "this app's", "keep", "fresh")
+    assert described("edge-02") == ("a token", "this app's", "renew", "in_renewal_window")
+    assert described("edge-03") == ("a token", "somebody else's", "refuse", "owned_by_another")
+    assert described("edge-04") == described("edge-05") == ("nothing", "", "renew", "not_stored")
+    assert described("edge-06") == ("not read", "", None, "not_read")
+    assert described("edge-07") == ("a token", "somebody else's", "prove", "to_be_proved")
     assert rows["edge-06"]["code"] == "azure_unavailable"
     assert rows["lab-01"]["message"] == "its rule has no destination"
     assert rows["edge-01"]["expiry"].endswith("Z")

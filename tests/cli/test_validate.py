@@ -72,12 +72,12 @@ def test_all_faults_of_a_file_are_told_with_file_line_and_path_in_the_order_of_t
     path = written(tmp_path / "estate.json", seeded(*SEEDS).replace("\n", "\r\n"))
     done = run(path)
     assert done.exit_code == 1
-    for told, (seed, (_, fault)) in zip(done.output.splitlines(), SEEDS.items(), strict=True):
-        assert told.startswith(f"{path}:{line_of(seed)}: {fault}")
+    for line, (seed, (_, fault)) in zip(done.output.splitlines(), SEEDS.items(), strict=True):
+        assert line.startswith(f"{path}:{line_of(seed)}: {fault}")
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "said"),
+    ("content", "line", "message"),
     [
         (b'{\n  // a comment\n  "services": {}}', 2, "comment"),
         (b"\x89PNG\xff\xfe\x00", 1, "is not UTF-8 text"),
@@ -85,14 +85,14 @@ def test_all_faults_of_a_file_are_told_with_file_line_and_path_in_the_order_of_t
     ],
 )
 def test_a_file_that_is_not_a_document_gets_one_clear_line(
-    tmp_path: Path, content: bytes, line: int, said: str
+    tmp_path: Path, content: bytes, line: int, message: str
 ) -> None:
     path = written(tmp_path / "estate.json", content)
     done = run(path)
     assert done.exit_code == 1
     assert len(done.output.splitlines()) == 1
     assert done.output.startswith(f"{path}:{line}: ")
-    assert said in done.output
+    assert message in done.output
 
 
 NAMES = st.text("abc-*~_", min_size=1, max_size=3)
@@ -114,10 +114,10 @@ def leaves_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:  # noqa:
 @given(st.dictionaries(NAMES, VALUES, min_size=1, max_size=3))
 def test_the_line_of_each_value_is_found(whole: dict[str, Any]) -> None:
     text = json.dumps(whole, indent=1)
-    lines, found = text.splitlines(), Lines(text)
+    lines, numbered = text.splitlines(), Lines(text)
     for path, leaf in leaves_of(whole):
-        assert lines[found.of(Fault(path, "")) - 1].rstrip(",").endswith(json.dumps(leaf))
-        assert found.of(Fault(f"{path}.more[0]", "")) == found.of(Fault(path, ""))
+        assert lines[numbered.of(Fault(path, "")) - 1].rstrip(",").endswith(json.dumps(leaf))
+        assert numbered.of(Fault(f"{path}.more[0]", "")) == numbered.of(Fault(path, ""))
 
 
 def test_a_name_that_is_given_twice_is_told_at_its_second_line() -> None:
@@ -148,8 +148,8 @@ def test_settings_as_the_functions_host_keeps_them_locally_are_checked_as_a_whol
     path = tmp_path / "local.settings.json"
     assert run(local_settings(path)).exit_code == 0
     faulty = {"GATEWAY_TOKENS": seeded(LIFETIME), "RENEWAL_SCHEDULE": "0 0 * * *  * *"}
-    [told] = run(local_settings(path, **faulty, PORT=5)).output.splitlines()
-    assert '"PORT"' in path.read_text().splitlines()[int(told.split(":")[1]) - 1]
+    [finding] = run(local_settings(path, **faulty, PORT=5)).output.splitlines()
+    assert '"PORT"' in path.read_text().splitlines()[int(finding.split(":")[1]) - 1]
     done = run(local_settings(path, **faulty))
     named = [text.split(":")[2].strip() for text in done.output.splitlines()]
     assert named == [f"GATEWAY_TOKENS.{RULE}.lifetime", "RENEWAL_SCHEDULE"]
@@ -173,12 +173,12 @@ def test_rules_are_held_to_the_schedule(tmp_path: Path) -> None:
 
 def test_faults_are_printed_as_data_and_as_annotations(tmp_path: Path) -> None:
     path = written(tmp_path / "a,b.json", seeded(RENEW))
-    where, said = "services.contoso.gateways.lab-*.renew", "must be true or false"
-    told = {"file": str(path), "line": line_of(RENEW), "path": where, "message": said}
-    assert json.loads(run(path, "--json").output) == [told]
+    where, message = "services.contoso.gateways.lab-*.renew", "must be true or false"
+    finding = {"file": str(path), "line": line_of(RENEW), "path": where, "message": message}
+    assert json.loads(run(path, "--json").output) == [finding]
     annotated = run(path, "--format", "github").output
     name = str(path).replace(",", "%2C")
-    assert annotated == f"::error file={name},line={line_of(RENEW)}::{where}: {said}\n"
+    assert annotated == f"::error file={name},line={line_of(RENEW)}::{where}: {message}\n"
     assert json.loads(run(written(path, SOUND), "--json").output) == []
 
 
@@ -199,11 +199,11 @@ def test_a_parameter_file_gives_the_settings_that_its_deployment_writes(case: st
     assert run(path).output == "No fault in 1 file.\n"
     parameters, _ = parameters_of(path)
     assert parameters is not None
-    made, faults = settings_of(parameters)
+    settings_read, faults = settings_of(parameters)
     assert faults == []
     for name in ("RENEWAL_SCHEDULE", "NO_RUN_AFTER_HOURS"):
-        assert made[name] == settings(case)[name]
-    whole, expected = json.loads(made["GATEWAY_TOKENS"]), deployed(case)
+        assert settings_read[name] == settings(case)[name]
+    whole, expected = json.loads(settings_read["GATEWAY_TOKENS"]), deployed(case)
     assert without_nulls({name: whole.get(name) for name in expected}) == without_nulls(expected)
 
 
@@ -216,7 +216,7 @@ def without_nulls(part: Any) -> Any:  # noqa: ANN401 - JSON
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("'keyVault'", "'keyVault', vault: 'https://a'", f"estate.{RULE}.destinations[0].vault: "),
         ("param newVaultName", "// param", f"estate.{RULE}.destinations[0].vault: required"),
@@ -224,23 +224,23 @@ def without_nulls(part: Any) -> Any:  # noqa: ANN401 - JSON
     ],
 )
 def test_a_fault_of_a_parameter_file_is_told_by_its_path_in_the_estate(
-    tmp_path: Path, old: str, new: str, said: str
+    tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     shutil.copytree(INFRA, tmp_path / "infra")
     path = tmp_path / "infra" / "main.bicepparam"
     written(path, path.read_text().replace(old, new))
     done = run(path)
     assert (done.exit_code, len(done.output.splitlines())) == (1, 1), done.output
-    assert said in done.output
+    assert message in done.output
     lines = path.read_text().splitlines()
     [line] = [number for number, text in enumerate(lines, 1) if text.startswith("param estate")]
-    assert f"{path}:{line}: " in done.output or "BCP" in said
+    assert f"{path}:{line}: " in done.output or "BCP" in message
 
 
 def test_the_documentation_has_every_command_and_option() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
-        told = next(part for title, part in sections(text).items() if title.startswith(f"`{name} "))
+        section = next(part for title, part in sections(text).items() if title.startswith(f"`{name} "))
         options = {opt for p in command.params for opt in p.opts if opt.startswith("--")}
-        assert set(names(told, "Option")) == options, name
+        assert set(names(section, "Option")) == options, name

@@ -68,7 +68,7 @@ async def surroundings_of(more_routes: Sequence[Route] = ()) -> AsyncIterator[Su
 
 
 @dataclass
-class Place:
+class Location:
     """A destination and what an outsider can see of it and do to it.
 
     `fail` makes every later call fail: it is `forbidden` for want of the right, `out of reach`, or `broken off` when it
@@ -82,7 +82,7 @@ class Place:
     right: str
 
 
-def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
+def memory(around: Surroundings, ref: GatewayRef = REF) -> Location:
     del around, ref
     destination, right = MemoryDestination(), "memory/write"
     unavailable = AzureUnavailable("Reading memory", AzureFacts())
@@ -92,7 +92,7 @@ def memory(around: Surroundings, ref: GatewayRef = REF) -> Place:
         methods = ("write", "write_ownership") if how == "broken off" else ("read", "write")
         destination.failing = dict.fromkeys(methods, forbidden if how == "forbidden" else unavailable)
 
-    return Place(destination, lambda: destination.value, destination.put, fail, right)
+    return Location(destination, lambda: destination.value, destination.put, fail, right)
 
 
 def failing(azure: Azure, host: str, writes: str) -> Callable[[str], object]:
@@ -106,7 +106,7 @@ def failing(azure: Azure, host: str, writes: str) -> Callable[[str], object]:
     return fail
 
 
-def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
+def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Location:
     azure = around.emulator.azure
     spec = KeyVaultSecret.model_validate({"kind": "keyVault", "vault": around.emulator.vault_url("contoso")})
     vault = azure.vault("contoso")
@@ -115,7 +115,7 @@ def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
         secret = vault.secret("edge-01-token")
         return secret.latest.value if secret else None
 
-    return Place(
+    return Location(
         open_destination(spec, ref, around.azure),
         stored,
         lambda value: vault.set("edge-01-token", value, NOW),
@@ -124,9 +124,9 @@ def key_vault(around: Surroundings, ref: GatewayRef = REF) -> Place:
     )
 
 
-def kubernetes(around: Surroundings, ref: GatewayRef = REF) -> Place:
+def kubernetes(around: Surroundings, ref: GatewayRef = REF) -> Location:
     objects = around.cluster.objects
-    return Place(
+    return Location(
         open_destination(a_kubernetes_spec(around), ref, around.azure),
         lambda: objects.secret_value("default", "edge-01-token", "gateway-key"),
         lambda value: objects.add_secret("default", "edge-01-token", {"gateway-key": value}),
@@ -143,7 +143,7 @@ def a_kubernetes_spec(around: Surroundings, **more: object) -> KubernetesSecret:
 
 
 # Each opens one row; what an outsider sees and does concerns the row of REF.
-PLACES: dict[str, Callable[..., Place]] = {
+KINDS: dict[str, Callable[..., Location]] = {
     "memory": memory,
     "keyVault": key_vault,
     "kubernetes": kubernetes,

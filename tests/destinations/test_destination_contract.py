@@ -12,11 +12,11 @@ import pytest
 from gateway_tokens.errors import AzureForbidden, AzureUnavailable, GatewayTokensError, WriteConflict
 from gateway_tokens.tokens import GatewayRef, KeyType, Secret
 from tests.destinations.destination_places import (
+    KINDS,
     NEWER,
     OWNERSHIP,
-    PLACES,
     TOKEN,
-    Place,
+    Location,
     Surroundings,
     stored_in,
 )
@@ -24,12 +24,12 @@ from tests.destinations.destination_places import (
 STRANGE = "not a token at all"
 
 
-@pytest.fixture(params=PLACES)
-def location(request: pytest.FixtureRequest, around: Surroundings) -> Place:
-    return PLACES[request.param](around)
+@pytest.fixture(params=KINDS)
+def location(request: pytest.FixtureRequest, around: Surroundings) -> Location:
+    return KINDS[request.param](around)
 
 
-async def test_holds_the_token_as_the_gateway_reads_it_and_its_ownership(location: Place) -> None:
+async def test_holds_the_token_as_the_gateway_reads_it_and_its_ownership(location: Location) -> None:
     assert await location.destination.read() is None
     ownership = replace(OWNERSHIP, owner="others-apim/edge-01", key_type=KeyType.SECONDARY, taken_over=True)
     await location.destination.write(TOKEN, ownership, None)
@@ -43,7 +43,7 @@ async def test_holds_the_token_as_the_gateway_reads_it_and_its_ownership(locatio
 
 @pytest.mark.parametrize("form", ["GatewayKey {}", '"GatewayKey {}"\n', " {}\r\n", "{}", "GatewayKey  {}"])
 async def test_somebody_elses_token_is_read_in_whatever_form_without_ownership_or_reason_for_a_restart(
-    location: Place, form: str
+    location: Location, form: str
 ) -> None:
     location.put(form.format(TOKEN.value.reveal()))
     stored = await stored_in(location.destination)
@@ -53,7 +53,7 @@ async def test_somebody_elses_token_is_read_in_whatever_form_without_ownership_o
 
 @pytest.mark.parametrize(("value", "read"), [("", None), (STRANGE, Secret(STRANGE))])
 async def test_a_value_that_is_no_token_holds_none_and_is_replaced_and_an_empty_one_counts_as_nothing(
-    location: Place, value: str, read: Secret | None
+    location: Location, value: str, read: Secret | None
 ) -> None:
     location.put(value)
     stored = await stored_in(location.destination)
@@ -63,7 +63,7 @@ async def test_a_value_that_is_no_token_holds_none_and_is_replaced_and_an_empty_
     assert (stored.token, stored.owned) == (TOKEN, OWNERSHIP.of(TOKEN.header_value()))
 
 
-async def test_an_ownership_is_written_beside_somebody_elses_value_which_stays(location: Place) -> None:
+async def test_an_ownership_is_written_beside_somebody_elses_value_which_stays(location: Location) -> None:
     value = f" {TOKEN.value.reveal()}\n"
     location.put(value)
     taken_over = replace(OWNERSHIP, taken_over=True, restart_asked="a")
@@ -72,7 +72,7 @@ async def test_an_ownership_is_written_beside_somebody_elses_value_which_stays(l
     assert location.stored() == value
 
 
-async def test_an_ownership_keeps_nothing_of_the_one_before(location: Place) -> None:
+async def test_an_ownership_keeps_nothing_of_the_one_before(location: Location) -> None:
     urgent = replace(OWNERSHIP, taken_over=True, urgent=True, replaced_expiry=TOKEN.expiry, restart_asked="a")
     destination = location.destination
     for change in (partial(destination.write, NEWER), destination.write_ownership):
@@ -83,7 +83,7 @@ async def test_an_ownership_keeps_nothing_of_the_one_before(location: Place) -> 
         assert stored.owned == OWNERSHIP.of(stored.value)
 
 
-async def test_a_write_in_between_is_a_conflict_and_stays(location: Place) -> None:
+async def test_a_write_in_between_is_a_conflict_and_stays(location: Location) -> None:
     await location.destination.write(TOKEN, OWNERSHIP, None)
     stored = await stored_in(location.destination)
     location.put(STRANGE)
@@ -97,7 +97,7 @@ async def test_a_write_in_between_is_a_conflict_and_stays(location: Place) -> No
         assert location.stored() == STRANGE
 
 
-async def test_a_refusal_says_what_is_lacking_and_a_place_out_of_reach_that_it_is(location: Place) -> None:
+async def test_a_refusal_says_what_is_lacking_and_a_place_out_of_reach_that_it_is(location: Location) -> None:
     location.fail("forbidden")
     with pytest.raises(AzureForbidden, match=location.right) as refused:
         await location.destination.read()
@@ -108,7 +108,7 @@ async def test_a_refusal_says_what_is_lacking_and_a_place_out_of_reach_that_it_i
 
 
 async def test_neither_a_delivery_nor_a_refused_one_leaves_the_token_in_errors_and_logs(
-    location: Place, caplog: pytest.LogCaptureFixture
+    location: Location, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await location.destination.write(TOKEN, OWNERSHIP, None)
@@ -118,12 +118,12 @@ async def test_neither_a_delivery_nor_a_refused_one_leaves_the_token_in_errors_a
     location.fail("forbidden")
     with pytest.raises(GatewayTokensError) as caught:
         await location.destination.write(TOKEN, OWNERSHIP, stored)
-    said = f"{caught.value} {caught.value!r} {caught.getrepr()} {caplog.text}"
-    assert TOKEN.value.reveal().rpartition("&")[2] not in said
-    assert b64encode(TOKEN.header_value().reveal().encode()).decode() not in said
+    texts = f"{caught.value} {caught.value!r} {caught.getrepr()} {caplog.text}"
+    assert TOKEN.value.reveal().rpartition("&")[2] not in texts
+    assert b64encode(TOKEN.header_value().reveal().encode()).decode() not in texts
 
 
-async def test_a_failed_write_leaves_the_old_value(location: Place) -> None:
+async def test_a_failed_write_leaves_the_old_value(location: Location) -> None:
     await location.destination.write(TOKEN, OWNERSHIP, None)
     before = await stored_in(location.destination)
     location.fail("broken off")
@@ -136,7 +136,7 @@ async def test_a_failed_write_leaves_the_old_value(location: Place) -> None:
     assert await location.destination.read() == before
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_many_rows_share_their_connections_and_leave_none_open_after_close(
     around: Surroundings, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +152,7 @@ async def test_many_rows_share_their_connections_and_leave_none_open_after_close
     monkeypatch.setattr(loop, "create_connection", create_connection)
     opened = []
     for row in range(20):
-        destination = PLACES[kind](around, GatewayRef("contoso", f"edge-{row}")).destination
+        destination = KINDS[kind](around, GatewayRef("contoso", f"edge-{row}")).destination
         await destination.write(TOKEN, OWNERSHIP, None)
         await destination.restart(await stored_in(destination))
         opened.append(len(connections))

@@ -67,7 +67,7 @@ class Cluster:
     def secret(self) -> Manifest:
         return self.objects.stored("secrets", "default", NAME)
 
-    def keep(self, token: str) -> dict[str, str]:
+    def store(self, token: str) -> dict[str, str]:
         """Keep a service account's token in a vault; the `signIn` that names it."""
         self.azure.vault("contoso").set("edge-account", token, NOW)
         return {"vault": self.around.emulator.vault_url("contoso"), "secret": "edge-account"}
@@ -160,10 +160,10 @@ async def test_another_value_moves_the_time_of_the_value_and_an_ownership_does_n
 
 
 async def test_other_keys_with_the_gateways_token_are_written_too_each_in_its_form(cluster: Cluster) -> None:
-    held, new = samples.token(stamp="202603010000").value.reveal(), TOKEN.value.reveal()
+    before, new = samples.token(stamp="202603010000").value.reveal(), TOKEN.value.reveal()
     forms = {"value": "GatewayKey {}", "config.service.auth.key": '"{}"\n'}
     kept = {"another-gateway": "edge-02" + new.removeprefix("edge-01"), "text": "not a token"}
-    cluster.put({key: form.format(held) for key, form in forms.items()} | kept)
+    cluster.put({key: form.format(before) for key, form in forms.items()} | kept)
     stored = await stored_in(cluster.destination)
     assert (stored.value, sorted(stored.also)) == (None, sorted(forms))
     await cluster.destination.write(TOKEN, OWNERSHIP, stored)
@@ -196,9 +196,9 @@ REFUSALS = [
 async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
     cluster: Cluster, status: int, message: str, text: str
 ) -> None:
-    said = {"kind": "Status", "reason": "BadRequest", "message": message, "code": status}
+    answer = {"kind": "Status", "reason": "BadRequest", "message": message, "code": status}
     cluster.azure.faults.add(
-        Fault("kubernetes", "POST", status=status, body=json.dumps(said), headers=JSON, times=None)
+        Fault("kubernetes", "POST", status=status, body=json.dumps(answer), headers=JSON, times=None)
     )
     with pytest.raises(errors.GatewayTokensError, match=text) as caught:
         await cluster.write()
@@ -208,12 +208,12 @@ async def test_a_cause_of_its_own_is_told_by_its_name_and_nothing_is_quoted(
 
 
 async def test_a_secret_of_another_kind_or_immutable_blocks(cluster: Cluster) -> None:
-    for more, said in (
+    for more, message in (
         ({"type": "kubernetes.io/tls"}, r"type kubernetes\.io/tls"),
         ({"immutable": True}, "immutable"),
     ):
         cluster.put({"gateway-key": "x"}, **more)
-        with pytest.raises(errors.DestinationBlocked, match=said):
+        with pytest.raises(errors.DestinationBlocked, match=message):
             await cluster.destination.read()
 
 
@@ -242,8 +242,8 @@ async def test_a_row_is_read_below_its_servers_path_where_its_names_lead(around:
 
 
 def test_a_gateway_whose_name_kubernetes_refuses_is_told_by_it(around: Surroundings) -> None:
-    said = r"/edge_01-token: secret: must be a name of small letters"
-    with pytest.raises(errors.DestinationBlocked, match=said):
+    message = r"/edge_01-token: secret: must be a name of small letters"
+    with pytest.raises(errors.DestinationBlocked, match=message):
         open_destination(a_kubernetes_spec(around), GatewayRef("contoso", "edge_01"), around.azure)
 
 
@@ -260,7 +260,7 @@ async def test_a_cluster_without_entra_takes_a_service_accounts_token_for_an_hou
     with pytest.raises(errors.SignInRefused, match="does not accept the app's sign-in"):
         await cluster.destination.read()
     account = cluster.edge.service_account_token(cluster.azure)
-    destination = cluster.opened(sign_in=cluster.keep(account))
+    destination = cluster.opened(sign_in=cluster.store(account))
 
     async def reads(seconds: float) -> int:
         """How often the vault has given the token after a call so much later."""
@@ -270,15 +270,15 @@ async def test_a_cluster_without_entra_takes_a_service_accounts_token_for_an_hou
 
     assert [await reads(seconds) for seconds in (0.0, 3599.0, 1.0)] == [1, 1, 2]
     del cluster.azure.bearers[account]  # refused from now on, so read again at once
-    cluster.keep(cluster.edge.service_account_token(cluster.azure))
+    cluster.store(cluster.edge.service_account_token(cluster.azure))
     assert await reads(0) == 3
 
 
 @pytest.mark.parametrize("stored", ["", "two\nlines", "späte"])
 async def test_a_service_accounts_token_that_cannot_be_one_is_refused(cluster: Cluster, stored: str) -> None:
-    said = "edge-account: the secret does not hold a service account token"
-    with pytest.raises(errors.DestinationBlocked, match=said):
-        await cluster.opened(sign_in=cluster.keep(stored)).read()
+    message = "edge-account: the secret does not hold a service account token"
+    with pytest.raises(errors.DestinationBlocked, match=message):
+        await cluster.opened(sign_in=cluster.store(stored)).read()
 
 
 @pytest.mark.parametrize(("days", "lines"), [(6.9, 1), (7.1, 0), (-1, 1), (None, 0)])
@@ -288,12 +288,14 @@ async def test_a_service_accounts_token_that_ends_within_seven_days_is_told(
     claims = {} if days is None else {"exp": int((datetime.now(UTC) + timedelta(days=days)).timestamp())}
     token = jwt.encode({"sub": "system:serviceaccount:a:b", **claims}, "k" * 32, algorithm="HS256")
     with suppress(errors.SignInRefused):  # the cluster does not know this token
-        await cluster.opened(sign_in=cluster.keep(token)).read()
-    written = [json.loads(one.getMessage()) for one in caplog.records if one.name == "gateway_tokens"]
-    told = [line for line in written if line["event"] == "sign_in.expiring"]
-    assert len(told) == lines
+        await cluster.opened(sign_in=cluster.store(token)).read()
+    written = [
+        json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway_tokens"
+    ]
+    expiring = [line for line in written if line["event"] == "sign_in.expiring"]
+    assert len(expiring) == lines
     assert token not in caplog.text
-    for line in told:
+    for line in expiring:
         assert line["secret"].endswith("/secrets/edge-account")
         assert line["hoursLeft"] == pytest.approx((days or 0) * 24, abs=0.2)
 

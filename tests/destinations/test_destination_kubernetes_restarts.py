@@ -185,12 +185,12 @@ async def test_pods_that_waited_for_the_secret_are_not_restarted_where_our_write
     cluster.now += HOUR
     await cluster.deliver()
     started = {"running": {"startedAt": time_text(cluster.now + timedelta(seconds=20))}}
-    for state, found in (
+    for state, starts in (
         ({"waiting": {"reason": "CreateContainerConfigError"}}, CURRENT),
         (started, running),
     ):
         workload.pods[0]["status"]["containerStatuses"][0]["state"] = state
-        assert (await cluster.restart()).running is found
+        assert (await cluster.restart()).running is starts
 
 
 async def test_one_that_hangs_holds_its_place_and_fails_when_its_time_is_over(cluster: Cluster) -> None:
@@ -232,9 +232,9 @@ class TestWithoutTheRightToSeePods:
         self, cluster: Cluster
     ) -> None:
         await cluster.with_old_pods()
-        asked, after = await cluster.run(), await cluster.run()
-        assert all("'list pods'" in restart.message for restart in (asked, after))
-        assert (asked.running, after.running, after.failure(cluster.now)) == (OLD, UNVERIFIED, "")
+        before, after = await cluster.run(), await cluster.run()
+        assert all("'list pods'" in restart.message for restart in (before, after))
+        assert (before.running, after.running, after.failure(cluster.now)) == (OLD, UNVERIFIED, "")
         owned = (await stored_in(cluster.destination)).owned
         assert owned is not None
         assert owned.restart_asked == TOKEN.header_value().fingerprint
@@ -265,11 +265,11 @@ def ran(since: int, state: str = "running") -> Manifest:
     return {state: {"startedAt": time_text(NOW + timedelta(seconds=since))}}
 
 
-def a_pod(gateway: Manifest, sidecar: Manifest, made: int = -3600, *, reads: Manifest = READS) -> Manifest:
+def a_pod(gateway: Manifest, sidecar: Manifest, created: int = -3600, *, reads: Manifest = READS) -> Manifest:
     """A pod with a gateway, which reads the Secret, and a sidecar, which does not."""
     states = (("gateway", gateway), ("sidecar", sidecar))
     return {
-        "metadata": {"creationTimestamp": time_text(NOW + timedelta(seconds=made))},
+        "metadata": {"creationTimestamp": time_text(NOW + timedelta(seconds=created))},
         "spec": {"containers": [{"name": "gateway", **reads}, {"name": "sidecar"}]},
         "status": {"containerStatuses": [{"name": name, "state": state} for name, state in states]},
     }
@@ -433,12 +433,12 @@ def test_the_pods_need_not_be_listed_when_all_are_of_a_template_for_the_value_an
 def test_an_old_pod_is_replaced_waited_for_or_told(
     case: tuple[str, Manifest, Manifest, str, Running, bool, str],
 ) -> None:
-    kind, spec, change, fingerprint, running, holds_slot, said = case
+    kind, spec, change, fingerprint, running, holds_slot, message = case
     manifest = manifest_of(kind, spec, change, fingerprint)
     restart = manifest.judged("it", 1, 3)
     assert (restart.running, restart.holds_slot, bool(restart.old)) == (running, holds_slot, running is OLD)
     assert restart.message.startswith("it: 1 of 3 pods run an older value")
-    assert said in restart.message
+    assert message in restart.message
     assert restart.late_at == (NOW + timedelta(minutes=3) if running is RESTARTING else None)
     assert manifest.judged("it", 0, 3) == Restart(CURRENT)
 

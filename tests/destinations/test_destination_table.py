@@ -9,7 +9,7 @@ import pytest
 from gateway_tokens.destinations import DESTINATIONS
 from gateway_tokens.errors import ROLES
 from gateway_tokens.estate.destination import DestinationSettings
-from tests.destinations.destination_places import PLACES
+from tests.destinations.destination_places import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def test_a_kind_of_destination_is_complete(kind: str) -> None:
     role, schema = getattr(settings, "role", "(none)"), f'"{settings.__name__}": {{'
     there = {
         "a line in the table": settings in DESTINATIONS,
-        "an entry in the contract suite": kind in PLACES,
+        "an entry in the contract suite": kind in KINDS,
         "its part of the JSON Schema": schema in read("docs/gateway-tokens.schema.json"),
         "its name in README.md": f"`{kind}`" in read("README.md"),
         "a section in docs/settings.md": f"### `{kind}`" in read("docs/settings.md"),

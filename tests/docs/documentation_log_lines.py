@@ -11,7 +11,7 @@ from tests.docs.documentation_reading import ROOT
 @cache
 def log_lines() -> dict[str, set[str]]:
     """The fields of every event in the app's source."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    fields: defaultdict[str, set[str]] = defaultdict(set)
     modules = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "gateway_tokens").rglob("*.py")]
     shared = {name: keys for tree in modules for name, keys in _dictionaries(tree).items()}
     for tree in modules:
@@ -20,21 +20,21 @@ def log_lines() -> dict[str, set[str]]:
             if isinstance(node, ast.Call) and _name(node.func) == "log_line":
                 event = ast.literal_eval(node.args[0])  # an event's name must stand in the source
                 for word in node.keywords:
-                    found[event] |= {word.arg} if word.arg else _spread(word.value, known)
-    return dict(found)
+                    fields[event] |= {word.arg} if word.arg else _spread(word.value, known)
+    return dict(fields)
 
 
 def _dictionaries(tree: ast.Module) -> dict[str, set[str]]:
     """The keys of dictionaries by the name of the variable or function that gives them."""
-    found: dict[str, set[str]] = {}
+    events: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
-            found[_name(node.target)] = _keys(node.value)
+            events[_name(node.target)] = _keys(node.value)
         elif isinstance(node, ast.FunctionDef) and isinstance(node.body[-1], ast.Return):
             given = node.body[-1].value
             if isinstance(given, ast.Dict):
-                found[node.name] = _keys(given)
-    return found
+                events[node.name] = _keys(given)
+    return events
 
 
 def _spread(value: ast.expr, known: dict[str, set[str]]) -> set[str]:

@@ -17,7 +17,7 @@ def read_documents() -> dict[str, str]:
 
 def snippets(text: str, language: str) -> list[str]:
     """The texts of the fenced blocks in a language."""
-    return [found["text"] for found in _FENCE.finditer(text) if found["language"] == language]
+    return [match["text"] for match in _FENCE.finditer(text) if match["language"] == language]
 
 
 def prose(text: str) -> str:
@@ -27,24 +27,24 @@ def prose(text: str) -> str:
 
 def sections(text: str) -> dict[str, str]:
     """Each section's text under its title, without the sections below it."""
-    fences = [found.span() for found in _FENCE.finditer(text)]
+    fences = [match.span() for match in _FENCE.finditer(text)]
     headings = [
-        found
-        for found in _HEADING.finditer(text)
-        if not any(start < found.start() < end for start, end in fences)
+        match
+        for match in _HEADING.finditer(text)
+        if not any(start < match.start() < end for start, end in fences)
     ]
-    ends = [*(found.start() for found in headings[1:]), len(text)]
-    return {found["title"]: text[found.end() : end] for found, end in zip(headings, ends, strict=True)}
+    ends = [*(match.start() for match in headings[1:]), len(text)]
+    return {match["title"]: text[match.end() : end] for match, end in zip(headings, ends, strict=True)}
 
 
 def rows(text: str, first_column: str) -> list[dict[str, str]]:
     """The rows of all tables whose first column has that name, each by the names of its columns."""
-    found = []
+    table_rows = []
     for table in re.findall(r"(?:^\|.*\|\n)+", prose(text), re.MULTILINE):
         head, _, *body = [_cells(line) for line in table.splitlines()]
         if head[0] == first_column:
-            found += [dict(zip(head, row, strict=True)) for row in body]
-    return found
+            table_rows += [dict(zip(head, row, strict=True)) for row in body]
+    return table_rows
 
 
 def names(text: str, first_column: str) -> list[str]:
@@ -64,7 +64,7 @@ def links(text: str) -> list[str]:
 
 def anchors(text: str) -> set[str]:
     """The names under which a document's headings can be linked to."""
-    titles = [found["title"] for found in _HEADING.finditer(prose(text))]
+    titles = [match["title"] for match in _HEADING.finditer(prose(text))]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 

@@ -23,7 +23,7 @@ _SERVICE = (
 )
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A value's location: a Secret and its key, a secret in a vault."""
 
     kind: str
@@ -47,17 +47,19 @@ def unread(text: str) -> list[str]:
     wrong = []
     for title, recipe in sections(text).items():
         for destination in _destinations(recipe):
-            place, workload = _written(destination)
+            location, workload = _written(destination)
             if workload and workload not in _workloads(recipe):
                 wrong.append(f"{title}: no workload is called {workload}")
             if "az keyvault secret show" in recipe:
                 vault, name = re.findall(r"--vault-name (\S+) --name (\S+)", recipe)[0]
-                read = {Place("vault", f"https://{vault}.vault.azure.net/secrets/{name}")}
+                read = {Location("vault", f"https://{vault}.vault.azure.net/secrets/{name}")}
             else:
-                place = _carried(recipe).get(place, place)
-                read = {one for manifest in manifests(recipe) for one in _read_by(manifest)}
-            if read != {place}:
-                wrong.append(f"{title}: it reads {sorted(read)} where {place} is written")
+                location = _carried(recipe).get(location, location)
+                read = {
+                    location_read for manifest in manifests(recipe) for location_read in _read_by(manifest)
+                }
+            if read != {location}:
+                wrong.append(f"{title}: it reads {sorted(read)} where {location} is written")
     return wrong
 
 
@@ -69,15 +71,15 @@ def _destinations(text: str) -> Iterator[DestinationSettings]:
         yield from rule.destinations if rule else ()
 
 
-def _written(destination: DestinationSettings) -> tuple[Place, str]:
+def _written(destination: DestinationSettings) -> tuple[Location, str]:
     """Where the app writes the gateway's token, and the workload that it restarts (empty: none)."""
     match destination:
         case KubernetesSecret():
             name = filled_in(destination.secret, REF).lower()
-            workload = next((filled_in(one.name, REF).lower() for one in destination.workloads), "")
-            return Place("secret", name, destination.layout.key), workload
+            workload = next((filled_in(each.name, REF).lower() for each in destination.workloads), "")
+            return Location("secret", name, destination.layout.key), workload
         case KeyVaultSecret():
-            return Place("vault", destination.location(REF)), ""
+            return Location("vault", destination.location(REF)), ""
         case _:
             raise TypeError(destination.kind)
 
@@ -98,40 +100,46 @@ def _parts(value: object) -> Iterator[dict[str, Any]]:
 
 def _workloads(text: str) -> set[str]:
     """The names of the workloads that run the gateway: the chart's, and those of Deployments."""
-    deployments = {one["metadata"]["name"] for one in manifests(text) if one.get("kind") == "Deployment"}
-    return deployments | {one["fullnameOverride"] for one in manifests(text) if "fullnameOverride" in one}
+    deployments = {
+        manifest["metadata"]["name"] for manifest in manifests(text) if manifest.get("kind") == "Deployment"
+    }
+    return deployments | {
+        manifest["fullnameOverride"] for manifest in manifests(text) if "fullnameOverride" in manifest
+    }
 
 
-def _carried(text: str) -> dict[Place, Place]:
+def _carried(text: str) -> dict[Location, Location]:
     """What a recipe's files copy: the new location by the location that it is copied from."""
-    found: dict[Place, Place] = {}
-    parts = [part for one in manifests(text) for part in _parts(one)]
+    carried: dict[Location, Location] = {}
+    parts = [part for manifest in manifests(text) for part in _parts(manifest)]
     vault = next((part["vaultUrl"] for part in parts if "vaultUrl" in part), "")
     for part in parts:
         match part:
             case {"target": {"name": name}, "data": data}:
                 for item in data:
                     origin = f"{vault}/secrets/{item['remoteRef']['key']}"
-                    found[Place("vault", origin)] = Place("secret", name, item["secretKey"])
+                    carried[Location("vault", origin)] = Location("secret", name, item["secretKey"])
             case {"parameters": {"keyvaultName": of, "objects": objects}, "secretObjects": copies}:
-                mounted = [yaml.safe_load(one)["objectName"] for one in yaml.safe_load(objects)["array"]]
+                mounted = [
+                    yaml.safe_load(manifest)["objectName"] for manifest in yaml.safe_load(objects)["array"]
+                ]
                 for name, item in ((copy["secretName"], item) for copy in copies for item in copy["data"]):
                     assert item["objectName"] in mounted
                     origin = f"https://{of}.vault.azure.net/secrets/{item['objectName']}"
-                    found[Place("vault", origin)] = Place("secret", name, item["key"])
+                    carried[Location("vault", origin)] = Location("secret", name, item["key"])
             case {"name": name, "keyVaultUrl": origin}:
-                found[Place("vault", origin)] = Place("app", name)
-    return found
+                carried[Location("vault", origin)] = Location("app", name)
+    return carried
 
 
-def _read_by(manifest: dict[str, Any]) -> Iterator[Place]:
+def _read_by(manifest: dict[str, Any]) -> Iterator[Location]:
     for part in _parts(manifest):
         match part:
             case {"createSecret": False, "existingSecretName": name}:
-                yield Place("secret", name, HELM_SECRET_KEY)
+                yield Location("secret", name, HELM_SECRET_KEY)
             case {"name": formats.AUTH_SETTING, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}:
-                yield Place("secret", name, key)
+                yield Location("secret", name, key)
             case {"name": formats.AUTH_SETTING, "secretRef": name}:
-                yield Place("app", name)
+                yield Location("app", name)
             case {"secretRef": {"name": name}}:
-                yield Place("secret", name, f"{formats.AUTH_SETTING}.key")
+                yield Location("secret", name, f"{formats.AUTH_SETTING}.key")

@@ -114,8 +114,10 @@ def status(kind: type[errors.GatewayTokensError]) -> str:
 def routes() -> set[str]:
     """`METHOD /api/route` of every function with a route."""
     source = (ROOT / "function_app.py").read_text()
-    found = re.findall(r'\.route\(\s*"([^"]+)",[^)]*?methods=\[([^\]]+)\]', source)
-    return {f"{method} /api/{path}" for path, methods in found for method in ast.literal_eval(f"[{methods}]")}
+    declared = re.findall(r'\.route\(\s*"([^"]+)",[^)]*?methods=\[([^\]]+)\]', source)
+    return {
+        f"{method} /api/{path}" for path, methods in declared for method in ast.literal_eval(f"[{methods}]")
+    }
 
 
 def in_health() -> set[str]:
@@ -130,7 +132,7 @@ TABLES: dict[str, tuple[object, object]] = {
     },
     "app settings": (set(names(SETTINGS_DOC, "Setting")), set(SETTINGS)),
     "defaults of app settings": (
-        {(name, said) for name, said in pairs(SETTINGS_DOC, "Setting", "Default") if name != "ARM_SCOPE"},
+        {(name, value) for name, value in pairs(SETTINGS_DOC, "Setting", "Default") if name != "ARM_SCOPE"},
         {(name, default_of(name)) for name in SETTINGS if name != "ARM_SCOPE"},
     ),
     "traits": (set(names(SETTINGS_DOC, "Trait")), fields(CallerMatch)),
@@ -189,9 +191,9 @@ TABLES: dict[str, tuple[object, object]] = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_has_what_the_code_has_and_nothing_else(table: str) -> None:
-    said, true = TABLES[table]
+    value, true = TABLES[table]
     assert true
-    assert said == true
+    assert value == true
 
 
 def test_the_access_example_fits_the_default_mode() -> None:
@@ -212,9 +214,9 @@ def leads_somewhere(path: str, link: str) -> bool:
 
 
 def test_links_lead_somewhere() -> None:
-    found = [(path, link) for path, text in DOCUMENTS.items() for link in links(text)]
-    assert found
-    assert [link for link in found if not leads_somewhere(*link)] == []
+    linked = [(path, link) for path, text in DOCUMENTS.items() for link in links(text)]
+    assert linked
+    assert [link for link in linked if not leads_somewhere(*link)] == []
 
 
 def test_files_and_log_lines_that_documents_name_exist() -> None:
@@ -244,9 +246,9 @@ def test_the_plain_commands_are_those_of_make() -> None:
 
 def test_queries_ask_for_fields_that_exist() -> None:
     queries = [query for text in DOCUMENTS.values() for query in snippets(text, "kusto")]
-    asked = {field for query in queries for field in re.findall(r"\bline\.(\w+)", query)}
-    assert {"event", "outcome"} <= asked
-    assert asked <= {"event", "correlationId"}.union(*log_lines().values())
+    queried = {field for query in queries for field in re.findall(r"\bline\.(\w+)", query)}
+    assert {"event", "outcome"} <= queried
+    assert queried <= {"event", "correlationId"}.union(*log_lines().values())
 
 
 def test_numbers_are_those_of_the_code() -> None:
@@ -290,9 +292,9 @@ def test_the_docker_recipe_installs_the_script_where_the_units_run_it() -> None:
 
 def test_external_secrets_makes_the_charts_secret_of_an_answer_and_asks_for_the_stable_token() -> None:
     (webhook,) = (
-        one["spec"]
-        for one in recipes.manifests(sections(RECIPES)["External Secrets' webhook generator"])
-        if one["kind"] == "Webhook"
+        document["spec"]
+        for document in recipes.manifests(sections(RECIPES)["External Secrets' webhook generator"])
+        if document["kind"] == "Webhook"
     )
     address, _, query = webhook["url"].partition("?")
     ownership = Ownership("", KeyType.PRIMARY, NOW, NOW)

@@ -190,7 +190,7 @@ async def test_secret_operations_answer_with_everything_in_the_examples(vault: C
 async def test_a_vault_refuses_odd_names_and_more_than_25_kilobytes_with_a_key_vault_error(
     vault: ClientSession, method: str, name: str, size: int, status: int
 ) -> None:
-    found, answer = await call(vault, method, f"/secrets/{name}", {"value": "x" * size})
-    assert found == status
+    answered, answer = await call(vault, method, f"/secrets/{name}", {"value": "x" * size})
+    assert answered == status
     if status != 200:
         check(VAULT, "common", "KeyVaultError", answer)

@@ -95,19 +95,19 @@ class EdgeHost:
 @pytest.fixture
 async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EdgeHost]:
     """The host, with the app served to it over TLS."""
-    made = EdgeHost(tmp_path)
-    async with made.emulator as emulator:
-        emulator.azure.clock = made.clock
-        monkeypatch.setattr(gateway_app, "_clock", made.clock)
+    edge = EdgeHost(tmp_path)
+    async with edge.emulator as emulator:
+        emulator.azure.clock = edge.clock
+        monkeypatch.setattr(gateway_app, "_clock", edge.clock)
         estate = RenewalApp(emulator, monkeypatch)
         estate.configure(rule("contoso/edge-*", allow=("issue",), objectId=OBJECT_ID), **SIGN_IN_MODE)
         await gateway_app.forget()
         app = await Host.load(ROOT, key="nobody-has-it")
         try:
             url = await app.start(tls=throw_away_tls().server)
-            found = {"APP_URL": url, "IDENTITY_URL": made.vm.address, "CURL_CA_BUNDLE": emulator.ca_file}
-            made.settings |= found
-            yield made
+            settings = {"APP_URL": url, "IDENTITY_URL": edge.vm.address, "CURL_CA_BUNDLE": emulator.ca_file}
+            edge.settings |= settings
+            yield edge
         finally:
             await app.stop()
             await gateway_app.forget()
@@ -116,7 +116,9 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def test_the_file_is_written_once_and_again_when_the_token_is_due_or_its_key_is_new(
     host: EdgeHost,
 ) -> None:
-    [contoso] = [found for found in host.emulator.azure.services.values() if found.name == "contoso-apim"]
+    [contoso] = [
+        service for service in host.emulator.azure.services.values() if service.name == "contoso-apim"
+    ]
     gateway = contoso.gateways["edge-01"]
     assert (await host.run(), host.restarts, host.curls) == (0, 1, 2)
     first, written = host.line, host.env_file.stat()
@@ -142,7 +144,7 @@ async def test_the_file_is_written_once_and_again_when_the_token_is_due_or_its_k
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "said"),
+    ("settings", "code", "message"),
     [
         ({"GATEWAY": "contoso/lab-01"}, 3, "does not give this host the token of contoso/lab-01"),
         ({"GATEWAY": "contoso/edge-99"}, 3, "does not give this host the token of contoso/edge-99"),
@@ -157,11 +159,11 @@ async def test_the_file_is_written_once_and_again_when_the_token_is_due_or_its_k
     ],
 )
 async def test_without_a_token_the_file_stays_and_the_exit_code_says_why(
-    host: EdgeHost, settings: dict[str, str], code: int, said: str
+    host: EdgeHost, settings: dict[str, str], code: int, message: str
 ) -> None:
     host.env_file.write_text(OLD)
     assert await host.run(**settings) == code
-    assert said in host.output
+    assert message in host.output
     assert (host.line, host.restarts) == (OLD, 0)
 
 

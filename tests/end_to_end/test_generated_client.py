@@ -58,13 +58,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
     (folder / "config.yaml").write_text("post_hooks: []\n")  # they only format
     arguments = ["--fail-on-warning", "--meta", "none", "--config", str(folder / "config.yaml")]
     paths = ["--path", str(FILE), "--output-path", str(folder / PACKAGE)]
-    made = subprocess.run(
+    generation = subprocess.run(
         [sys.executable, "-m", "openapi_python_client", "generate", *arguments, *paths],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stdout + made.stderr
+    assert generation.returncode == 0, generation.stdout + generation.stderr
     with pytest.MonkeyPatch.context() as patch, served_app() as served:
         patch.syspath_prepend(folder)
         yield Generated(served)

@@ -35,14 +35,14 @@ GATEWAYS = [f"edge-{number:02}" for number in range(8)]
 @pytest.fixture
 async def service(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     """Gateways with two vaults each, and the environment that describes them."""
-    made = emulator.azure.add_service(CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name)
+    apim = emulator.azure.add_service(CONTOSO.subscription_id, CONTOSO.resource_group, CONTOSO.name)
     for name in GATEWAYS:
-        made.add_gateway(name)
-    places = [{"kind": "keyVault", "vault": emulator.vault_url(vault)} for vault in VAULTS]
-    contoso = {"resourceId": made.resource_id, "gateways": {"*": {"destinations": places}}}
+        apim.add_gateway(name)
+    destinations = [{"kind": "keyVault", "vault": emulator.vault_url(vault)} for vault in VAULTS]
+    contoso = {"resourceId": apim.resource_id, "gateways": {"*": {"destinations": destinations}}}
     set_environment(monkeypatch, app_settings(emulator, {"services": {"contoso": contoso}}))
     await gateway_app.forget()
-    yield made
+    yield apim
     await gateway_app.forget()
 
 
@@ -74,10 +74,10 @@ async def test_of_runs_at_once_on_two_instances_one_value_remains(
     if not remembered:
         monkeypatch.setattr(run, "_covered_by", not_covered)
     emulator.azure.latency = 0.005
-    made = [gateway_app.put_together(read_settings(os.environ)) for _ in range(2)]
-    (one, _), (other, _) = made
-    instances = [(one, Runs()), (other, Runs())] * (count // 2)
-    requests = [a_request(one, run=f"run-{number}", force=True) for number in range(count)]
+    apps = [gateway_app.put_together(read_settings(os.environ)) for _ in range(2)]
+    (first, _), (other, _) = apps
+    instances = [(first, Runs()), (other, Runs())] * (count // 2)
+    requests = [a_request(first, run=f"run-{number}", force=True) for number in range(count)]
     runs = zip(instances, requests, strict=True)
     await asyncio.gather(*(own.reconcile(app, request) for (app, own), request in runs))
 
@@ -85,7 +85,7 @@ async def test_of_runs_at_once_on_two_instances_one_value_remains(
     # Where nothing is remembered, none came too late to be in the other's way.
     assert issued <= 2 * len(GATEWAYS)
     assert remembered or issued > len(GATEWAYS)
-    ended = await outcomes(one)
+    ended = await outcomes(first)
     assert (set(ended) <= {"fresh", "renewed", "unchanged"}, ended.total()) == (True, 2 * len(GATEWAYS))
     in_29_days = datetime.now(UTC) + 29 * DAY
     for name in GATEWAYS:
@@ -93,7 +93,7 @@ async def test_of_runs_at_once_on_two_instances_one_value_remains(
         assert service.gateways[name].accepts(value, in_29_days)
         # A vault cannot guard a write: two runs may add the same value twice, never two values.
         assert all(len(stored(emulator, vault, name)) <= 2 for vault in VAULTS)
-    for _, azure in made:
+    for _, azure in apps:
         await azure.close()
 
 

@@ -140,7 +140,7 @@ def test_a_document_of_ones_own_is_served_with_what_it_names_made_up_and_what_it
         if not there_before:
             SETTINGS.unlink(missing_ok=True)
     rows = [line.split() for line in shown.splitlines() if line.startswith(("shop/", "plant/"))]
-    assert sorted((gateway, outcome, place) for gateway, _, outcome, *_, place in rows) == [
+    assert sorted((gateway, outcome, location) for gateway, _, outcome, *_, location in rows) == [
         ("plant/hall-1", "renewed", "aks/hall-1-token"),
         ("plant/hall-1", "renewed", "shop/plant-hall-1"),
         ("shop/edge-01", "restarting", "k8s/edge-01-token"),
@@ -169,7 +169,7 @@ def test_faults_of_a_document_of_ones_own_are_listed_and_it_is_not_served(tmp_pa
     assert run("--settings", str(document)) == (1, "", f"{document} cannot be read: it is not text.\n")
 
 
-def made(*arguments: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A call of make, without what an outer make hands on."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", *arguments]
@@ -189,21 +189,21 @@ def test_a_broken_virtual_environment_is_made_anew_and_said_and_a_sound_one_kept
     for name in ("pyvenv.cfg", ".app"):
         (tmp_path / name).touch()
     sentence = f"{tmp_path} is broken, or of a Python before 3.11: it is made anew."
-    for command, said in (("exit 1", True), (f'exec "{sys.executable}" "$@"', False)):
+    for command, warned in (("exit 1", True), (f'exec "{sys.executable}" "$@"', False)):
         a_python(tmp_path / "bin" / "python", command)
-        output = made("--dry-run", "run", f"VENV={tmp_path}").stdout
-        assert (sentence in output, f"-m venv --clear {tmp_path}" in output) == (said, said)
+        output = make("--dry-run", "run", f"VENV={tmp_path}").stdout
+        assert (sentence in output, f"-m venv --clear {tmp_path}" in output) == (warned, warned)
 
 
 def test_a_folder_that_is_no_virtual_environment_is_left_alone_and_an_old_python_explained(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "mine").touch()
-    done = made("run", f"VENV={tmp_path}")
+    done = make("run", f"VENV={tmp_path}")
     assert f"{tmp_path} is not a virtual environment." in done.stderr
     assert (tmp_path / "mine").exists()
     old = a_python(tmp_path / "python3", "exit 1")
-    explained = made("run", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
+    explained = make("run", f"VENV={tmp_path / 'venv'}", f"PYTHON={old}")
     assert explained.stderr.startswith("Install Python 3.11 or newer with venv")
     assert explained.stdout == ""
     assert 0 not in {done.returncode, explained.returncode}

@@ -50,13 +50,13 @@ class Detector:
 
     def learn(self, *more: str) -> None:
         """Every secret there is by now: keys, signatures of what they sign, access tokens; and these."""
-        gateways = [one for service in self._azure.services.values() for one in service.gateways.values()]
+        gateways = [each for service in self._azure.services.values() for each in service.gateways.values()]
         minutes = [
             datetime.now(UTC) + lifetime + timedelta(minutes=late)
             for lifetime in LIFETIMES
             for late in range(-2, 2)
         ]
-        tokens = [one.token(key, minute) for one in gateways for key in one.keys for minute in minutes]
+        tokens = [each.token(key, minute) for each in gateways for key in each.keys for minute in minutes]
         tokens += [
             version.value
             for vault in self._azure.vaults.values()
@@ -75,7 +75,9 @@ class Detector:
     def logged(self) -> list[str]:
         """What every logger said, as an exporter of the fullest kind would ship it."""
         shown = logging.Formatter("%(name)s %(message)s")
-        return [text for one in self._caplog.records for text in (shown.format(one), repr(vars(one)))]
+        return [
+            text for record in self._caplog.records for text in (shown.format(record), repr(vars(record)))
+        ]
 
     def assert_silent(self, *more: str) -> None:
         """Nothing was logged, and nothing of this says, what must not show."""
@@ -86,13 +88,17 @@ def signature_of(token: str) -> str:
     return token.split("&")[2]
 
 
-def told(error: BaseException) -> list[str]:
+def texts_of(error: BaseException) -> list[str]:
     """All that an exception can tell: its text, its attributes, its formatted chain."""
     return [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
 
 
 def said_by(*answers: Answer) -> list[str]:
-    return [said for one in answers for said in (http_calls.text(one), repr(dict(one.headers)), repr(one))]
+    return [
+        text
+        for answer in answers
+        for text in (http_calls.text(answer), repr(dict(answer.headers)), repr(answer))
+    ]
 
 
 @pytest.fixture
@@ -155,7 +161,7 @@ async def issued_or_refused(emulator: Emulator) -> list[str]:
         gateways, expiry = ArmGateways(azure, azure.budget), datetime.now(UTC) + DAY
         token = await gateways.generate_token(CONTOSO, "edge-01", KeyType.PRIMARY, expiry)
     except GatewayTokensError as error:
-        return told(error)
+        return texts_of(error)
     finally:
         await azure.close()
     return [repr(token), str(token), f"{token.value}", f"{token.value!r}"]
@@ -255,12 +261,12 @@ async def test_the_loggers_that_could_leak_are_heard(caplog: pytest.LogCaptureFi
     assert logging.getLogger("azure.identity").level == logging.ERROR
 
 
-@pytest.mark.parametrize("place", ["message", "attribute", "half", "chain"])
-async def test_a_leak_is_found(detector: Detector, place: str) -> None:
+@pytest.mark.parametrize("where", ["message", "attribute", "half", "chain"])
+async def test_a_leak_is_found(detector: Detector, where: str) -> None:
     secret = signature_of(SOME_TOKEN)
     error = RuntimeError("harmless")
-    error.__cause__ = ValueError(secret if place == "chain" else "")
-    shown = {"attribute": secret, "half": secret[: len(secret) // 2]}.get(place)
-    said = secret if place == "message" else "harmless"
-    logging.getLogger("some.library").debug(said, extra={"shown": shown}, exc_info=error)
+    error.__cause__ = ValueError(secret if where == "chain" else "")
+    shown = {"attribute": secret, "half": secret[: len(secret) // 2]}.get(where)
+    message = secret if where == "message" else "harmless"
+    logging.getLogger("some.library").debug(message, extra={"shown": shown}, exc_info=error)
     assert detector.found_in(*detector.logged())

@@ -230,9 +230,9 @@ def test_every_answer_is_as_described_and_none_is_a_server_error(
     del described["security"]
     positive = mode is schemathesis.GenerationMode.POSITIVE
     operations = []
-    for found in schemathesis.openapi.from_dict(described).get_all_operations():
-        assert isinstance(found, Ok)
-        operation = found.ok()
+    for described_operation in schemathesis.openapi.from_dict(described).get_all_operations():
+        assert isinstance(described_operation, Ok)
+        operation = described_operation.ok()
         # Some operations have nothing that can be asked wrongly.
         if positive or list(operation.body) or (list(operation.path_parameters) and not names):
             known = {name: value for name, value in names.items() if f"{{{name}}}" in operation.path} or None

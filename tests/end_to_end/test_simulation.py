@@ -25,13 +25,13 @@ _REASONS = {
 async def test_no_token_expires_or_stays_dead_that_could_be_renewed_and_nothing_is_renewed_or_restarted_for_nothing(
     days: int, gateways: int, seed: int
 ) -> None:
-    found = await simulate(days=days, gateways=gateways, seed=seed)
-    assert found.wrong == []
-    assert found.renewals > 100
-    assert set(+found.reasons) >= _REASONS
-    assert found.others.keys() == {"kubectl", "another tool", "flux"}
-    assert found.restarts
-    assert found.stopped
-    assert found.faults.total() > 500
+    faults = await simulate(days=days, gateways=gateways, seed=seed)
+    assert faults.wrong == []
+    assert faults.renewals > 100
+    assert set(+faults.reasons) >= _REASONS
+    assert faults.others.keys() == {"kubectl", "another tool", "flux"}
+    assert faults.restarts
+    assert faults.stopped
+    assert faults.faults.total() > 500
     # Once a day, and again when a report was lost, a token is new or the check was stopped.
-    assert found.questions < 4 * found.rows * days
+    assert faults.questions < 4 * faults.rows * days

@@ -20,8 +20,8 @@ EDGE = {"service": "contoso", "gatewayId": "edge-01"}
 
 @pytest.fixture
 async def app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RenewalApp]:
-    async with renewal_app(emulator, monkeypatch) as made:
-        yield made
+    async with renewal_app(emulator, monkeypatch) as renewal:
+        yield renewal
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ async def test_the_worker_lists_every_function_with_what_calls_it_and_where_it_w
     worker: WorkerRuntime,
 ) -> None:
     routes = of_kind(worker, "httpTrigger")
-    assert {name: f"{found['methods'][0]} {found['route']}" for name, found in routes.items()} == ROUTES
-    assert {len(found["methods"]) for found in routes.values()} == {1}
+    assert {name: f"{route['methods'][0]} {route['route']}" for name, route in routes.items()} == ROUTES
+    assert {len(route["methods"]) for route in routes.values()} == {1}
     assert of_kind(worker, "timerTrigger") == {
         "renew_on_schedule": {
             "direction": "IN",
@@ -66,7 +66,7 @@ async def test_the_worker_lists_every_function_with_what_calls_it_and_where_it_w
     }
     queues = {
         kind: {
-            name: (found["queueName"], found["connection"]) for name, found in of_kind(worker, kind).items()
+            name: (route["queueName"], route["connection"]) for name, route in of_kind(worker, kind).items()
         }
         for kind in ("queueTrigger", "queue")
     }
@@ -91,7 +91,7 @@ async def test_every_http_function_but_health_asks_for_a_key_where_function_keys
     monkeypatch.setenv("ALLOW_FUNCTION_KEYS", allowed)
     async with worker_runtime() as worker:
         routes = of_kind(worker, "httpTrigger")
-    levels = {name: str(found["authLevel"]).rpartition(".")[2].upper() for name, found in routes.items()}
+    levels = {name: str(route["authLevel"]).rpartition(".")[2].upper() for name, route in routes.items()}
     assert levels.pop("health") == "ANONYMOUS"
     assert set(levels.values()) == {wanted}
 
@@ -122,11 +122,11 @@ async def test_the_timer_and_a_caller_ask_for_runs_which_succeed_failed_rows_inc
 ) -> None:
     fault = Fault(host="vault", instance="fabrikam", method="PUT", status=403, times=None)
     app.emulator.azure.faults.add(fault)
-    asked = await called(worker, "run_renewals")
-    assert (asked.status, app.writes()) == (202, [])
+    requested = await called(worker, "run_renewals")
+    assert (requested.status, app.writes()) == (202, [])
     for messages, caller in (
         (await worker.fire("renew_on_schedule"), "schedule"),
-        (asked.messages, "function-key"),
+        (requested.messages, "function-key"),
     ):
         assert [json.loads(message)["askedBy"] for message in messages] == [caller] * 2
         for message in messages:

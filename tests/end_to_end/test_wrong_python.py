@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHER = "3.13" if RUNNING != "3.13" else "3.11"
-SAID = (
+MESSAGE = (
     f"The app's packages were built for Python {OTHER}, but Python {RUNNING} runs them. "
     f"Publish the app again for Python {RUNNING}, or set the function app's Python version to {OTHER}."
 )
@@ -68,12 +68,16 @@ def test_every_other_function_says_so_and_a_log_line_tells_of_each_answer(outcom
     routes = {name: call for name, call in outcome.calls.items() if name not in {"health", *BACKGROUND}}
     assert {"generate_token", "list_gateways", "plan_renewals", "run_renewals"} <= set(routes)
     for call in routes.values():
-        assert (call["status"], call["body"]["code"], call["body"]["detail"]) == (503, "wrong_python", SAID)
+        assert (call["status"], call["body"]["code"], call["body"]["detail"]) == (
+            503,
+            "wrong_python",
+            MESSAGE,
+        )
         assert call["headers"]["content-type"].startswith("application/problem+json")
     for name in BACKGROUND:
-        assert outcome.calls[name]["failed"].partition(": ")[2] == SAID
-    told = [(line["event"], line["code"], line["error"]) for line in outcome.lines]
-    assert told == [("request.failed", "wrong_python", SAID)] * (1 + len(routes))
+        assert outcome.calls[name]["failed"].partition(": ")[2] == MESSAGE
+    logged = [(line["event"], line["code"], line["error"]) for line in outcome.lines]
+    assert logged == [("request.failed", "wrong_python", MESSAGE)] * (1 + len(routes))
 
 
 @pytest.mark.parametrize("tag", ["abi3", f"cpython-{RUNNING.replace('.', '')}-another-machine"])

@@ -121,12 +121,12 @@ def test_an_access_rule_for_a_caller_who_can_never_call_is_a_fault(
     access = [{"caller": caller, "gateways": ["*/*"], "allow": ["read"]}]
     whole = {**SIGN_IN, "GATEWAY_TOKENS": json.dumps({**document(), "access": access})}
     read(**whole)
-    at, said = fault
-    assert faults_of(**{**whole, **changes}) == [(f"access[0].caller{at}", f"can never match: {said}")]
+    at, message = fault
+    assert faults_of(**{**whole, **changes}) == [(f"access[0].caller{at}", f"can never match: {message}")]
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "said"),
+    ("name", "values", "message"),
     [
         ("ALLOW_FUNCTION_KEYS", ["yes", "1", "truе"], "must be true or false"),  # noqa: RUF001 - one e is Cyrillic
         ("LOG_FRESH_ROWS", ["yes", "1"], "must be true or false"),
@@ -143,9 +143,9 @@ def test_an_access_rule_for_a_caller_who_can_never_call_is_a_fault(
         ("RENEWAL_SCHEDULE", ["0 0 * * * *\t"], WHITE_SPACE),  # taken as it is set
     ],
 )
-def test_a_faulty_setting_is_named(name: str, values: list[str], said: str) -> None:
+def test_a_faulty_setting_is_named(name: str, values: list[str], message: str) -> None:
     for value in values:
-        assert faults_of(**{**SIGN_IN, name: value}) == [(name, said)]
+        assert faults_of(**{**SIGN_IN, name: value}) == [(name, message)]
 
 
 def test_a_ca_file_must_hold_authorities_in_pem(tmp_path: Path) -> None:
@@ -153,22 +153,22 @@ def test_a_ca_file_must_hold_authorities_in_pem(tmp_path: Path) -> None:
     for missing, reason in ((path, "No such file or directory"), (tmp_path, "Is a directory")):
         assert faults_of(CA_FILE=str(missing)) == [("CA_FILE", f"names a file that cannot be read: {reason}")]
     half, der = authority[: len(authority) // 2].encode(), ssl.PEM_cert_to_DER_cert(authority)
-    said = "names a file that does not hold certificates in PEM form (BEGIN CERTIFICATE)"
+    message = "names a file that does not hold certificates in PEM form (BEGIN CERTIFICATE)"
     for contents in (b"", half, der):
         path.write_bytes(contents)
-        assert faults_of(CA_FILE=str(path)) == [("CA_FILE", said)]
+        assert faults_of(CA_FILE=str(path)) == [("CA_FILE", message)]
     path.write_text(f"The proxy of the plant\n{authority}\n{authority}")
     assert read(CA_FILE=str(path)).ca_file == str(path)
 
 
 def test_faults_of_settings_and_document_are_told_together() -> None:
-    found = faults_of(GATEWAY_TOKENS='{"services": 1, "x": 2}', SIGN_IN="x", RENEWAL_SCHEDULE="")
-    assert [path for path, _ in found] == ["services", "x", "SIGN_IN", "RENEWAL_SCHEDULE"]
+    faults = faults_of(GATEWAY_TOKENS='{"services": 1, "x": 2}', SIGN_IN="x", RENEWAL_SCHEDULE="")
+    assert [path for path, _ in faults] == ["services", "x", "SIGN_IN", "RENEWAL_SCHEDULE"]
 
 
 def test_an_estate_that_renews_needs_a_place_for_its_state() -> None:
-    found = faults_of(**{**RENEWING, "STATE_CONTAINER_URL": ""})
-    assert found == [("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container")]
+    faults = faults_of(**{**RENEWING, "STATE_CONTAINER_URL": ""})
+    assert faults == [("STATE_CONTAINER_URL", "is needed to renew: the address of a blob container")]
     for rule in ({}, {"renew": False, "destinations": [VAULT]}):
         assert read(GATEWAY_TOKENS=json.dumps(document(any_gateway=rule))).state_container_url == ""
 
@@ -179,7 +179,7 @@ DUE_AGAIN = "a new token would be renewed again within 3 runs: it lives for "
 
 
 @pytest.mark.parametrize(
-    ("schedule", "rule", "path", "said"),
+    ("schedule", "rule", "path", "expected"),
     [
         (HOURLY, {"lifetime": "P30D", "renewBefore": "P29DT23H"}, RULE, DUE_AGAIN),
         (HOURLY, {"lifetime": "P10D", "renewBefore": "P9DT19H35M"}, RULE, DUE_AGAIN),
@@ -193,20 +193,20 @@ DUE_AGAIN = "a new token would be renewed again within 3 runs: it lives for "
     ],
 )
 def test_a_schedule_that_is_too_slow_for_a_rule_is_a_fault(
-    schedule: str, rule: dict[str, Any], path: str, said: str
+    schedule: str, rule: dict[str, Any], path: str, expected: str
 ) -> None:
     declared = json.dumps(document(any_gateway={**rule, "destinations": [VAULT]}))
     environ = {**RENEWING, "GATEWAY_TOKENS": declared, "RENEWAL_SCHEDULE": schedule}
     if path:
         ((at, message),) = faults_of(**environ)
-        assert (at, said in message) == (path, True)
+        assert (at, expected in message) == (path, True)
     else:
         assert read(**environ).estate.services
 
 
 def test_the_schedule_must_not_pause_for_longer_than_the_alert_waits() -> None:
     for schedule, hours in (("0 0 */3 * * *", "2"), ("0 0 9 * * 1-5", "48")):
-        ((path, said),) = faults_of(RENEWAL_SCHEDULE=schedule, NO_RUN_AFTER_HOURS=hours)
-        assert (path, f"longer than NO_RUN_AFTER_HOURS ({hours})" in said) == ("RENEWAL_SCHEDULE", True)
+        ((path, message),) = faults_of(RENEWAL_SCHEDULE=schedule, NO_RUN_AFTER_HOURS=hours)
+        assert (path, f"longer than NO_RUN_AFTER_HOURS ({hours})" in message) == ("RENEWAL_SCHEDULE", True)
     for schedule, hours in (("0 0 */3 * * *", "3"), ("0 0 9 * * 1-5", ""), (HOURLY, "1"), (HOURLY, "48")):
         read(RENEWAL_SCHEDULE=schedule, NO_RUN_AFTER_HOURS=hours)

@@ -32,8 +32,8 @@ def test_a_schedule_is_read_as_the_host_reads_it(verdict: dict[str, Any]) -> Non
             longest_pause(schedule)
         return
     assert longest_pause(schedule)
-    found = islice(occurrences(schedule, datetime.fromisoformat(verdict["from"])), len(verdict["next"]))
-    assert [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in found] == verdict["next"]
+    times = islice(occurrences(schedule, datetime.fromisoformat(verdict["from"])), len(verdict["next"]))
+    assert [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in times] == verdict["next"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_longest_pause_counts_nights_weekends_and_rare_dates(schedule: str, 
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "message"),
     [
         ("", "is not set: write six fields"),
         ("0 0 * *", "has 4 of six fields: write six fields"),
@@ -63,8 +63,8 @@ def test_the_longest_pause_counts_nights_weekends_and_rare_dates(schedule: str, 
         ("edge-01&202601010000&x 0 * * * *", "second '\\(a name withheld\\)' is not a value"),
     ],
 )
-def test_a_refusal_says_which_field_is_wrong_and_what_to_write(schedule: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_a_refusal_says_which_field_is_wrong_and_what_to_write(schedule: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         longest_pause(schedule)
 
 
@@ -80,9 +80,9 @@ def test_no_pause_between_occurrences_is_longer_than_the_longest(
     minute: str, hour: str, day: str, weekday: str
 ) -> None:
     schedule = f"0 {minute} {hour} {day} * {weekday}"
-    found, longest = list(islice(occurrences(schedule, NOW), 200)), longest_pause(schedule)
-    assert all(later - earlier <= longest for earlier, later in pairwise([NOW, *found]))
-    assert found == sorted(set(found))
+    times, longest = list(islice(occurrences(schedule, NOW), 200)), longest_pause(schedule)
+    assert all(later - earlier <= longest for earlier, later in pairwise([NOW, *times]))
+    assert times == sorted(set(times))
 
 
 def test_the_calendar_of_a_schedule_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,9 @@ def test_each_kind_of_destination_reads_with_its_defaults() -> None:
     assert (vault.secret, vault.form, vault.adopt) == ("{gateway}-token", StoredForm.HEADER, False)
     assert isinstance(kubernetes, KubernetesSecret)
     assert (kubernetes.namespace, kubernetes.layout, kubernetes.sign_in) == ("default", Layout.HELM, None)
-    assert [(one.kind, one.timeout) for one in kubernetes.workloads] == [("Deployment", timedelta(minutes=3))]
+    assert [(workload.kind, workload.timeout) for workload in kubernetes.workloads] == [
+        ("Deployment", timedelta(minutes=3))
+    ]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def destination_of(value: object, pattern: str = "*") -> DestinationSettings:
     return destination
 
 
-def said(value: object) -> list[str]:
+def messages_of(value: object) -> list[str]:
     return [f"{path}: {message}" for path, message in faults_of(value)]
 
 
@@ -85,7 +85,7 @@ EVERY: dict[str, Any] = {"any_gateway": {}, "edge": {}}
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "messages"),
     [
         (written(of_estate={"keyType": 1}, **EVERY), ["defaults.keyType: must be 'primary' or 'secondary'"]),
         (written(of_estate={"renewBefore": "P30D"}, **EVERY), [f"defaults: {WINDOW}"]),
@@ -102,9 +102,9 @@ EVERY: dict[str, Any] = {"any_gateway": {}, "edge": {}}
     ],
 )
 def test_a_fault_of_what_is_inherited_is_told_once_at_the_nearest_path(
-    value: object, told: list[str]
+    value: object, messages: list[str]
 ) -> None:
-    assert said(value) == told
+    assert messages_of(value) == messages
 
 
 def at_cluster(**fields: object) -> KubernetesSecret:
@@ -130,13 +130,13 @@ def test_a_destination_takes_server_authority_and_sign_in_of_the_cluster_that_it
 def test_a_cluster_that_nobody_describes_is_a_fault_where_it_is_named() -> None:
     of_plant = {"destinations": [AT_PLANT]}
     everywhere = written(of_estate=of_plant, clusters={"plants": PLANT}, any_gateway={}, edge={})
-    assert said(everywhere) == [f"defaults.destinations[0].cluster: {NO_CLUSTER}"]
+    assert messages_of(everywhere) == [f"defaults.destinations[0].cluster: {NO_CLUSTER}"]
     of_edge = "services.contoso.gateways.edge-*.destinations[0].cluster: "
     rotating = {**of_plant, "rotateKeys": {"every": "P90D"}}
-    assert said(written(**{"edge-*": rotating})) == [f"{of_edge}{NO_CLUSTER}"]
+    assert messages_of(written(**{"edge-*": rotating})) == [f"{of_edge}{NO_CLUSTER}"]
     by_gateway = {"destinations": [{**AT_PLANT, "cluster": "{gateway}"}]}
     filled_in = f"{of_edge}filled in for 'contoso/edge-*' {NO_CLUSTER}"
-    assert said(written(clusters={"plant": PLANT}, **{"edge-*": by_gateway})) == [filled_in]
+    assert messages_of(written(clusters={"plant": PLANT}, **{"edge-*": by_gateway})) == [filled_in]
 
 
 def test_every_name_and_address_may_hold_placeholders() -> None:
@@ -149,7 +149,7 @@ def test_every_name_and_address_may_hold_placeholders() -> None:
     assert isinstance(filled, KubernetesSecret)
     assert filled.sign_in is not None
     assert (filled.sign_in.vault, filled.sign_in.secret) == ("https://kv-contoso.vault.azure.net", "contoso")
-    assert [one.name for one in filled.workloads] == ["contoso-edge-01"]
+    assert [workload.name for workload in filled.workloads] == ["contoso-edge-01"]
     assert (
         filled.location(GatewayRef("a", "b"))
         == "https://edge-01.example/namespaces/contoso/secrets/edge-01-token"
@@ -178,10 +178,10 @@ STATEFUL_SET = {**KUBERNETES, "restart": {"name": "{gateway}", "kind": "Stateful
 def test_a_name_that_does_not_fit_where_its_placeholder_is_is_told(
     pattern: str, destination: dict[str, object], faulty: str
 ) -> None:
-    found = faults_of(document(**{pattern: {"destinations": [destination]}}))
+    faults = faults_of(document(**{pattern: {"destinations": [destination]}}))
     where = f"services.contoso.gateways.{pattern}.destinations[0].{faulty}"
-    assert [path for path, _ in found] == ([where] if faulty else [])
-    assert all(f"as 'contoso/{pattern}' fills it in: " in message for _, message in found)
+    assert [path for path, _ in faults] == ([where] if faulty else [])
+    assert all(f"as 'contoso/{pattern}' fills it in: " in message for _, message in faults)
 
 
 def test_forty_services_with_twenty_five_gateways_each_fit_into_ten_kib() -> None:
@@ -240,6 +240,8 @@ def test_a_key_that_is_named_nearer_than_a_rotation_ends_it_for_these_gateways()
     rotated = {pattern: bool(rule_of(value, pattern).rotate_keys) for pattern in ("*", "edge", "idle")}
     assert rotated == {"*": True, "edge": False, "idle": False}
     farther = {"keyType": "primary", "destinations": [BY_SERVICE]}
-    [fault] = said(written(of_estate=farther, any_gateway={"rotateKeys": {"every": "P65D"}}))
+    [fault] = messages_of(written(of_estate=farther, any_gateway={"rotateKeys": {"every": "P65D"}}))
     assert fault == f"services.contoso.gateways.*: {KEEPS}"
-    assert "must be at least 65 days" in said(written(any_gateway={"rotateKeys": {"every": "P64D"}}))[0]
+    assert (
+        "must be at least 65 days" in messages_of(written(any_gateway={"rotateKeys": {"every": "P64D"}}))[0]
+    )

@@ -107,7 +107,7 @@ def test_a_document_at_its_boundaries_has_no_fault(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "path", "said"),
+    ("value", "path", "message"),
     [
         ([], "GATEWAY_TOKENS", "must be an object"),
         ({}, "services", "required"),
@@ -147,9 +147,9 @@ def test_a_document_at_its_boundaries_has_no_fault(value: object) -> None:
         (access(maxLifetime="P30DT1S"), "access[0].maxLifetime", GRANTED),
     ],
 )
-def test_a_fault_is_named_by_its_path(value: object, path: str, said: str) -> None:
-    assert faults_of(value) == [(path, said)]
-    assert EDITOR.is_valid(value) is (said in BEYOND_A_SCHEMA)
+def test_a_fault_is_named_by_its_path(value: object, path: str, message: str) -> None:
+    assert faults_of(value) == [(path, message)]
+    assert EDITOR.is_valid(value) is (message in BEYOND_A_SCHEMA)
 
 
 # A document with a gap, where its value stands, and what does not fit there.
@@ -191,9 +191,9 @@ def test_what_breaks_its_form_is_a_fault_to_the_app_and_to_editors(
 ) -> None:
     for value in values:
         filled = json.loads(json.dumps(gap).replace('"?"', json.dumps(value)))
-        ((where, said),) = faults_of(filled)
+        ((where, message),) = faults_of(filled)
         assert where == path.format(value)
-        assert not re.search(r"\[a-z|pattern '|\^", said), "shows a regular expression"
+        assert not re.search(r"\[a-z|pattern '|\^", message), "shows a regular expression"
         assert not EDITOR.is_valid(filled)
 
 
@@ -225,9 +225,9 @@ def test_no_fault_repeats_a_wrong_value() -> None:
     names = set(re.findall(r'"([^"]+)":', json.dumps(DESIGN_EXAMPLE))) - {"appRole", "objectId"}  # any text
     for name in sorted(names):
         for value in ("GatewayKey tok-3n", ["tok-3n"], {"tok-3n": 5.5}, 555_666):
-            found = faults_of(example_with({name: value}, name))
-            assert found
-            assert not any(leak in said for _, said in found for leak in ("tok-3n", "5.5", "555666"))
+            faults = faults_of(example_with({name: value}, name))
+            assert faults
+            assert not any(leak in text for _, text in faults for leak in ("tok-3n", "5.5", "555666"))
 
 
 def test_access_to_a_service_that_is_faulty_itself_is_no_fault() -> None:
@@ -265,21 +265,21 @@ def test_faults_everywhere_are_told_together() -> None:
 
 
 def test_two_patterns_that_match_the_same_names_equally_well_are_a_tie() -> None:
-    for one, other in (("a*", "*b"), ("edge-01", "EDGE-01"), ("*", "**"), ("*a*", "b*")):
-        said = f"'{one}' and '{other}' match the same names equally well: make one more literal"
-        found = faults_of(document(**{one: {}, "edge-02": {}, other: {}}))
-        assert found == [("services.contoso.gateways", said)]
-    for one, other in (("a*", "b*"), ("a*", "*bc"), ("ab", "a*"), ("edge-01", "edge-02")):
-        assert faults_of(document(**{one: {}, other: {}})) == []
+    for pattern, other in (("a*", "*b"), ("edge-01", "EDGE-01"), ("*", "**"), ("*a*", "b*")):
+        message = f"'{pattern}' and '{other}' match the same names equally well: make one more literal"
+        ties = faults_of(document(**{pattern: {}, "edge-02": {}, other: {}}))
+        assert ties == [("services.contoso.gateways", message)]
+    for pattern, other in (("a*", "b*"), ("a*", "*bc"), ("ab", "a*"), ("edge-01", "edge-02")):
+        assert faults_of(document(**{pattern: {}, other: {}})) == []
     assert faults_of(two_services({"*": {}}, {"*": {}})) == []
 
 
 def test_a_tie_between_pasted_tokens_names_neither() -> None:
     pasted = "edge-01&202601010000&c2lnbmF0dXJl"
     tied: dict[str, object] = {pasted: {}, pasted.upper(): {}}
-    found = faults_of({"services": {pasted: {"resourceId": SERVICE, "gateways": tied}}})
-    assert any("equally well" in message for _, message in found)
-    assert not any("202601010000" in path + message for path, message in found)
+    faults = faults_of({"services": {pasted: {"resourceId": SERVICE, "gateways": tied}}})
+    assert any("equally well" in message for _, message in faults)
+    assert not any("202601010000" in path + message for path, message in faults)
 
 
 def restarting(*names: str, **fields: object) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def restarting(*names: str, **fields: object) -> dict[str, Any]:
 FIXED, BY_SERVICE, BY_GATEWAY, BY_BOTH = map(vault, ("x", "{service}", "{gateway}", "{service}-{gateway}"))
 ELSEWHERE = vault("x", "https://fabrikam.vault.azure.net")
 SPELLED_DIFFERENTLY = vault("X", "https://CONTOSO.VAULT.AZURE.NET/")
-TWICE, GATEWAY_TWICE = ({"destinations": one["destinations"] * 2} for one in (FIXED, BY_GATEWAY))
+TWICE, GATEWAY_TWICE = ({"destinations": rule_of["destinations"] * 2} for rule_of in (FIXED, BY_GATEWAY))
 EACH, EDGE, NOTHING = restarting("{gateway}"), "Deployment default/edge in https://k", ("", "")
 A0 = "services.contoso.gateways.a.destinations[0]"
 SAME, SAME_AS_ANY = (
@@ -338,28 +338,28 @@ SHARED: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize(("contoso", "fabrikam", "told"), SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize(("contoso", "fabrikam", "fault"), SHARED.values(), ids=SHARED)
 def test_two_rows_that_can_write_one_location_or_restart_one_workload_are_a_fault(
-    contoso: dict[str, Any], fabrikam: dict[str, Any], told: tuple[str, str]
+    contoso: dict[str, Any], fabrikam: dict[str, Any], fault: tuple[str, str]
 ) -> None:
-    row, said = told
-    found = faults_of(two_services(contoso, fabrikam))
+    row, message = fault
+    faults_found = faults_of(two_services(contoso, fabrikam))
     if row:
         service, pattern, index = row.split()
-        assert found == [(f"services.{service}.gateways.{pattern}.destinations[{index}]", said)]
+        assert faults_found == [(f"services.{service}.gateways.{pattern}.destinations[{index}]", message)]
     else:
-        assert found == []
+        assert faults_found == []
 
 
 def test_a_thousand_names_are_read_without_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
 
-    def counted(one: str, other: str) -> bool:
-        compared.append(one + other)
+    def counted(rule_of: str, other: str) -> bool:
+        compared.append(rule_of + other)
         return False
 
     monkeypatch.setattr(faults, "overlap", counted)
-    monkeypatch.setattr(faults._Row, "__eq__", lambda one, other: counted(one.path, other.path))
+    monkeypatch.setattr(faults._Row, "__eq__", lambda rule_of, other: counted(rule_of.path, other.path))
     delivered = {"destinations": [KEY_VAULT]}
     names = {f"edge-{number:04}": delivered for number in range(1000)}
     read_estate(json.dumps(document(**names, any_gateway=delivered)))

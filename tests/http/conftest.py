@@ -11,5 +11,5 @@ from tests.http.renewal_app import RenewalApp, renewal_app
 @pytest.fixture
 async def estate(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RenewalApp]:
     """The app with tokens to keep."""
-    async with renewal_app(emulator, monkeypatch) as made:
-        yield made
+    async with renewal_app(emulator, monkeypatch) as app:
+        yield app

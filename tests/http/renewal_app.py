@@ -73,8 +73,8 @@ class RenewalApp:
 @asynccontextmanager
 async def renewal_app(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RenewalApp]:
     """The app over its estate, configured; closed afterwards."""
-    made = RenewalApp(emulator, monkeypatch)
-    made.configure()
+    app = RenewalApp(emulator, monkeypatch)
+    app.configure()
     await gateway_app.forget()
-    yield made
+    yield app
     await gateway_app.forget()

@@ -79,10 +79,10 @@ async def test_a_caller_without_the_permission_is_told_which_and_cannot_tell_wha
 ) -> None:
     def without(answer: Answer, *names: str) -> tuple[str, dict[str, str]]:
         """What an answer says apart from the names asked for and its correlation id."""
-        said = text(answer)
+        shown = text(answer)
         for name in (*names, answer.headers["x-correlation-id"]):
-            said = said.replace(name, "*")
-        return said, {**answer.headers, "x-correlation-id": ""}
+            shown = shown.replace(name, "*")
+        return shown, {**answer.headers, "x-correlation-id": ""}
 
     for permission in Permission:
         estate.configure(rule("*/*", allow=[other for other in Permission if other != permission]))

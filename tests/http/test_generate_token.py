@@ -31,8 +31,8 @@ def trail(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 async def test_the_answer_is_a_superset_of_gateway_token_contract(estate: RenewalApp) -> None:
     wanted = (datetime.now(UTC) + timedelta(days=3)).replace(second=0, microsecond=0)
     # The expiry has seven digits of a second, as in the reference's own sample.
-    asked = {"keyType": "secondary", "expiry": f"{wanted:%Y-%m-%dT%H:%M}:24.2845269Z"}
-    answer = await generate_token(body=asked)
+    body = {"keyType": "secondary", "expiry": f"{wanted:%Y-%m-%dT%H:%M}:24.2845269Z"}
+    answer = await generate_token(body=body)
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     assert document(answer) == {
         "value": estate.gateways["edge-01"].token("secondary", wanted),
@@ -75,7 +75,7 @@ HIDDEN = {"service": "fabrikam", "gateway": "plant-a", "code": "access_denied"}
 
 
 @pytest.mark.parametrize(
-    ("asked", "line"),
+    ("body", "line"),
     [
         ({}, HIDDEN),
         ({"body": SOON}, HIDDEN | SOON),
@@ -85,10 +85,10 @@ HIDDEN = {"service": "fabrikam", "gateway": "plant-a", "code": "access_denied"}
     ids=["asks for nothing", "asks for key type and expiry", "cannot be read", "has not signed in"],
 )
 async def test_a_request_that_is_refused_leaves_a_line_with_what_was_asked_for_if_it_could_be_read(
-    estate: RenewalApp, caplog: pytest.LogCaptureFixture, asked: dict[str, Any], line: dict[str, str]
+    estate: RenewalApp, caplog: pytest.LogCaptureFixture, body: dict[str, Any], line: dict[str, str]
 ) -> None:
     estate.configure(rule("contoso/*"))
-    await generate_token(**{"headers": ID, "gateway": "plant-a", "service": "fabrikam"} | asked)
+    await generate_token(**{"headers": ID, "gateway": "plant-a", "service": "fabrikam"} | body)
     refused = {"event": "token.refused", "level": "WARNING", "correlationId": "run-17"}
     assert trail(caplog) == refused | {"caller": "function-key"} | line
     assert all("\n" not in record.getMessage() for record in caplog.records)
@@ -153,8 +153,8 @@ async def test_the_log_alone_lists_the_faults_of_broken_settings_and_repaired_on
     assert (answers[0].status_code, document(answers[0])["problems"]) == (503, [{"code": "settings_invalid"}])
     for answer in answers[1:]:
         assert code_of(answer) == (500, "settings_invalid")
-        told = "The app's settings are invalid. The app's log lists the faults."
-        assert document(answer)["detail"] == told
+        detail = "The app's settings are invalid. The app's log lists the faults."
+        assert document(answer)["detail"] == detail
     for name in ("ALLOW_FUNCTION_KEYS", "secret-plan"):
         assert all(name in line["error"] for line in lines(caplog, "request.failed"))
         assert not any(name in text(answer) for answer in answers)

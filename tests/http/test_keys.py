@@ -49,11 +49,11 @@ class Edge(RenewalApp):
 
 @pytest.fixture
 async def edge(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
-    made = Edge(emulator, monkeypatch)
-    made.configure()
-    made.hold("edge-01")
+    edge_app = Edge(emulator, monkeypatch)
+    edge_app.configure()
+    edge_app.hold("edge-01")
     await gateway_app.forget()
-    yield made
+    yield edge_app
     await gateway_app.forget()
 
 

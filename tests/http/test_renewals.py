@@ -151,8 +151,8 @@ class TestRun:
         assert (answer.status_code, body["message"], estate.writes()) == (202, None, [])
         assert [r["subscription"] for r in requests] == body["subscriptions"]
         assert body["subscriptions"] == [CONTOSO.subscription_id, FABRIKAM.subscription_id]
-        asked = {(r["run"], r["askedBy"], tuple(r["gateways"])) for r in requests}
-        assert asked == {(body["run"], "function-key", ("*/*",))}
+        requested = {(r["run"], r["askedBy"], tuple(r["gateways"])) for r in requests}
+        assert requested == {(body["run"], "function-key", ("*/*",))}
 
     @pytest.mark.parametrize("wish", [{"force": True}, {"expiresBefore": "2999-01-01T00:00:00Z"}])
     async def test_may_be_about_some_gateways_and_tokens_that_are_not_due_and_says_what_it_passes_over(
@@ -166,7 +166,7 @@ class TestRun:
         assert not any("fabrikam" in call.path for call in estate.emulator.azure.called("arm", "GET"))
 
     @pytest.mark.parametrize(
-        ("access", "wanted", "asked"),
+        ("access", "wanted", "requested"),
         [
             ([rule("contoso/edge-01"), rule("fabrikam/*", allow=("read",))], ["*/*"], ["contoso/edge-01"]),
             ([rule("contoso/*")], ["contoso/edge-*", "fabrikam/plant-a"], ["contoso/edge-*"]),
@@ -174,13 +174,13 @@ class TestRun:
         ],
     )
     async def test_is_narrowed_to_what_the_caller_may_renew_and_forbidden_where_that_is_nothing(
-        self, estate: RenewalApp, access: list[dict[str, Any]], wanted: list[str], asked: list[str] | None
+        self, estate: RenewalApp, access: list[dict[str, Any]], wanted: list[str], requested: list[str] | None
     ) -> None:
         estate.configure(*access)
         answer, messages = await ask({"gateways": wanted})
-        assert answer.status_code == (202 if asked else 403)
-        found = [(found["subscription"], found["gateways"]) for found in map(json.loads, messages)]
-        assert found == ([(CONTOSO.subscription_id, asked)] if asked else [])
+        assert answer.status_code == (202 if requested else 403)
+        message = [(message["subscription"], message["gateways"]) for message in map(json.loads, messages)]
+        assert message == ([(CONTOSO.subscription_id, requested)] if requested else [])
 
     @pytest.mark.usefixtures("estate")
     async def test_that_is_asked_for_wrongly_is_a_400_and_no_message(self) -> None:

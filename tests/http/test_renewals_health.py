@@ -64,9 +64,9 @@ async def test_shows_status_and_codes_only_unless_a_token_proves_a_caller_with_r
 ) -> None:
     headers = reader(estate, "read")
     estate.emulator.azure.faults.add(Fault(host="blob", status=403, times=None))
-    told = {"status": "healthy", "problems": [], "warnings": [{"code": "reports_unreadable"}]}
+    document = {"status": "healthy", "problems": [], "warnings": [{"code": "reports_unreadable"}]}
     for nobody in ({}, {"x-functions-key": "k"}, {"Authorization": " "}, {"Authorization": "Bearer x"}):
-        assert await shown(nobody) == told
+        assert await shown(nobody) == document
     (warning,) = (await shown(headers))["warnings"]
     assert "blob" in warning["detail"]
 
@@ -74,8 +74,8 @@ async def test_shows_status_and_codes_only_unless_a_token_proves_a_caller_with_r
 async def test_is_red_before_the_first_run_and_shows_no_details_to_a_caller_who_may_only_issue(
     estate: RenewalApp,
 ) -> None:
-    told = {"status": "unhealthy", "problems": [{"code": "no_run_yet"}], "warnings": []}
-    assert await shown(reader(estate, "issue", "renew")) == told
+    document = {"status": "unhealthy", "problems": [{"code": "no_run_yet"}], "warnings": []}
+    assert await shown(reader(estate, "issue", "renew")) == document
     assert estate.writes() == []
 
 
@@ -114,8 +114,8 @@ async def test_is_red_while_a_token_is_at_risk_or_when_three_pauses_passed_since
     estate: RenewalApp, began: int, report: dict[str, int | str], codes: list[str]
 ) -> None:
     """A number is that many minutes ago."""
-    told = {name: at if isinstance(at, str) else written(ago(minutes=at)) for name, at in report.items()}
+    metadata = {name: at if isinstance(at, str) else written(ago(minutes=at)) for name, at in report.items()}
     put(estate, "runs/s.json", {}, created=ago(minutes=began))
     put(estate, "reports/contoso.json", {"completed": written(ago(minutes=1))})
-    put(estate, "reports/fabrikam.json", told)
+    put(estate, "reports/fabrikam.json", metadata)
     assert await health() == ("unhealthy" if codes else "healthy", codes)

@@ -37,13 +37,13 @@ Texts = Mapping[str, str]
 Faults = list[tuple[str, str]]
 
 
-def asked(route: Texts, query: Texts | None = None, body: bytes = b"") -> func.HttpRequest:
+def request(route: Texts, query: Texts | None = None, body: bytes = b"") -> func.HttpRequest:
     return http_calls.request("health", body, query=query, **dict[str, Any](route))
 
 
 def read(body: object = b"", query: Texts | None = None, route: Texts = ROUTE) -> TokenRequest:
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_token_request(asked(route, query, sent), NOW)
+    return read_token_request(request(route, query, sent), NOW)
 
 
 def refusal(call: Callable[[], object]) -> Faults:
@@ -102,7 +102,7 @@ def test_a_name_follows_the_pattern_of_azure_or_of_kubernetes(
         if name in SECRET_NAMES:
             calls.append(partial(read, query={name: value}, route=MANIFEST))
         else:
-            calls.append(partial(read_path, asked({name: value}), name))
+            calls.append(partial(read_path, request({name: value}), name))
         if name in ROUTE:
             calls.append(partial(read, route={**ROUTE, name: value}))
         for call in calls:
@@ -120,8 +120,8 @@ def test_a_refused_name_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("name", ["", "json", "envfile", "envFile "])
 def test_another_format_is_refused(name: str) -> None:
-    told = "must be one of headerValue, envFile, kubernetesSecret"
-    assert faults_of(route={**ROUTE, "format": name}) == [("format", told)]
+    message = "must be one of headerValue, envFile, kubernetesSecret"
+    assert faults_of(route={**ROUTE, "format": name}) == [("format", message)]
 
 
 def test_parameters_that_belong_elsewhere_are_refused_in_the_query_and_the_place_is_named() -> None:
@@ -148,7 +148,7 @@ def test_a_body_has_at_most_16_kibibytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "path", "said"),
+    ("body", "path", "message"),
     [
         (b"null", "(document)", "must be an object"),
         (b"keyType=primary", "body", "is not JSON: Expecting value at line 1 column 1"),
@@ -165,8 +165,8 @@ def test_a_body_has_at_most_16_kibibytes() -> None:
         *(({"stable": value}, "stable", "must be true or false") for value in ("true", 1)),
     ],
 )
-def test_a_faulty_body_is_told(body: object, path: str, said: str) -> None:
-    assert faults_of(body) == [(path, said)]
+def test_a_faulty_body_is_told(body: object, path: str, message: str) -> None:
+    assert faults_of(body) == [(path, message)]
 
 
 def test_an_expiry_is_a_date_and_time_with_its_zone_that_a_calendar_has() -> None:
@@ -203,22 +203,22 @@ def test_a_stable_token_is_asked_for_with_a_lifetime_or_nothing_and_never_with_a
         wanted = read({"stable": True, "lifetime": lifetime})
         assert (wanted.stable, wanted.lifetime) == (True, span)
     assert not read({"stable": False, "expiry": stamp(DAY)}).stable
-    [(path, said)] = faults_of({"stable": True, "expiry": stamp(DAY)})
-    assert (path, said.partition(":")[0]) == ("stable", "goes with a lifetime, not with an expiry")
+    [(path, message)] = faults_of({"stable": True, "expiry": stamp(DAY)})
+    assert (path, message.partition(":")[0]) == ("stable", "goes with a lifetime, not with an expiry")
 
 
 def test_every_fault_of_path_query_and_body_is_told_at_once() -> None:
-    found = faults_of(
+    faults = faults_of(
         route={"service": "1", "gatewayId": "managed", "format": "x"},
         query={"secretName": "X", "secretKey": "", "namespace": "a.b", "more": "x"},
         body={"keyType": "x", "expiry": "x", "lifetime": "x", "more": 1},
     )
     assert [path for path, _ in faults_of(route={})] == ["service", "gatewayId"]
     path, query = ["service", "gatewayId", "format"], ["more", "secretName", "secretKey", "namespace"]
-    assert [path for path, _ in found] == [*path, *query, "keyType", "expiry", "lifetime", "more"]
-    faulty = asked({"service": "1", "gatewayId": "managed"}, {"more": "x"}, b"{}")
-    found = refusal(partial(read_body, faulty, RevocationBody, *ROUTE))
-    assert [path for path, _ in found] == ["service", "gatewayId", "more", "keyType", "reason"]
+    assert [path for path, _ in faults] == [*path, *query, "keyType", "expiry", "lifetime", "more"]
+    faulty = request({"service": "1", "gatewayId": "managed"}, {"more": "x"}, b"{}")
+    faults = refusal(partial(read_body, faulty, RevocationBody, *ROUTE))
+    assert [path for path, _ in faults] == ["service", "gatewayId", "more", "keyType", "reason"]
 
 
 @given(st.binary(max_size=200), st.text(max_size=10), st.text(max_size=10), st.text(max_size=10))

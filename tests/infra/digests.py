@@ -45,21 +45,21 @@ def accepted() -> list[str]:
 
 def roles(case: str) -> dict[str, Role]:
     """The custom roles that a deployment defines, by title."""
-    found = {}
+    values = {}
     for line in read(case).get("roles", []):
         title, allowed, _ = re.split(r": | in ", line)
         words = allowed.split()
-        found[title] = Role(
+        values[title] = Role(
             actions=frozenset(word for word in words if not word.startswith("data:")),
             data_actions=frozenset(word.removeprefix("data:") for word in words if word.startswith("data:")),
         )
-    return found
+    return values
 
 
 def grants(case: str) -> list[tuple[str, str]]:
     """Each role with the scope that it is granted at."""
-    found = (re.fullmatch(r"(.+?) -> (\S+) .*", line) for line in read(case).get("grants", []))
-    return [(match[1], match[2]) for match in found if match]
+    matches = (re.fullmatch(r"(.+?) -> (\S+) .*", line) for line in read(case).get("grants", []))
+    return [(match[1], match[2]) for match in matches if match]
 
 
 def settings(case: str) -> dict[str, str]:
@@ -73,8 +73,8 @@ def document(case: str) -> dict[str, Any]:
     """The settings document of a deployment, put together from its lines."""
     whole: dict[str, Any] = {"services": {}, "access": []}
     for line in read(case)["settings"]:
-        name, _, told = line.partition(" ")
-        path, _, text = told.partition(" ")
+        name, _, value = line.partition(" ")
+        path, _, text = value.partition(" ")
         match path.split(".", 3) if name == "GATEWAY_TOKENS" else ():
             case ["services", service]:
                 whole["services"][service] = {"resourceId": json.loads(text), "gateways": {}}
@@ -99,20 +99,20 @@ def alert_rules(case: str) -> dict[str, str]:
 
 def queries(case: str) -> dict[str, str]:
     """The queries of alert rules or of a workbook, by name."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in read(case)["queries"]:
         if line.startswith("  "):
-            found[next(reversed(found))] += f"{line.strip()}\n"
+            values[next(reversed(values))] += f"{line.strip()}\n"
         else:
-            found[line.partition(": {")[0]] = ""
-    return {name: query for name, query in found.items() if query}
+            values[line.partition(": {")[0]] = ""
+    return {name: query for name, query in values.items() if query}
 
 
 def resources(case: str, kind: str) -> dict[str, dict[str, str]]:
     """The resources of a type by name, each with what the digest tells of it."""
-    found = {}
+    sections = {}
     for line in read(case).get("resources", []):
-        first, *told = line.split(" | ")
+        first, *values = line.split(" | ")
         if first.startswith(f"{kind} "):
-            found[first.partition(" ")[2]] = dict(part.split("=", 1) for part in told if "=" in part)
-    return found
+            sections[first.partition(" ")[2]] = dict(part.split("=", 1) for part in values if "=" in part)
+    return sections

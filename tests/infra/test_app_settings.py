@@ -32,8 +32,8 @@ def test_nothing_is_set_that_flex_consumption_refuses_and_no_key_is_among_the_se
     assert [name for name in written if REFUSED_ON_FLEX.fullmatch(name)] == []
     assert "AzureWebJobsStorage" not in written
     assert written["AzureWebJobsStorage__credential"] == "managedidentity"
-    told = written["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
-    assert told == "ClientId=55555555-5555-5555-5555-555555555555;Authorization=AAD"
+    setting = written["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
+    assert setting == "ClientId=55555555-5555-5555-5555-555555555555;Authorization=AAD"
 
 
 def test_the_app_accepts_what_bicep_writes() -> None:

@@ -76,6 +76,8 @@ def test_a_teams_assignments_have_the_names_that_the_platforms_own_would_have() 
 
 
 def test_another_generation_gives_every_assignment_another_name() -> None:
-    first, second = ({one.partition("[")[2] for one in assigned(case)} for case in ("defaults", "generation"))
+    first, second = (
+        {name.partition("[")[2] for name in assigned(case)} for case in ("defaults", "generation")
+    )
     assert len(first) == len(second)
     assert not first & second

@@ -62,7 +62,7 @@ def changed(**properties: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("grant", "role", "told"),
+    ("grant", "role", "line"),
     [
         (GRANT, "Writer", "[ab12cd34]"),
         (GRANT | {"name": LATER}, "Writer", "NAME NOT KNOWN BEFOREHAND"),
@@ -71,8 +71,8 @@ def changed(**properties: str) -> dict[str, Any]:
     ],
     ids=["by role and scope", "a name that only Azure knows", "another role", "to somebody else"],
 )
-def test_a_grant_is_told(grant: dict[str, Any], role: str, told: str) -> None:
-    assert digested(ROLE, grant)["grants"] == [f"{role} -> 11111111/rg/vaults/contoso {told}"]
+def test_a_grant_is_told(grant: dict[str, Any], role: str, line: str) -> None:
+    assert digested(ROLE, grant)["grants"] == [f"{role} -> 11111111/rg/vaults/contoso {line}"]
 
 
 def test_a_resource_of_an_unknown_type_is_listed_by_name_and_a_custom_role_with_what_it_allows() -> None:
@@ -118,10 +118,10 @@ def case(tmp_path: Path) -> Path:
     return tmp_path / "case.bicepparam"
 
 
-def failing(folder: Path, said: str) -> Bicep:
+def failing(folder: Path, message: str) -> Bicep:
     """A compiler that ends with this."""
     program = folder / "bicep"
-    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit({said!r})\n")
+    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit({message!r})\n")
     program.chmod(0o755)
     return Bicep(program)
 

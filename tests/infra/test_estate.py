@@ -40,9 +40,9 @@ def fields_of_schema(schema: Schema) -> set[str]:
 def _fields(schema: Schema, path: str, defs: Schema) -> Iterator[str]:
     schema = _plain(schema, defs)
     if "oneOf" in schema:
-        for one in schema["oneOf"]:
-            kind = _plain(one, defs)["properties"]["kind"]["const"]
-            yield from _fields(one, f"{path}({kind})", defs)
+        for variant in schema["oneOf"]:
+            kind = _plain(variant, defs)["properties"]["kind"]["const"]
+            yield from _fields(variant, f"{path}({kind})", defs)
     elif schema.get("type") == "array":
         yield from _fields(schema["items"], f"{path}[]", defs)
     elif schema.get("type") == "object":
@@ -66,7 +66,7 @@ def _plain(schema: Schema, defs: Schema) -> Schema:
         if "$ref" in schema:
             schema = defs[schema["$ref"].rsplit("/", 1)[1]]
         else:
-            schema = next(one for one in schema["anyOf"] if one != {"type": "null"})
+            schema = next(variant for variant in schema["anyOf"] if variant != {"type": "null"})
     return schema
 
 
@@ -105,7 +105,7 @@ SHIPPED = {"Key Vault Secrets User", *roles(CASE)}
 ELSEWHERE = {"cloud-public", "cloud-us-government", "existing", "grants-elsewhere", "several-teams"}
 
 
-def told(at: str) -> str:
+def pattern_at(at: str) -> str:
     """A resource id in small letters as digests tell it; a vault's address as its name, and nothing of another address."""
     if vault := re.match(r"https://([\w-]+)\.vault\.", at):
         return vault[1]
@@ -116,24 +116,24 @@ def told(at: str) -> str:
 def needed(estate: Estate) -> Iterator[tuple[str, str]]:
     """Each role with the scope at which the app needs it, as these settings are read."""
     for name, service in estate.services.items():
-        of_service = told(str(service.resource_id).lower())
+        of_service = pattern_at(str(service.resource_id).lower())
         yield "Gateway token issuer", of_service
         for pattern, rule in service.gateways.items():
             if rule.renew and rule.rotate_keys:
                 yield "Gateway key regenerator", of_service
             for destination in rule.destinations if rule.renew else ():
                 ref = GatewayRef(name, pattern)
-                yield destination.role, told(destination.depends_on(ref))
+                yield destination.role, pattern_at(destination.depends_on(ref))
                 if sign_in := getattr(destination, "sign_in", None):
                     vault, secret = filled_in(f"{sign_in.vault} {sign_in.secret}", ref).split()
-                    yield "Key Vault Secrets User", f"{told(vault)}/secrets/{secret}"
+                    yield "Key Vault Secrets User", f"{pattern_at(vault)}/secrets/{secret}"
 
 
 @pytest.mark.parametrize("case", [case for case in WITH_DOCUMENT if case not in ELSEWHERE])
 def test_every_right_follows_from_the_estate_and_is_granted_once_at_one_resource(case: str) -> None:
     granted = [(role, scope.lower().rpartition("/vaults/")[2]) for role, scope in grants(case)]
     estate = read_estate(json.dumps(document(case)))
-    assert sorted(one for one in granted if one[0] in SHIPPED) == sorted(
+    assert sorted(grant for grant in granted if grant[0] in SHIPPED) == sorted(
         {(role, scope) for role, scope in needed(estate) if scope}
     )
 
@@ -144,7 +144,7 @@ def test_a_cluster_that_does_not_use_entra_gets_no_assignment() -> None:
 
 
 def test_events_about_gateways_are_sent_whatever_the_spelling_of_their_kind() -> None:
-    assert {one["filter"] for one in resources(CASE, "eventSubscriptions").values()} == {
+    assert {subscription["filter"] for subscription in resources(CASE, "eventSubscriptions").values()} == {
         "{subjectBeginsWith:/gateways/}"
     }
 
@@ -153,7 +153,7 @@ def test_the_queue_that_is_delivered_to_is_the_one_that_the_app_listens_to() -> 
     listening = re.findall(
         r'queue_trigger\("\w+", "%(EVENTS\w+)%", "([^"]+)"\)', (ROOT / "function_app.py").read_text()
     )
-    delivered = {one["queueName"] for one in resources(CASE, "eventSubscriptions").values()}
+    delivered = {subscription["queueName"] for subscription in resources(CASE, "eventSubscriptions").values()}
     assert listening == [("EVENTS_QUEUE", "AzureWebJobsStorage")]
     assert delivered == {settings("cloud-public")["EVENTS_QUEUE"]}
 

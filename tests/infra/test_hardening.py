@@ -38,13 +38,21 @@ def site_of(case: str) -> dict[str, str]:
 @pytest.mark.parametrize("kind", HARDENED)
 def test_no_deployment_is_softer_than_promised(kind: str) -> None:
     promised = dict(word.split("=") for word in HARDENED[kind].split())
-    found = {f"{case}: {name}": told for case in accepted() for name, told in resources(case, kind).items()}
-    assert found
-    assert {one: told for one, told in found.items() if not promised.items() <= told.items()} == {}
+    resources_of = {
+        f"{case}: {name}": properties
+        for case in accepted()
+        for name, properties in resources(case, kind).items()
+    }
+    assert resources_of
+    assert {
+        resource: properties
+        for resource, properties in resources_of.items()
+        if not promised.items() <= properties.items()
+    } == {}
 
 
 def closed(case: str, group: str) -> bool:
-    return f"[{group}]" in {one["groupIds"] for one in resources(case, "privateEndpoints").values()}
+    return f"[{group}]" in {endpoint["groupIds"] for endpoint in resources(case, "privateEndpoints").values()}
 
 
 @pytest.mark.parametrize("case", APPS)
@@ -55,19 +63,19 @@ def test_the_app_runs_on_flex_consumption_as_it_is_meant_to_with_nothing_that_th
     assert (plan["name"], plan["reserved"]) == ("FC1", "true")
     assert site["runtime"] == "{name:python,version:3.13}"
     assert site["type"] == "UserAssignedIdentity"
-    told, ready = site["scaleAndConcurrency"], "{name:http,instanceCount:2}"
-    assert "perInstanceConcurrency:16" in told
-    assert f"alwaysReady:[{ready if case == 'network' else ''}]" in told
+    scale, ready = site["scaleAndConcurrency"], "{name:http,instanceCount:2}"
+    assert "perInstanceConcurrency:16" in scale
+    assert f"alwaysReady:[{ready if case == 'network' else ''}]" in scale
     assert {*re.findall(r"(\w+):", site["siteConfig"])} & {*REFUSED_BY_THE_PLAN.split()} == set()
 
 
 @pytest.mark.parametrize("case", APPS)
 def test_only_health_is_open_unless_function_keys_are_allowed(case: str) -> None:
-    told = " | ".join(read(case)["sign-in"])
-    assert "globalValidation.excludedPaths=[/api/health] |" in f"{told} |"
+    sign_in = " | ".join(read(case)["sign-in"])
+    assert "globalValidation.excludedPaths=[/api/health] |" in f"{sign_in} |"
     keys = case in WITH_KEYS
-    assert f"globalValidation.requireAuthentication={str(not keys).lower()}" in told
-    assert f"unauthenticatedClientAction={'AllowAnonymous' if keys else 'Return401'}" in told
+    assert f"globalValidation.requireAuthentication={str(not keys).lower()}" in sign_in
+    assert f"unauthenticatedClientAction={'AllowAnonymous' if keys else 'Return401'}" in sign_in
 
 
 @pytest.mark.parametrize("case", [case for case in APPS if resources(case, "storageAccounts")])
@@ -113,8 +121,8 @@ def test_every_parameter_is_described_and_says_truly_whether_it_is_required(path
     described = (
         r"^@description\('(Required|Optional|Conditional)\. [^\n]*\n(?:@[^\n]*\n)*param (\w+) ([^\n]*)"
     )
-    found = re.findall(described, SOURCES[path], re.MULTILINE)
-    assert len(found) == len(re.findall(r"^param ", SOURCES[path], re.MULTILINE))
-    for need, name, rest in found:
+    matches = re.findall(described, SOURCES[path], re.MULTILINE)
+    assert len(matches) == len(re.findall(r"^param ", SOURCES[path], re.MULTILINE))
+    for need, name, rest in matches:
         optional = rest.endswith("?") or " = " in rest
         assert optional == (need != "Required"), name

@@ -30,7 +30,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
     name: json.loads(criterion)
     for name, _, criterion in (line.partition(": ") for line in read("alerts")["queries"] if line[0] != " ")
 }
-TOLD, METRICS = resources("alerts", "scheduledQueryRules"), resources("alerts", "metricAlerts")
+LOG_ALERTS, METRICS = resources("alerts", "scheduledQueryRules"), resources("alerts", "metricAlerts")
 STATES = "Tokens by state, at the last run of each subscription"
 FAILING = "What fails or is at risk, since when, and the hours left"
 DAYS = "Renewals and expiries of the next 30 days"
@@ -52,8 +52,8 @@ def test_a_query_asks_for_events_of_this_app_alone_and_for_fields_that_one_of_th
 def faults(*texts: str) -> list[list[str]]:
     command = [NODE, str(ROOT / "tests" / "infra" / "kusto.js"), str(PACKAGE)]
     done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
-    found: list[list[str]] = json.loads(done.stdout)
-    return found
+    answers: list[list[str]] = json.loads(done.stdout)
+    return answers
 
 
 @pytest.mark.slow
@@ -63,10 +63,12 @@ def faults(*texts: str) -> list[list[str]]:
 def test_every_query_is_sound_to_microsofts_own_language_service_and_a_faulty_one_is_not() -> None:
     documents = [query for text in read_documents().values() for query in snippets(text, "kusto")]
     sound = [*QUERIES.values(), *documents]
-    found = faults(*sound, "AppTraces | wher Message has 'a'", "AppTraces | project Massage")
-    assert {query: told for query, told in zip(sound, found, strict=False) if told} == {}
+    answers = faults(*sound, "AppTraces | wher Message has 'a'", "AppTraces | project Massage")
+    assert {
+        query: query_faults for query, query_faults in zip(sound, answers, strict=False) if query_faults
+    } == {}
     assert len(sound) > len(documents) > 0
-    assert all(found[-2:])
+    assert all(answers[-2:])
 
 
 def test_the_workflow_installs_the_language_service_before_it_tests() -> None:
@@ -75,7 +77,7 @@ def test_the_workflow_installs_the_language_service_before_it_tests() -> None:
 
 
 def dimensions(name: str) -> list[str]:
-    return [one["name"] for one in CRITERIA[name]["dimensions"]]
+    return [dimension["name"] for dimension in CRITERIA[name]["dimensions"]]
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -86,7 +88,7 @@ def test_each_row_that_fails_or_is_at_risk_by_its_last_line_is_an_alert_of_its_o
     assert dimensions(name) == ["service", "gateway", "destination"]
     assert "| summarize arg_max(TimeGenerated, line) by service, gateway, destination\n" in query
     assert (criterion["metricMeasureColumn"], criterion["timeAggregation"]) == ("hoursLeft", "Minimum")
-    assert TOLD[name]["severity"] == str(ROWS.index(name)), "the nearer the end, the more severe"
+    assert LOG_ALERTS[name]["severity"] == str(ROWS.index(name)), "the nearer the end, the more severe"
     assert "error = tostring(line.error)" in query
     (outcomes,) = re.findall(r"where outcome in \((.+?)\) or atRisk\n", query)
     assert set(re.findall(r'"(\w+)"', outcomes)) == BAD
@@ -110,7 +112,7 @@ def test_silence_is_told_for_each_subscription_after_the_hours_that_the_paramete
     assert f"datatable(subscription: string) [{subscriptions}]" in query
     assert query.endswith("| where subscription !in (covered)\n| where anyCovered or not(anyInvocation)\n")
     assert query.count("ago(7h)") == 2
-    assert TOLD[NO_RUN]["windowSize"] == "P1D"
+    assert LOG_ALERTS[NO_RUN]["windowSize"] == "P1D"
     (name,) = re.findall(r'OperationName == "(\w+)"', query)
     assert f"async def {name}(" in (ROOT / "function_app.py").read_text()
 
@@ -121,10 +123,12 @@ def test_without_somebody_to_tell_a_deployment_is_refused_unless_it_says_so() ->
 
 
 def test_a_whole_deployment_has_every_rule_of_the_module_and_the_platforms_own_refusals_are_counted() -> None:
-    assert {one["metricName"] for one in METRICS.values()} == {"Http401", "Http403"}
-    severities = {name: one["severity"] for name, one in (TOLD | METRICS).items()}
+    assert {alert["metricName"] for alert in METRICS.values()} == {"Http401", "Http403"}
+    severities = {name: alert["severity"] for name, alert in (LOG_ALERTS | METRICS).items()}
     assert alert_rules("existing") == severities
-    assert {one["actionGroups"].count("/actionGroups/") for one in TOLD.values()} == {2}, "not all are told"
+    assert {alert["actionGroups"].count("/actionGroups/") for alert in LOG_ALERTS.values()} == {2}, (
+        "not all are told"
+    )
 
 
 def quoted(title: str, after: str) -> set[str]:
@@ -152,22 +156,22 @@ def test_what_fails_is_decided_as_the_alerts_decide_it() -> None:
 
 
 def test_the_workbook_is_made_unless_it_is_declined() -> None:
-    made = {case for case in accepted() if "workbooks " in " ".join(read(case).get("resources", []))}
-    assert {"defaults", "key-vault", "aks", "workbook"} <= made
-    assert "every-destination" not in made
+    deploying = {case for case in accepted() if "workbooks " in " ".join(read(case).get("resources", []))}
+    assert {"defaults", "key-vault", "aks", "workbook"} <= deploying
+    assert "every-destination" not in deploying
 
 
 def test_the_picture_has_the_parts_of_the_workbook_in_its_order_and_says_what_it_is() -> None:
     text = (ROOT / "docs" / "workbook.svg").read_text("utf-8")
-    said = [element.text for element in ET.fromstring(text).iter() if element.text]  # noqa: S314 - ours
-    assert [part for part in said if part in PARTS] == list(WORKBOOK) == list(PARTS)
-    assert any("rendering" in part for part in said)
+    texts = [element.text for element in ET.fromstring(text).iter() if element.text]  # noqa: S314 - ours
+    assert [part for part in texts if part in PARTS] == list(WORKBOOK) == list(PARTS)
+    assert any("rendering" in part for part in texts)
     assert "127.0.0.1" not in text
 
 
 def test_the_picture_shows_what_the_queries_ask_for() -> None:
-    place = {"service": "contoso", "gateway": "edge-07", "destination": "https://memory.example/edge-07"}
-    fresh: dict[str, Any] = {"event": "run.row", "reason": "expired", "atRisk": False, **place}
+    row = {"service": "contoso", "gateway": "edge-07", "destination": "https://memory.example/edge-07"}
+    fresh: dict[str, Any] = {"event": "run.row", "reason": "expired", "atRisk": False, **row}
     bad = fresh | {"outcome": "failed", "hoursLeft": 7.5, "code": "azure_blocked", "error": "A lock."}
     assert PARTS[FAILING]([bad])[1] == [[7.5, "contoso/edge-07", "", "azure_blocked", "A lock."]]
     assert PARTS[FAILING]([bad, fresh | {"outcome": "fresh"}])[1] == []

@@ -71,13 +71,13 @@ def test_the_package_holds_the_triggers_the_modules_the_pins_and_the_hosts_setti
 def test_the_archive_holds_the_files_at_its_top_level_and_has_the_same_bytes_each_time(
     project: Path,
 ) -> None:
-    one, two = project / ".build" / "one.zip", project / ".build" / "two.zip"
-    build(project, one)
+    first, two = project / ".build" / "one.zip", project / ".build" / "two.zip"
+    build(project, first)
     build(project, two)
-    with ZipFile(one) as archive:
+    with ZipFile(first) as archive:
         assert archive.namelist() == PUBLISHED
         assert archive.read("host.json") == b"host.json"
-    assert one.read_bytes() == two.read_bytes()
+    assert first.read_bytes() == two.read_bytes()
 
 
 def test_the_command_prints_every_file_and_the_size() -> None:
@@ -139,7 +139,7 @@ def test_the_requirements_are_what_the_app_imports_each_within_bounds() -> None:
     assert all(bounded)
     # `azure-core` brings `azure.core`, PyYAML `yaml`, PyJWT `jwt`.
     names = {"PyYAML": "yaml", "PyJWT": "jwt"}
-    brought = {names.get(one[1], one[1].replace("-", ".")) for one in bounded if one}
+    brought = {names.get(match[1], match[1].replace("-", ".")) for match in bounded if match}
     deployed = [ROOT / "function_app.py", *(path for path in sources() if path not in COMMAND_LINE)]
     for files, more in ((deployed, set[str]()), (COMMAND_LINE, {"typer", "rich"})):
         modules = set().union(*(imported(file.read_text()) for file in files))

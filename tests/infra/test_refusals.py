@@ -28,7 +28,7 @@ def test_a_refusal_says_that_nothing_is_made_and_then_every_fault_with_its_path_
     assert all(line.startswith("- ") for line in rest)
     assert not re.search(r"out of bounds|language expression|template function", text_of(case))
     for fault in FAULTS[case]:
-        path, _, said = fault.partition(" ")
+        path, _, message = fault.partition(" ")
         assert re.match(PATHS, path), fault
-        assert said.endswith("."), fault
-        assert re.search(r"[a-z0-9)\"\]]\. [A-Z`]|: [a-z]", said), "does not say what to do"
+        assert message.endswith("."), fault
+        assert re.search(r"[a-z0-9)\"\]]\. [A-Z`]|: [a-z]", message), "does not say what to do"

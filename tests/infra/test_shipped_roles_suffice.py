@@ -69,13 +69,13 @@ def document(locations: Places) -> dict[str, Any]:
 @pytest.fixture
 async def locations() -> AsyncIterator[Places]:
     """An API Management service, a vault and a cluster, all of them refusing what is not granted."""
-    async with surroundings_of() as made:
-        made.emulator.azure.clock = lambda: NOW
-        made.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
-        workload = made.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
+    async with surroundings_of() as surroundings:
+        surroundings.emulator.azure.clock = lambda: NOW
+        surroundings.emulator.azure.add_service(SUBSCRIPTION, "edge", "contoso-apim").add_gateway("edge-01")
+        workload = surroundings.cluster.objects.add_workload("Deployment", "default", "edge-01-gateway")
         workload.age(NOW - timedelta(days=20))
-        made.emulator.azure.granted = {*SHIPPED, *BUILT_IN, *IN_CLUSTER}
-        yield made
+        surroundings.emulator.azure.granted = {*SHIPPED, *BUILT_IN, *IN_CLUSTER}
+        yield surroundings
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ async def app(locations: Places) -> AsyncIterator[App]:
     """The app as it is put together, by a clock that goes on a minute with each look."""
     environ = {**locations.emulator.settings(), "GATEWAY_TOKENS": json.dumps(document(locations))}
     environ |= {"RENEWAL_SCHEDULE": "0 0 * * * *", "ALLOW_FUNCTION_KEYS": "true"}
-    made, azure = put_together(read_settings(environ))
+    app_made, azure = put_together(read_settings(environ))
     minutes = count()
-    yield replace(made, clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)))
+    yield replace(app_made, clock=lambda: NOW - timedelta(days=1) + timedelta(minutes=next(minutes)))
     await azure.close()
 
 
@@ -137,13 +137,13 @@ async def test_without_any_one_right_the_failure_names_it(
     assert locations.emulator.azure.granted is not None
     locations.emulator.azure.granted.remove(right)
     rows: list[Row] = []
-    told: list[str] = []
+    texts: list[str] = []
     try:
         rows += await everything_the_app_does(app, locations)
     except AzureError as error:
-        told.append(str(error))
-    told += [*errors_of(rows), *(row.decision.message for row in rows)]
-    assert any(f"'{right}'" in text for text in (told if right in IN_CLUSTER else [*told, caplog.text]))
+        texts.append(str(error))
+    texts += [*errors_of(rows), *(row.decision.message for row in rows)]
+    assert any(f"'{right}'" in text for text in (texts if right in IN_CLUSTER else [*texts, caplog.text]))
     if right in IN_CLUSTER:
         forbidden = [row for row in rows if row.failure and row.failure.code == "azure_forbidden"]
         assert [row for row in forbidden if "managedclusters" not in row.id.location] == []

@@ -18,8 +18,8 @@ def workflow(name: str = "ci") -> dict[Any, Any]:
 
 
 def commands(job: dict[str, Any], beginning: str = "") -> list[str]:
-    told = [step["run"] for step in job["steps"] if "run" in step]
-    return [command for command in told if command.startswith(beginning)]
+    scripts = [step["run"] for step in job["steps"] if "run" in step]
+    return [command for command in scripts if command.startswith(beginning)]
 
 
 def test_every_action_is_pinned_by_hash_with_its_version_beside_it_the_same_in_all_workflows() -> None:
@@ -31,8 +31,8 @@ def test_every_action_is_pinned_by_hash_with_its_version_beside_it_the_same_in_a
 
 def test_ci_may_only_read_and_its_look_into_azure_has_an_identity_no_secret_and_no_pull_request() -> None:
     jobs = workflow()["jobs"]
-    asked = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
-    assert asked == {"what-if": {"contents": "read", "id-token": "write"}}
+    permissions = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+    assert permissions == {"what-if": {"contents": "read", "id-token": "write"}}
     assert jobs["what-if"]["if"] == "vars.AZURE_CLIENT_ID != '' && github.event_name != 'pull_request'"
     assert "secrets." not in WORKFLOWS["ci"].read_text()
 
@@ -49,8 +49,8 @@ def test_only_jobs_without_this_projects_or_a_packages_code_may_write(name: str)
 
 def test_every_script_for_real_parts_is_run_by_make_real() -> None:
     scripts = [path for path in (ROOT / "tests" / "real").glob("*.py") if "__main__" in path.read_text()]
-    told = re.findall(r"-m tests\.real\.(\w+)", (ROOT / "Makefile").read_text())
-    assert sorted(told) == sorted(path.stem for path in scripts)
+    modules = re.findall(r"-m tests\.real\.(\w+)", (ROOT / "Makefile").read_text())
+    assert sorted(modules) == sorted(path.stem for path in scripts)
 
 
 def test_the_version_has_a_section_in_the_changelog() -> None:
@@ -69,9 +69,9 @@ def test_commands_for_the_rights_in_a_cluster_name_the_namespace_and_the_file_sa
 ):
     rights = (INFRA / "kubernetes-rbac.yaml").read_text()
     texts = [rights, *(path.read_text() for path in (ROOT / "docs").glob("*.md"))]
-    told = re.findall(r"kubectl (?:apply|delete)[^`\n]*kubernetes-rbac\.yaml", "\n".join(texts))
-    assert {"apply", "delete"} <= {command.split()[1] for command in told}
-    assert [command for command in told if "--namespace" not in command] == []
+    commands = re.findall(r"kubectl (?:apply|delete)[^`\n]*kubernetes-rbac\.yaml", "\n".join(texts))
+    assert {"apply", "delete"} <= {command.split()[1] for command in commands}
+    assert [command for command in commands if "--namespace" not in command] == []
     advice = rights.partition("apiVersion")[0]
     assert "make the Secrets beforehand, empty" in advice
     assert "`restart_unverified`" in advice

@@ -24,8 +24,8 @@ def document(folder: str, name: str) -> Any:  # noqa: ANN401 - JSON as it comes
 
 def example(folder: str, name: str, status: int = 200) -> tuple[dict[str, Any], Any]:
     """Return an example's parameters and its answer's body, None if it has none."""
-    found = document(folder, name)
-    return found["parameters"], found["responses"][str(status)].get("body")
+    values = document(folder, name)
+    return values["parameters"], values["responses"][str(status)].get("body")
 
 
 def check(folder: str, file: str, definition: str, answer: object) -> None:

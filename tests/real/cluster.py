@@ -44,7 +44,7 @@ def settings_of(emulator: Emulator) -> dict[str, str]:
     """The sample's settings with these gateways delivered to the cluster of kubectl's context."""
     kubeconfig = json.loads(kubectl("config", "view", "--raw", "--minify", "--output", "json"))
     cluster = kubeconfig["clusters"][0]["cluster"]
-    place = {
+    destination = {
         "kind": "kubernetes",
         "server": cluster["server"],
         "certificateAuthority": base64.b64decode(cluster["certificate-authority-data"]).decode(),
@@ -52,7 +52,7 @@ def settings_of(emulator: Emulator) -> dict[str, str]:
         "signIn": {"vault": emulator.vault_url("contoso"), "secret": "cluster-sign-in"},
     }
     rules = {
-        gateway: {"destinations": [{**place, "restart": {"kind": kind, "name": gateway}}]}
+        gateway: {"destinations": [{**destination, "restart": {"kind": kind, "name": gateway}}]}
         for gateway, kind in WORKLOADS.items()
     }
     document = {"services": {"contoso": {"resourceId": sample.resource_id("contoso"), "gateways": rules}}}
@@ -63,7 +63,7 @@ async def deliver() -> None:
     """Raise AssertionError at the first thing that is not as it should be."""
     async with Emulator(vaults=sample.VAULTS, endpoints=[sample.CLUSTER]) as emulator:
         sample.populate(emulator)
-        token = held("gateway-tokens", "token")
+        token = value_of("gateway-tokens", "token")
         emulator.azure.vault("contoso").set("cluster-sign-in", token, emulator.azure.clock())
         async with serving(settings_of(emulator), 0) as (host, _):
 
@@ -76,7 +76,7 @@ async def deliver() -> None:
             expect("with it", await outcomes(), {"restarting"})
             for gateway, kind in WORKLOADS.items():
                 kubectl("rollout", "status", f"{kind}/{gateway}", "--timeout=90s")
-                value = held(f"{gateway}-token", "gateway-key")
+                value = value_of(f"{gateway}-token", "gateway-key")
                 expect("the Secret", value.partition("&")[0], f"GatewayKey {gateway}")
             before = templates()
             expect("restarted once", {template.split()[0] for template in before}, {"2"})
@@ -85,10 +85,10 @@ async def deliver() -> None:
             expect("no further restart", templates(), before)
 
 
-def held(secret: str, key: str) -> str:
+def value_of(secret: str, key: str) -> str:
     """What is under this key of the Secret."""
-    found = kubectl("get", "secret", secret, "--output", f"jsonpath={{.data.{key}}}")
-    return base64.b64decode(found).decode()
+    value = kubectl("get", "secret", secret, "--output", f"jsonpath={{.data.{key}}}")
+    return base64.b64decode(value).decode()
 
 
 def templates() -> list[str]:
@@ -102,9 +102,9 @@ def apply_rbac() -> None:
     kubectl("apply", "--filename", str(ROOT / "infra" / "kubernetes-rbac.yaml"))
 
 
-def expect(what: str, found: object, wanted: object) -> None:
-    assert found == wanted, f"{what}: {found}, not {wanted}"
-    print(f"ok  {what}: {found}")
+def expect(what: str, actual: object, wanted: object) -> None:
+    assert actual == wanted, f"{what}: {actual}, not {wanted}"
+    print(f"ok  {what}: {actual}")
 
 
 def main() -> int:

@@ -21,9 +21,9 @@ def check() -> int:
             text = "\n---\n".join(re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
         for manifest in text.split("\n---\n"):
             if kind := re.search(r"^kind: (\w+)", manifest, re.MULTILINE):
-                said = _said_of(manifest)
-                refused += said.startswith("REFUSED")
-                print(f"{said}  {page.name}: {kind[1]}")
+                verdict = _said_of(manifest)
+                refused += verdict.startswith("REFUSED")
+                print(f"{verdict}  {page.name}: {kind[1]}")
     return refused
 
 

@@ -124,8 +124,8 @@ class TestDead:
         assert dead == ["edge-000", "edge-001"]
         assert estate.locations[FIRST].value != a_token(FAR, "edge-000").header_value().reveal()
         (line,) = lines(caplog, "alive.checked")
-        told = (line["asked"], line["dead"], line["gateways"])
-        assert told == (20, 2, "contoso/edge-000, contoso/edge-001")
+        shown = (line["asked"], line["dead"], line["gateways"])
+        assert shown == (20, 2, "contoso/edge-000, contoso/edge-001")
         (run,) = lines(caplog, "run.completed")
         assert (run["rows"], run["renewed"], run["fresh"]) == (20, 2, 18)
         assert await by_schedule(estate) == 0
@@ -156,14 +156,14 @@ class TestDead:
                 assert [(row.outcome, row.decision.reason) for row in estate.rows()] == [(outcome, "dead")]
 
     @pytest.mark.parametrize(
-        ("asked", "dead", "stopped"),
+        ("checked", "dead", "stopped"),
         [(3, 3, False), (4, 4, True), (40, 4, False), (39, 4, True), (1000, 100, False), (1000, 101, True)],
     )
     def test_more_than_three_and_more_than_a_tenth_are_not_believed(
-        self, asked: int, dead: int, *, stopped: bool
+        self, checked: int, dead: int, *, stopped: bool
     ) -> None:
-        assert is_stopped(asked, dead, steady=True) is stopped
-        assert is_stopped(asked, dead, steady=False)
+        assert is_stopped(checked, dead, steady=True) is stopped
+        assert is_stopped(checked, dead, steady=False)
 
 
 class TestTheBrake:
@@ -229,9 +229,9 @@ class TestALiveToken:
         ownership = Ownership.from_tags(location.tags)
         assert ownership is not None
         assert (ownership.key_type, ownership.taken_over) == (key_type, True)
-        asked = len(estate.gateways.issued)
+        issued_before = len(estate.gateways.issued)
         assert await outcome(estate) == ("fresh", "fresh")
-        assert len(estate.gateways.issued) == asked
+        assert len(estate.gateways.issued) == issued_before
 
     async def test_of_a_namesake_in_another_service_is_refused_and_asked_about_once_a_day(self) -> None:
         estate, location = written_by_hand("fabrikam's key")

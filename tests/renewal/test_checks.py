@@ -149,8 +149,8 @@ ALONE: dict[str, tuple[Observed, str] | tuple[Observed, str, Demand]] = {
 @pytest.mark.parametrize("case", ALONE)
 def test_every_reason_is_found_alone(case: str) -> None:
     row, expected, *demand = ALONE[case]
-    found = decision(row, *demand)
-    assert f"{found.action} {found.reason}" == expected
+    decided = decision(row, *demand)
+    assert f"{decided.action} {decided.reason}" == expected
 
 
 def test_every_reason_that_is_planned_is_in_the_table() -> None:
@@ -206,7 +206,7 @@ def test_who_put_an_older_token_back_is_told() -> None:
     row = put_back(NOW + 20 * DAY, proof=PROVED)
     assert row.stored is not None
     named = replace(row, stored=replace(row.stored, writer="flux"))
-    assert [decision(one).message.split()[0] for one in (row, named)] == ["somebody", "flux"]
+    assert [decision(row_of).message.split()[0] for row_of in (row, named)] == ["somebody", "flux"]
 
 
 def test_values_of_the_first_version_are_this_apps_own() -> None:

@@ -18,10 +18,10 @@ from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     DAY,
     HOUR,
+    LOCATIONS,
     MINUTE,
     NOW,
     OUTAGE,
-    PLACES,
     Estate,
     Log,
     a_token,
@@ -42,8 +42,8 @@ def rotating(*names: str, **rule: object) -> Estate:
 
 def keys_in(estate: Estate) -> list[str]:
     """The key that signs each location's token, by the ownership beside it."""
-    found = [Ownership.from_tags(location.tags) for location in estate.locations.values()]
-    return [str(ownership.key_type) for ownership in found if ownership]
+    ownerships = [Ownership.from_tags(location.tags) for location in estate.locations.values()]
+    return [str(ownership.key_type) for ownership in ownerships if ownership]
 
 
 async def until(estate: Estate, end: timedelta) -> None:
@@ -103,8 +103,8 @@ class TestRotation:
         issued = {line["fingerprint"] for line in lines(caplog, "token.issued")}
         assert {line["fingerprint"] for line in switched} <= issued
         (regenerated,) = lines(caplog, "key.regenerated")
-        told = [regenerated[name] for name in ("caller", "keyType", "reason")]
-        assert told == ["caller", "secondary", "rotation"]
+        shown = [regenerated[name] for name in ("caller", "keyType", "reason")]
+        assert shown == ["caller", "secondary", "rotation"]
         await until(estate, 91 * DAY + GRACE - 2 * DAY)
         assert len(estate.gateways.new_keys) == 1
         await until(estate, 91 * DAY + GRACE + 2 * DAY)
@@ -113,13 +113,15 @@ class TestRotation:
         assert keys_in(estate) == ["primary", "primary"]
         assert {row.outcome for row in estate.rows()} == {"fresh"}
 
-    @pytest.mark.parametrize("trouble", TROUBLES)
-    async def test_regenerates_nothing_while_one_location_is_not_as_it_should_be(self, trouble: str) -> None:
+    @pytest.mark.parametrize("hindrance", TROUBLES)
+    async def test_regenerates_nothing_while_one_location_is_not_as_it_should_be(
+        self, hindrance: str
+    ) -> None:
         estate = rotating("a", "b")
         location = estate.location("b", restartable=True)
         await until(estate, GRACE - DAY)
         for _ in range(5):
-            TROUBLES[trouble](location, a_token(estate.clock.now + 20 * DAY).header_value().reveal())
+            TROUBLES[hindrance](location, a_token(estate.clock.now + 20 * DAY).header_value().reveal())
             await estate.run(DAY)
         assert estate.gateways.new_keys == []
 
@@ -248,7 +250,7 @@ class TestRevoke:
         HINDRANCES[hindrance](estate)
         stopped = (await revoked(estate)).stopped
         assert isinstance(stopped, RevokeStopped)
-        assert (list(stopped.locations), estate.gateways.new_keys) == ([f"{PLACES}b"], [])
+        assert (list(stopped.locations), estate.gateways.new_keys) == ([f"{LOCATIONS}b"], [])
         estate.locations["b"].failing = {}
         if hindrance == "is another gateway's":
             estate.deliver("b", a_token(FAR))

@@ -32,9 +32,9 @@ from tests.fakes import MemoryDestination
 from tests.renewal_estate import (
     DAY,
     HOUR,
+    LOCATIONS,
     MINUTE,
     OUTAGE,
-    PLACES,
     FakeGateways,
     Log,
     MemoryReports,
@@ -351,7 +351,7 @@ class Keys(RuleBasedStateMachine):
         by = _process.get()
         if by.revokes is key and by.immediately:
             return
-        seen = {name: by.read_at.get(PLACES + name, 0) for name in by.names}
+        seen = {name: by.read_at.get(LOCATIONS + name, 0) for name in by.names}
         assert all(seen.values()), f"{seen}: 0 could not be read"
         for name in by.names:
             location = self.locations[name]

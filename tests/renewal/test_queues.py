@@ -59,8 +59,8 @@ async def test_a_message_that_cannot_be_read_is_told_at_every_try_and_as_poisone
     with pytest.raises((MessageInvalid, EventInvalid)):
         await (queues.reconcile if kind == "run" else queues.take)(b"{}", count)
     (line,) = lines(caplog, event)
-    told = [line[name] for name in ("kind", "code", "dequeueCount", "level")]
-    assert told == [kind, "message_invalid" if kind == "run" else "event_invalid", count, "ERROR"]
+    shown = [line[name] for name in ("kind", "code", "dequeueCount", "level")]
+    assert shown == [kind, "message_invalid" if kind == "run" else "event_invalid", count, "ERROR"]
 
 
 SHORT: dict[str, Any] = {"renewBefore": "P5D"}
@@ -245,8 +245,8 @@ def test_a_message_may_be_encoded_in_base64_or_indented() -> None:
 def test_a_message_may_hold_several_events_in_their_order_or_none() -> None:
     others = [{"type": f"{service}.GatewayTokenExpired"} for service in ("Contoso", "Microsoft.Storage")]
     events = [cloud(), *others, cloud(subject="/gateways/edge-02/pod/1", data={})]
-    found = read_events(json.dumps(events).encode())
-    assert [(event.gateway, event.instance) for event in found] == [
+    read = read_events(json.dumps(events).encode())
+    assert [(event.gateway, event.instance) for event in read] == [
         ("edge-01", "pod-7f9c"),
         ("edge-02", "pod/1"),
     ]

@@ -207,7 +207,7 @@ class TestSharedCauses:
         rows = await estate.run()
         assert sum(row.outcome == "renewed" for row in rows) == 60
         assert {row.code for row in rows if row.outcome == "failed"} == {error.code}
-        tries = sum("read" in place.calls for name, place in estate.locations.items() if "dead" in name)
+        tries = sum("read" in location.calls for name, location in estate.locations.items() if "dead" in name)
         assert most // 60 * 60 <= tries <= most
 
     async def test_rows_that_are_told_of_a_failure_keep_nothing_of_each_other_in_memory(self) -> None:
@@ -218,8 +218,8 @@ class TestSharedCauses:
     async def test_a_row_that_succeeds_lifts_it_for_the_next_run(self) -> None:
         estate = self.an_estate(AzureUnavailable("Reading", AzureFacts()))
         await estate.run()
-        for place in estate.locations.values():
-            place.failing = {}
+        for location in estate.locations.values():
+            location.failing = {}
         assert set(await estate.outcomes(HOUR)) == {"renewed", "fresh"}
 
 
@@ -341,12 +341,12 @@ def logging_all(estate: Estate) -> Estate:
 
 async def logged(estate: Estate, caplog: Log, runs: int) -> list[list[str]]:
     """The outcomes of the rows that each of the next runs logs."""
-    found = []
+    results = []
     for _ in range(runs):
         caplog.clear()
         await estate.run(HOUR)
-        found.append([line["outcome"] for line in lines(caplog, "run.row")])
-    return found
+        results.append([line["outcome"] for line in lines(caplog, "run.row")])
+    return results
 
 
 async def test_a_row_that_failed_is_logged_in_every_run_and_a_fresh_one_once(caplog: Log) -> None:

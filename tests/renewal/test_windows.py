@@ -53,7 +53,7 @@ def window(days: str, begins: str, ends: str, zone: str) -> Window:
 
 class TestAWindow:
     @pytest.mark.parametrize(
-        ("one", "inside", "outside"),
+        ("fields", "inside", "outside"),
         [
             # It begins on Thursday and ends on Friday, in winter and in summer.
             (("Mon-Thu", "22:00", "05:00", "Europe/Berlin"), "2026-01-08T21:00", "2026-01-08T20:59"),
@@ -70,8 +70,10 @@ class TestAWindow:
             (("Sun", "02:30", "03:30", "Europe/Berlin"), "2026-10-25T02:29", "2026-10-25T02:30"),
         ],
     )
-    def test_is_open_by_the_clocks_of_its_zone(self, one: tuple[str, ...], inside: str, outside: str) -> None:
-        opened = [is_open([window(*one)], datetime.fromisoformat(f"{at}Z")) for at in (inside, outside)]
+    def test_is_open_by_the_clocks_of_its_zone(
+        self, fields: tuple[str, ...], inside: str, outside: str
+    ) -> None:
+        opened = [is_open([window(*fields)], datetime.fromisoformat(f"{at}Z")) for at in (inside, outside)]
         assert opened == [True, False]
 
     def test_that_the_clocks_leave_out_does_not_come_that_day(self) -> None:
@@ -92,7 +94,7 @@ class TestAWindow:
         ],
     )
     def test_counts_the_runs_that_fall_into_it(self, schedule: str, windows: list[tuple[str, ...]]) -> None:
-        given_, end = tuple(window(*one) for one in windows), datetime(2029, 6, 1, tzinfo=UTC)
+        given_, end = tuple(window(*fields) for fields in windows), datetime(2029, 6, 1, tzinfo=UTC)
         every = takewhile(lambda at: at < end, occurrences(schedule, datetime(2026, 1, 1, tzinfo=UTC)))
         runs = [at for at in every if is_open(given_, at)]
         assert longest_gap(given_, schedule, longest_pause(schedule)) == max(b - a for a, b in pairwise(runs))
@@ -130,7 +132,7 @@ class TestAFault:
             rotating("P99D")
 
     @pytest.mark.parametrize(
-        ("field", "value", "said"),
+        ("field", "value", "expected"),
         [
             ("timeZone", "Europe/Atlantis", "is not a time zone"),
             ("timeZone", "../etc/passwd", "is not a time zone"),
@@ -140,10 +142,10 @@ class TestAFault:
             ("to", "22:00", "`from` and `to` are the same time"),
         ],
     )
-    def test_is_what_is_no_window(self, field: str, value: str, said: str) -> None:
+    def test_is_what_is_no_window(self, field: str, value: str, expected: str) -> None:
         message = self.only(windows=[{**NIGHT, field: value}])
         assert message.startswith("services.contoso.gateways.edge-01.windows[0]")
-        assert said in message
+        assert expected in message
 
     @pytest.mark.parametrize("to", ["2026-02-26T23:59:59Z", FREEZE["from"]])
     def test_is_a_freeze_that_ends_before_it_begins(self, to: str) -> None:
@@ -272,7 +274,10 @@ class TestStaged:
         """Five gateways of each of two services, which are to take another key."""
         ids, names = {"contoso": CONTOSO, "fabrikam": FABRIKAM}, [f"edge-{n}" for n in range(5)]
         rule = kept(keyType="secondary")
-        services = {name: {"resourceId": str(found), "gateways": {"*": rule}} for name, found in ids.items()}
+        services = {
+            name: {"resourceId": str(resource_id), "gateways": {"*": rule}}
+            for name, resource_id in ids.items()
+        }
         estate = Estate(services, dict.fromkeys(ids.values(), names))
         for service, name in ((service, name) for service in ids for name in names):
             location = estate.location(f"{service}-{name}", restartable=True)
@@ -310,7 +315,7 @@ class TestStaged:
         gateway, value = contoso().gateway(), a_token(FAR).header_value()
         ownership = Ownership(gateway.owner, KeyType.PRIMARY, NOW, FAR).of(value)
         stored = StoredToken(value, a_token(FAR), ownership, restart=restart)
-        for since, held in ((NOW - MINUTE, True), (NOW, False)):
+        for since, holds in ((NOW - MINUTE, True), (NOW, False)):
             slots = Slots(since)
             slots.seen(Observed(gateway, gateway.rule.destinations[0], stored))
-            assert bool(slots.holders) is held
+            assert bool(slots.holders) is holds

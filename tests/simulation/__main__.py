@@ -14,9 +14,9 @@ def main() -> int:
     for name, default in (("--days", 90), ("--gateways", 50), ("--seed", 1)):
         parser.add_argument(name, type=int, default=default)
     given = vars(parser.parse_args())
-    found = asyncio.run(simulate(**given))
+    faults = asyncio.run(simulate(**given))
     lines = [f"{given}"]
-    for name, value in vars(found).items():
+    for name, value in vars(faults).items():
         if isinstance(value, Counter):
             lines += [
                 f"{name}: {value.total()}",
@@ -25,7 +25,7 @@ def main() -> int:
         else:
             lines.append(f"{name}: {value}")
     sys.stdout.write("\n".join([*lines, ""]))
-    return 1 if found.wrong else 0
+    return 1 if faults.wrong else 0
 
 
 if __name__ == "__main__":

@@ -112,5 +112,5 @@ def _destinations(variant: int) -> list[dict[str, Any]]:
         "secret": name,
         "restart": {"name": name},
     }
-    places: list[list[dict[str, Any]]] = [[north], [north, south], [south, cluster]]
-    return places[variant]
+    destinations: list[list[dict[str, Any]]] = [[north], [north, south], [south, cluster]]
+    return destinations[variant]

@@ -88,9 +88,13 @@ class Judge:
         self.hear(lines)
         stopped = {estate.subscription(name) for name in stopped_services}
         self._stopped |= {(subscription, now) for subscription in stopped}
-        places = [place for place in self._sky.locations.values() if place.stored]
+        locations = [location for location in self._sky.locations.values() if location.stored]
         for subscription in stopped:
-            dead = {place.ref.gateway for place in places if self._is_dead(place, place.stored[-1], now)}
+            dead = {
+                location.ref.gateway
+                for location in locations
+                if self._is_dead(location, location.stored[-1], now)
+            }
             if len(dead & set(estate.gateways_of(subscription))) <= _FEW:
                 self._object(f"the check was stopped for {len(dead)} dead gateways", now)
         return stopped
@@ -109,21 +113,23 @@ class Judge:
 
     def judge(self) -> Verdict:
         """The verdict on the whole simulation."""
-        places = self._sky.locations.values()
+        locations = self._sky.locations.values()
         self._judge_claims()
-        for place in places:
-            self._judge_row(place)
-            if place.restartable:
-                self._judge_workload(place)
-        self.verdict.runs, self.verdict.rows = len(self._runs), len(places)
+        for location in locations:
+            self._judge_row(location)
+            if location.restartable:
+                self._judge_workload(location)
+        self.verdict.runs, self.verdict.rows = len(self._runs), len(locations)
         self.verdict.stopped, self.verdict.questions = len(self._stopped), self._sky.questions
         return self.verdict
 
     def _judge_claims(self) -> None:
         """What was issued was needed, and what was called renewed was stored."""
-        places = self._sky.locations.values()
-        stored = {(place.name, kept.at) for place in places for kept in place.stored}
-        self._needed.update((place.ref.gateway, kept.at) for place in places for kept in place.stored)
+        locations = self._sky.locations.values()
+        stored = {(location.name, kept.at) for location in locations for kept in location.stored}
+        self._needed.update(
+            (location.ref.gateway, kept.at) for location in locations for kept in location.stored
+        )
         for (gateway, now), count in self._sky.issued.items():
             # Two instances may ask for the same token at once, and one that died may have had it.
             if count > 1 + 2 * (now in self._sky.again) or (gateway, now) not in self._needed:
@@ -132,50 +138,52 @@ class Judge:
             if line.outcome == "renewed" and (name, at) not in stored:
                 self._object(f"{name} is said to be renewed, and nothing was stored", at)
         everyone = {gateway for names in self._sky.estate.gateways.values() for gateway in names}
-        for gateway in everyone - {place.ref.gateway for place in places}:
+        for gateway in everyone - {location.ref.gateway for location in locations}:
             self._object(f"{gateway} was never looked at", self._sky.now)
 
-    def _judge_row(self, place: SimulatedPlace) -> None:
-        first = place.stored[0].at if place.stored else self._sky.now
-        for at in self._paths(place, self._runs[0], first):
-            self._object(f"{place.name} had no token and was given none", at)
+    def _judge_row(self, location: SimulatedPlace) -> None:
+        first = location.stored[0].at if location.stored else self._sky.now
+        for at in self._paths(location, self._runs[0], first):
+            self._object(f"{location.name} had no token and was given none", at)
         before = None
-        for kept, after in zip(place.stored, [*place.stored[1:], None], strict=True):
+        for kept, after in zip(location.stored, [*location.stored[1:], None], strict=True):
             if kept.by:
                 self.verdict.others[kept.by] += 1
             else:
                 self.verdict.renewals += 1
-                self._judge_reason(place, before, kept)
-            self._judge_life(place, kept, after)
+                self._judge_reason(location, before, kept)
+            self._judge_life(location, kept, after)
             before = kept
 
-    def _judge_reason(self, place: SimulatedPlace, before: Kept | None, kept: Kept) -> None:
-        line, truths = self._rows.get((place.name, kept.at)), self._truths(place, before, kept)
+    def _judge_reason(self, location: SimulatedPlace, before: Kept | None, kept: Kept) -> None:
+        line, truths = self._rows.get((location.name, kept.at)), self._truths(location, before, kept)
         # A run that looked twice reports what it found at the second look: the token, already there.
-        said = line.reason if line and line.reason in _RENEWAL else ""
-        if not truths or said not in {"", *truths}:
-            self._object(f"{place.name} was renewed for '{said}', the truth is {sorted(truths)}", kept.at)
-        if before and truths == {"in_renewal_window"} and self._may_wait(place, before, kept.at):
-            self._object(f"{place.name} was renewed though it could have waited", kept.at)
+        reason = line.reason if line and line.reason in _RENEWAL else ""
+        if not truths or reason not in {"", *truths}:
+            self._object(
+                f"{location.name} was renewed for '{reason}', the truth is {sorted(truths)}", kept.at
+            )
+        if before and truths == {"in_renewal_window"} and self._may_wait(location, before, kept.at):
+            self._object(f"{location.name} was renewed though it could have waited", kept.at)
 
-    def _truths(self, place: SimulatedPlace, before: Kept | None, kept: Kept) -> set[str]:
+    def _truths(self, location: SimulatedPlace, before: Kept | None, kept: Kept) -> set[str]:
         """Every reason for which the token was rightly replaced."""
         if before is None:
             return {"not_stored"}
-        profile, at, left = profile_of(place.ref.gateway), kept.at, expiry_in(before.token) - kept.at
-        dead, put_back = self._is_dead(place, before, at), self._is_put_back(before, at)
+        profile, at, left = profile_of(location.ref.gateway), kept.at, expiry_in(before.token) - kept.at
+        dead, put_back = self._is_dead(location, before, at), self._is_put_back(before, at)
         truths = {
             "expired": left <= _NEVER,
             "few_runs_left": _NEVER < left <= 3 * HOUR,
             "in_renewal_window": 3 * HOUR < left <= profile.window * 1.1 * HOUR,
-            "forced": (place.ref.gateway, at) in self._sky.forced,
+            "forced": (location.ref.gateway, at) in self._sky.forced,
             "dead": dead and before.owned_at is not None,
             "write_conflict": put_back and (dead or left <= profile.margin * HOUR),
         }
         return {reason for reason, true in truths.items() if true}
 
-    def _is_dead(self, place: SimulatedPlace, kept: Kept, at: datetime) -> bool:
-        dead = self._sky.dead_from(place.ref.gateway, kept.token)
+    def _is_dead(self, location: SimulatedPlace, kept: Kept, at: datetime) -> bool:
+        dead = self._sky.dead_from(location.ref.gateway, kept.token)
         return dead is not None and dead <= at
 
     def _is_put_back(self, kept: Kept, at: datetime) -> bool:
@@ -183,77 +191,84 @@ class Judge:
         beside = kept.beside
         return bool(beside and expiry_in(kept.token) < beside.expiry and beside.issued_at > at - DAY)
 
-    def _judge_life(self, place: SimulatedPlace, kept: Kept, after: Kept | None) -> None:
+    def _judge_life(self, location: SimulatedPlace, kept: Kept, after: Kept | None) -> None:
         end, expiry, profile = (
             after.at if after else self._sky.now,
             expiry_in(kept.token),
-            profile_of(place.ref.gateway),
+            profile_of(location.ref.gateway),
         )
-        due, dead = expiry - max(profile.window, 3) * HOUR, self._sky.dead_from(place.ref.gateway, kept.token)
+        due, dead = (
+            expiry - max(profile.window, 3) * HOUR,
+            self._sky.dead_from(location.ref.gateway, kept.token),
+        )
         if kept.beside and self._is_put_back(kept, kept.at):
             due = max(due, min(kept.beside.issued_at + DAY, expiry - profile.margin * HOUR))
         if dead and dead < end and kept.owned_at is None:
             due = expiry  # nobody's, and not this gateway's: it is refused while it lives
-        paths = [at for at in self._paths(place, max(due, kept.at), end) if not profile.may_wait(expiry, at)]
+        paths = [
+            at for at in self._paths(location, max(due, kept.at), end) if not profile.may_wait(expiry, at)
+        ]
         if after and not kept.by and not after.by and end < expiry:
-            self.verdict.closest = min(self.verdict.closest, (expiry - end, place.name))
+            self.verdict.closest = min(self.verdict.closest, (expiry - end, location.name))
         self.verdict.helpless += not paths and kept.at < expiry <= end
         if paths:
             fate = f"{'expired' if end >= expiry else 'was replaced late'}, {len(paths)} runs could have replaced it"
-            self._object(f"{place.name}: a token of '{kept.by}' {fate}", paths[0])
+            self._object(f"{location.name}: a token of '{kept.by}' {fate}", paths[0])
         if dead and kept.owned_at and dead < end:
-            subscription = self._sky.estate.subscription(place.ref.service)
-            paths = list(self._paths(place, max(dead, kept.owned_at), end))
-            found = sum((subscription, at) not in self._stopped for at in paths)
-            self.verdict.dead[found] += 1
-            if found > _PATHS_TO_FIND_IT:
-                self._object(f"{place.name} held a dead token, {found} runs could have found it", dead)
+            subscription = self._sky.estate.subscription(location.ref.service)
+            paths = list(self._paths(location, max(dead, kept.owned_at), end))
+            reachable = sum((subscription, at) not in self._stopped for at in paths)
+            self.verdict.dead[reachable] += 1
+            if reachable > _PATHS_TO_FIND_IT:
+                self._object(f"{location.name} held a dead token, {reachable} runs could have found it", dead)
 
-    def _may_wait(self, place: SimulatedPlace, kept: Kept | None, at: datetime) -> bool:
+    def _may_wait(self, location: SimulatedPlace, kept: Kept | None, at: datetime) -> bool:
         """Whether a workload that runs this can wait."""
-        if kept is None or self._is_dead(place, kept, at):
+        if kept is None or self._is_dead(location, kept, at):
             return False
-        return profile_of(place.ref.gateway).may_wait(expiry_in(kept.token), at)
+        return profile_of(location.ref.gateway).may_wait(expiry_in(kept.token), at)
 
-    def _is_urgent(self, place: SimulatedPlace, kept: Kept) -> bool:
+    def _is_urgent(self, location: SimulatedPlace, kept: Kept) -> bool:
         """Whether it was stored for something else than that the one before it was due; or that was somebody else's."""
-        before = place.stored[place.stored.index(kept) - 1] if kept is not place.stored[0] else None
-        return before is None or bool(before.by) or self._truths(place, before, kept) != {"in_renewal_window"}
+        before = location.stored[location.stored.index(kept) - 1] if kept is not location.stored[0] else None
+        return (
+            before is None or bool(before.by) or self._truths(location, before, kept) != {"in_renewal_window"}
+        )
 
-    def _judge_workload(self, place: SimulatedPlace) -> None:
+    def _judge_workload(self, location: SimulatedPlace) -> None:
         """What the pods ran, and what they were restarted for."""
-        begins, begin, ran = [kept.at for kept in place.stored], self._runs[0], None
-        for end, following, by in [*place.ran, (self._sky.now, None, "")]:
-            for at in self._paths(place, begin, end, restarting=True):
-                stored = place.stored[bisect_right(begins, at) - 1] if begins and begins[0] <= at else None
+        begins, begin, ran = [kept.at for kept in location.stored], self._runs[0], None
+        for end, following, by in [*location.ran, (self._sky.now, None, "")]:
+            for at in self._paths(location, begin, end, restarting=True):
+                stored = location.stored[bisect_right(begins, at) - 1] if begins and begins[0] <= at else None
                 other = stored and not stored.by and not (ran and ran.token == stored.token)
-                if stored and other and not self._may_wait(place, ran, at):
-                    self._object(f"{place.name}: the workload does not run what is stored", at)
+                if stored and other and not self._may_wait(location, ran, at):
+                    self._object(f"{location.name}: the workload does not run what is stored", at)
             if following and not by:
                 self.verdict.restarts += 1
                 if following.by or (ran and ran.token == following.token):
-                    self._object(f"{place.name}: the workload was restarted for nothing", end)
-                elif profile_of(place.ref.gateway).may_wait(end + _FAR, end):
+                    self._object(f"{location.name}: the workload was restarted for nothing", end)
+                elif profile_of(location.ref.gateway).may_wait(end + _FAR, end):
                     self.verdict.overridden += 1
-                    if self._may_wait(place, ran, end) and not self._is_urgent(place, following):
-                        self._object(f"{place.name}: the restart could have waited", end)
+                    if self._may_wait(location, ran, end) and not self._is_urgent(location, following):
+                        self._object(f"{location.name}: the restart could have waited", end)
             begin, ran = end, following
 
     def _paths(
-        self, place: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
+        self, location: SimulatedPlace, begin: datetime, end: datetime, *, restarting: bool = False
     ) -> Iterator[datetime]:
         """Runs in time at which nothing stood in the way of the row."""
-        weather, (service, gateway) = self._sky.weather, (place.ref.service, place.ref.gateway)
+        weather, (service, gateway) = self._sky.weather, (location.ref.service, location.ref.gateway)
         for at in self._runs[bisect_left(self._runs, begin) : bisect_left(self._runs, end)]:
-            slip = weather.slip(place.location, at)
+            slip = weather.slip(location.location, at)
             if (
                 (gateway in self._sky.estate.named or weather.lists(service, at))
                 and weather.issues(gateway, at)
-                and weather.opens(place.location, at)
+                and weather.opens(location.location, at)
                 and (slip is None or slip in HARMLESS)
                 and (not restarting or weather.restarts(at))
             ):
                 yield at
 
-    def _object(self, said: str, at: datetime) -> None:
-        self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {said}")
+    def _object(self, message: str, at: datetime) -> None:
+        self.verdict.wrong.append(f"{at:%Y-%m-%d %H:%M} {message}")

@@ -32,8 +32,8 @@ class Others:
     async def act(self) -> None:
         """Keys first, then values and workloads."""
         await self._change_keys()
-        for (_, location), place in sorted(self._sky.locations.items(), key=lambda item: str(item[0])):
-            self._write(location, place)
+        for (_, location), holder in sorted(self._sky.locations.items(), key=lambda item: str(item[0])):
+            self._write(location, holder)
 
     async def answer_the_brake(self, stopped: set[str]) -> None:
         """A person who is told for a day that the check was stopped asks for new tokens of everything."""
@@ -70,23 +70,23 @@ class Others:
             event = GatewayEvent(EventKind.CREATED, service.resource_id, gateway, "", now, now)
             await react(self._sky.app, event)
 
-    def _write(self, location: str, place: SimulatedPlace) -> None:
+    def _write(self, location: str, holder: SimulatedPlace) -> None:
         hand, days = self._happens(_BY_HAND), self._dice.uniform(0.1, _HAND_DAYS)
         put_back, second = self._spell("put back", location), self._spell("second writer", location)
         leave_tags = self._dice.random() < 0.5
         if hand or (second and self._sky.now.minute == 10):
-            token = self._sky.token(place.ref.gateway, "primary", self._sky.now + days * DAY).value.reveal()
-            place.write_by("kubectl" if hand else "another tool", token, leave_tags=leave_tags and hand)
-        if not place.restartable:
+            token = self._sky.token(holder.ref.gateway, "primary", self._sky.now + days * DAY).value.reveal()
+            holder.write_by("kubectl" if hand else "another tool", token, leave_tags=leave_tags and hand)
+        if not holder.restartable:
             return
         if put_back:
             # The value in the manifest: the one before the last, when the spell began.
-            tokens = list(dict.fromkeys(kept.token for kept in place.stored))
+            tokens = list(dict.fromkeys(kept.token for kept in holder.stored))
             older = self._put_back.setdefault(location, tokens[-2] if len(tokens) > 1 else "")
-            if older and place.stored[-1].token != older:
-                place.write_by("flux", older, leave_tags=True)
-        if int(place.ref.gateway[-3:]) // 3 % 2:
-            place.apply_manifest()
+            if older and holder.stored[-1].token != older:
+                holder.write_by("flux", older, leave_tags=True)
+        if int(holder.ref.gateway[-3:]) // 3 % 2:
+            holder.apply_manifest()
 
     def _spell(self, what: str, location: str) -> bool:
         """Whether some hours of it are under way."""

@@ -182,9 +182,9 @@ class Sky(ArmGateways):
             raise self.failing(AzureUnavailable("issuing", _NOWHERE), "ARM down")
         if expiry > self.now - _BEHIND + _LONGEST:
             raise AzureRejected("issuing", AzureFacts(400, "ValidationError"))
-        places = [p for p in self.locations.values() if p.ref.gateway == gateway and p.stored]
-        owned = [ownership for place in places if (ownership := Ownership.from_tags(place.tags))]
-        if expiry in {*(expiry_in(p.stored[-1].token) for p in places), *(one.expiry for one in owned)}:
+        locations = [p for p in self.locations.values() if p.ref.gateway == gateway and p.stored]
+        owned = [ownership for location in locations if (ownership := Ownership.from_tags(location.tags))]
+        if expiry in {*(expiry_in(p.stored[-1].token) for p in locations), *(each.expiry for each in owned)}:
             self.questions += 1
         else:
             self.issued[gateway, self.now] += 1

@@ -51,8 +51,8 @@ class Authorization:
 
     async def _vaults(self, _: Azure, request: web.Request) -> web.Response:
         within = f"/subscriptions/{request.match_info['subscription']}/"
-        found = {address: id_ for address, id_ in self.vaults.items() if id_.startswith(within)}
-        entries = [{"id": id_, "properties": {"vaultUri": f"{at}/"}} for at, id_ in found.items()]
+        vaults = {address: id_ for address, id_ in self.vaults.items() if id_.startswith(within)}
+        entries = [{"id": id_, "properties": {"vaultUri": f"{at}/"}} for at, id_ in vaults.items()]
         return _page(request, entries)
 
     async def _permissions(self, _: Azure, request: web.Request) -> web.Response:

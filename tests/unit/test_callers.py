@@ -106,7 +106,7 @@ def test_an_audience_must_be_one_of_those_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "values", "said"),
+    ("claims", "values", "message"),
     [
         (("exp", "nbf"), ("1", [], {}), "its times are not numbers"),
         (("exp", "nbf"), (float("nan"),), ""),
@@ -115,10 +115,10 @@ def test_an_audience_must_be_one_of_those_set() -> None:
     ],
 )
 def test_a_claim_that_decides_must_be_there_and_sound(
-    claims: tuple[str, ...], values: tuple[object, ...], said: str
+    claims: tuple[str, ...], values: tuple[object, ...], message: str
 ) -> None:
     for claim, value in product(claims, values):
-        assert said in refusal({claim: value})
+        assert message in refusal({claim: value})
 
 
 def test_roles_come_as_a_list_or_as_text() -> None:
@@ -140,12 +140,12 @@ def test_an_application_that_is_not_listed_may_not_call() -> None:
 
 def test_a_token_is_verified_by_the_published_key_that_it_names() -> None:
     for_another_algorithm = PyJWK({**KEY.published(), "alg": "RS512"})
-    for signer, key, said in (
+    for signer, key, message in (
         (signing_key("other"), PUBLISHED, "its signature is not valid"),
         (KEY, for_another_algorithm, "its signature is not valid"),
         (KEY, None, "its signing key is not one of Microsoft Entra's"),
     ):
-        with pytest.raises(SignInRequired, match=said):
+        with pytest.raises(SignInRequired, match=message):
             verified_caller(signer.sign(V2), key, PUBLIC, NOW)
 
 

@@ -7,7 +7,7 @@ import pytest
 from gateway_tokens import errors
 from gateway_tokens.errors import ROLES, AzureFacts, Fault, GatewayTokensError
 
-PLACE = "contoso/edge-01"
+LOCATION = "contoso/edge-01"
 
 
 def test_faults_are_kept_and_all_told() -> None:
@@ -21,11 +21,14 @@ def test_faults_are_kept_and_all_told() -> None:
     [
         (errors.EventInvalid("it has no {type}"), r".*event: it has no \{type\}\."),
         (errors.WrongPython("3.12", "3.11"), ".*built for Python 3.12, but Python 3.11 runs.*to 3.12."),
-        (errors.AccessDenied("issue", PLACE), f".*'issue' on '{PLACE}'.*"),
-        (errors.AccessDenied("issue", PLACE, "Ask for less."), "Ask for less."),
-        (errors.NotFound(PLACE), f"'{PLACE}'.*GET services/{{service}}/gateways."),
-        (errors.NotManaged(PLACE), f"'{PLACE}' has no destination.*"),
-        (errors.KeyNotActive(PLACE, "secondary"), f".*'{PLACE}'.*its secondary key.*`keyType` secondary.*"),
+        (errors.AccessDenied("issue", LOCATION), f".*'issue' on '{LOCATION}'.*"),
+        (errors.AccessDenied("issue", LOCATION, "Ask for less."), "Ask for less."),
+        (errors.NotFound(LOCATION), f"'{LOCATION}'.*GET services/{{service}}/gateways."),
+        (errors.NotManaged(LOCATION), f"'{LOCATION}' has no destination.*"),
+        (
+            errors.KeyNotActive(LOCATION, "secondary"),
+            f".*'{LOCATION}'.*its secondary key.*`keyType` secondary.*",
+        ),
         (errors.TooManyRequests(6), ".*Try again after 6 seconds."),
         (errors.RenewalFailed(1, 3), "1 of 3 rows failed.*"),
         (errors.RevokeStopped("primary", ["a", "b"]), "The primary key was not regenerated: 2 locations .*"),

@@ -21,7 +21,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.r
 
 def imported(tree: ast.Module) -> set[str]:
     """The first words of what a file imports, wherever in it."""
-    names = {one.name for node in ast.walk(tree) if isinstance(node, ast.Import) for one in node.names}
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     return {name.partition(".")[0] for name in names}
 

@@ -49,9 +49,9 @@ def test_the_shortest_lifetime_never_ends_before_it_begins() -> None:
 
 @given(wanted(), NOWS, st.text(max_size=10))
 def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
-    asked: tuple[timedelta, timedelta], now: datetime, gateway: str
+    case: tuple[timedelta, timedelta], now: datetime, gateway: str
 ) -> None:
-    lifetime, window = asked
+    lifetime, window = case
     ends = stable_expiry(lifetime, window, gateway, now)
     assert now + window < ends <= now + min(lifetime, MOST)
     assert (ends.second, ends.microsecond) == (0, 0)
@@ -63,14 +63,14 @@ def test_a_stable_token_has_more_than_its_window_left_and_at_most_its_lifetime(
 
 @given(wanted(), NOWS, st.floats(0, 1))
 def test_a_stable_token_stays_the_same_until_its_window_begins(
-    asked: tuple[timedelta, timedelta], now: datetime, share: float
+    case: tuple[timedelta, timedelta], now: datetime, share: float
 ) -> None:
-    ends = stable_expiry(*asked, GATEWAY, now)
+    ends = stable_expiry(*case, GATEWAY, now)
     # A window is a whole number of minutes on the grid, and so is what is left of a lifetime.
-    due = ends - -(-asked[1] // MINUTE) * MINUTE
-    assert stable_expiry(*asked, GATEWAY, due - SECOND) == ends
-    assert stable_expiry(*asked, GATEWAY, now + (due - SECOND - now) * share) == ends
-    assert stable_expiry(*asked, GATEWAY, due) > ends
+    due = ends - -(-case[1] // MINUTE) * MINUTE
+    assert stable_expiry(*case, GATEWAY, due - SECOND) == ends
+    assert stable_expiry(*case, GATEWAY, now + (due - SECOND - now) * share) == ends
+    assert stable_expiry(*case, GATEWAY, due) > ends
 
 
 def test_a_stable_token_of_a_given_gateway_day_and_lifetime_never_ends_at_another_time() -> None:
@@ -85,6 +85,6 @@ def test_the_gateways_of_an_estate_are_due_at_different_times_however_they_are_s
     left = [stable_expiry(MAX_LIFETIME, 10 * DAY, name, NOW) - NOW for name in names]
     assert len(set(left)) == len(names)
     # Twenty days of the grid in four parts: none of them is empty, none has half of the gateways.
-    parts = [sum(10 * DAY + 5 * n * DAY < one <= 15 * DAY + 5 * n * DAY for one in left) for n in range(4)]
+    parts = [sum(10 * DAY + 5 * n * DAY < day <= 15 * DAY + 5 * n * DAY for day in left) for n in range(4)]
     assert all(0 < part < len(names) / 2 for part in parts)
     assert left == [stable_expiry(MAX_LIFETIME, 10 * DAY, name.upper(), NOW) - NOW for name in names]

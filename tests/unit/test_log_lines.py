@@ -30,9 +30,9 @@ def written(caplog: pytest.LogCaptureFixture) -> Written:
 
 
 def test_a_line_says_what_happened_and_in_which_call(written: Written) -> None:
-    asked = correlation.set("c-1")
+    token = correlation.set("c-1")
     log_line("token.issued", keyType=KeyType.PRIMARY)
-    correlation.reset(asked)
+    correlation.reset(token)
     assert written() == [{"event": "token.issued", "correlationId": "c-1", "keyType": "primary"}]
 
 

@@ -57,8 +57,8 @@ def test_any_other_text_is_no_duration() -> None:
     too_long = ["P1000W", "P10000D", "PT10000H", "PT100000M", "PT1000000S"]
     others: list[object] = [30, 1.5, True, ["P1D"]]
     for text in (*without_length, *misplaced, *no_whole_number, *too_long, *others):
-        ((path, said),) = faults_in({"leaf": {"wait": text}})
-        assert (path, said.partition(" of ")[0]) == ("leaf.wait", "must be an ISO 8601 duration")
+        ((path, message),) = faults_in({"leaf": {"wait": text}})
+        assert (path, message.partition(" of ")[0]) == ("leaf.wait", "must be an ISO 8601 duration")
 
 
 @given(st.integers(0, 999_999) | st.integers(0, 11).map(lambda days: days * 86_400))
@@ -84,7 +84,7 @@ NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty: a JSON object is expected"),
         ("\ufeff{}", NO_MARK),
@@ -100,8 +100,8 @@ NO_NUMBER = "is not JSON: it holds a number that JSON does not know"
     ],
     ids=range(11),
 )
-def test_text_that_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, said: str) -> None:
-    assert read_json(text, "body") == (None, [Fault("body", said)])
+def test_text_that_is_no_json_is_a_fault_at_the_documents_path(text: str | bytes, message: str) -> None:
+    assert read_json(text, "body") == (None, [Fault("body", message)])
 
 
 def test_a_name_given_twice_in_one_object_is_a_fault() -> None:
@@ -117,7 +117,7 @@ def test_any_depth_of_nesting_is_a_fault(opening: str, closing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "path", "said"),
+    ("document", "path", "message"),
     [
         ({}, "leaf", "required"),
         ({"leaf": {"more": 1}}, "leaf.more", "unknown field"),
@@ -130,8 +130,8 @@ def test_any_depth_of_nesting_is_a_fault(opening: str, closing: str) -> None:
         ("{}", "(document)", "must be an object"),
     ],
 )
-def test_a_fault_has_the_path_that_leads_to_it(document: object, path: str, said: str) -> None:
-    assert faults_in(document) == [(path, said)]
+def test_a_fault_has_the_path_that_leads_to_it(document: object, path: str, message: str) -> None:
+    assert faults_in(document) == [(path, message)]
 
 
 def test_all_faults_are_told_together_and_nothing_but_true_and_false_is_a_flag() -> None:

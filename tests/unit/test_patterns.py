@@ -47,10 +47,12 @@ def test_an_exact_name_comes_before_any_wildcard_and_more_letters_before_fewer()
 
 @given(PATTERNS, PATTERNS)
 def test_two_patterns_overlap_when_and_only_when_some_name_fits_both_in_any_case(
-    one: str, other: str
+    pattern: str, other: str
 ) -> None:
-    meet = any(matches(one, name) and matches(other, name) for name in NAMES)
-    assert overlap(one, other) is overlap(one.upper(), other) is overlap(one, other.upper()) is meet
+    meet = any(matches(pattern, name) and matches(other, name) for name in NAMES)
+    assert (
+        overlap(pattern, other) is overlap(pattern.upper(), other) is overlap(pattern, other.upper()) is meet
+    )
 
 
 def test_patterns_of_many_stars_are_compared_quickly() -> None:
