@@ -62,7 +62,7 @@ async def test_the_token_is_for_the_gateway_as_declared_with_key_and_expiry_as_a
 
 
 @pytest.mark.parametrize(
-    ("gateway", "request", "ceiling", "key_type", "ends_after"),
+    ("gateway", "fields", "ceiling", "key_type", "ends_after"),
     [
         ("edge-7", {}, None, SECONDARY, 7 * DAY),
         ("edge-7", {"key_type": PRIMARY, "lifetime": HOUR}, None, PRIMARY, HOUR),
@@ -74,25 +74,25 @@ async def test_the_token_is_for_the_gateway_as_declared_with_key_and_expiry_as_a
     ],
 )
 async def test_key_and_lifetime_come_from_the_request_else_from_the_gateways_rule_within_what_the_caller_may_have(
-    gateway: str, request: dict[str, Any], ceiling: str | None, key_type: KeyType, ends_after: timedelta
+    gateway: str, fields: dict[str, Any], ceiling: str | None, key_type: KeyType, ends_after: timedelta
 ) -> None:
-    issued = await issue(gateway, access={"maxLifetime": ceiling}, **request)
+    issued = await issue(gateway, access={"maxLifetime": ceiling}, **fields)
     assert (issued.ownership.key_type, issued.token.expiry) == (key_type, NOW + ends_after)
 
 
 @pytest.mark.parametrize(
-    "request",
+    "fields",
     [{"lifetime": DAY + SECOND}, {"expiry": NOW + DAY + MINUTE}, {"lifetime": DAY + SECOND, "stable": True}],
 )
-async def test_more_than_the_caller_may_have_is_refused_and_never_shortened(request: dict[str, Any]) -> None:
+async def test_more_than_the_caller_may_have_is_refused_and_never_shortened(fields: dict[str, Any]) -> None:
     api = azure()
     with pytest.raises(AccessDenied, match="limited to tokens of P1D"):
-        await issue(api=api, access={"maxLifetime": "P1D"}, **request)
+        await issue(api=api, access={"maxLifetime": "P1D"}, **fields)
     assert api.issued == []
 
 
 @pytest.mark.parametrize(
-    ("gateway", "request", "ceiling", "lifetime", "window"),
+    ("gateway", "fields", "ceiling", "lifetime", "window"),
     [
         ("edge-7", {}, None, 7 * DAY, 2 * DAY),
         ("EDGE-7", {"lifetime": 7 * DAY}, None, 7 * DAY, 2 * DAY),
@@ -105,9 +105,9 @@ async def test_more_than_the_caller_may_have_is_refused_and_never_shortened(requ
     ids=["rule", "asked as the rule", "shorter", "longer", "limit", "shortest limit", "no rule"],
 )
 async def test_a_stable_token_ends_on_the_grid_of_gateway_lifetime_and_window(
-    gateway: str, request: dict[str, Any], ceiling: str | None, lifetime: timedelta, window: timedelta
+    gateway: str, fields: dict[str, Any], ceiling: str | None, lifetime: timedelta, window: timedelta
 ) -> None:
     for after in (timedelta(0), 5 * DAY):
-        issued = await issue(gateway, stable=True, access={"maxLifetime": ceiling}, after=after, **request)
+        issued = await issue(gateway, stable=True, access={"maxLifetime": ceiling}, after=after, **fields)
         owner = f"contoso-apim/{gateway.lower()}"
         assert issued.token.expiry == stable_expiry(lifetime, window, owner, NOW + after)
