@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -116,10 +116,10 @@ _P = TypeVar("_P", bound=StrictModel)
 Errors = Sequence[Mapping[str, Any]]  # as pydantic tells them
 
 
-def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
+def read_json(text: str | bytes, path: str, known: Collection[str] | None = None) -> tuple[Any, list[Fault]]:
     """The JSON value and no faults, or None and what is wrong: malformed text, a name given twice.
 
-    Null members of objects are left out: null counts as absent.
+    Null members of objects are left out: null counts as absent. Where the names are `known`, others are kept, null or not.
     """
     repeated: list[Fault] = []
 
@@ -128,7 +128,7 @@ def read_json(text: str | bytes, path: str) -> tuple[Any, list[Fault]]:
             counted = Counter(name for name, _ in pairs)
             twice = [shown_name(name) for name, times in counted.items() if times > 1]
             repeated.extend(Fault(path, f"'{name}' is given twice") for name in twice)
-        return {name: value for name, value in pairs if value is not None}
+        return {name: value for name, value in pairs if value is not None or (known and name not in known)}
 
     try:
         value = json.loads(text, object_pairs_hook=once, parse_constant=_no_constant)
@@ -174,7 +174,9 @@ def validated(
     """The document as that kind of part and no errors, or None and pydantic's errors, which tell no value."""
     try:
         # Through JSON text: strict reading takes enumerations and tuples from JSON only.
-        return kind.model_validate_json(json.dumps(document), context=context), []
+        return kind.model_validate_json(
+            json.dumps(document), context=context, by_alias=True, by_name=False
+        ), []
     except RecursionError:
         return None, [{"type": "nesting", "loc": (), "msg": "is nested too deeply"}]
     except ValidationError as error:

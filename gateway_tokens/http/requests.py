@@ -248,5 +248,6 @@ def _read_body(request: func.HttpRequest, kind: type[_M]) -> tuple[_M | None, li
     body = request.get_body()
     if len(body) > MAX_BODY_BYTES:
         return None, [Fault("body", f"is larger than {MAX_BODY_BYTES} bytes")]
-    document, faults = read_json(body, "body") if body.strip() else ({}, [])
+    known = {field.alias or name for name, field in kind.model_fields.items()}
+    document, faults = read_json(body, "body", known) if body.strip() else ({}, [])
     return (None, faults) if faults else read_model(kind, document)

@@ -9,7 +9,7 @@ from tests.simulation.run import simulate
 
 
 def main() -> int:
-    """Run it; return 0 when everything that must hold stored."""
+    """Run it; return 0 when nothing was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     for name, default in (("--days", 90), ("--gateways", 50), ("--seed", 1)):
         parser.add_argument(name, type=int, default=default)

@@ -121,7 +121,7 @@ def test_any_depth_of_nesting_is_a_fault(opening: str, closing: str) -> None:
     [
         ({}, "leaf", "required"),
         ({"leaf": {"more": 1}}, "leaf.more", "unknown field"),
-        ({"leaf": {"some_name": 1}}, "leaf.some_name", "must be a string"),
+        ({"leaf": {"some_name": "x"}}, "leaf.some_name", "unknown field. Did you mean 'someName'?"),
         ({"leaf": {}, "leaves": [{}, {"flag": "true"}]}, "leaves[1].flag", "must be true or false"),
         ({"leaf": {}, "leaves": {}}, "leaves", "must be an array"),
         ({"leaf": {}, "named": []}, "named", "must be an object"),
