@@ -39,6 +39,8 @@ def test_a_service_is_not_found_under_another_name() -> None:
     for name in ("contos", "contoso2", "", "*"):
         with pytest.raises(NotFound):
             estate(document()).find(name)
+    with pytest.raises(NotFound, match="'fabrikam/edge-01'"):
+        estate(document()).find("fabrikam", "edge-01")
 
 
 def test_what_is_left_out_has_its_default() -> None:
