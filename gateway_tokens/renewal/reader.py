@@ -22,14 +22,26 @@ from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.estate.schedule import CHANGES_AT_ONCE, Calendar
 from gateway_tokens.logs import log_unexpected
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.stored import Destination, Running, StoredToken
 from gateway_tokens.tokens import GatewayRef, GatewayToken, KeyType
 
 from .checks import at_risk_from, decide, due_at
 from .keys import KeyState, Phase, key_state
 from .report import ServiceReport
-from .rows import Action, Decision, Demand, Observed, Outcome, Proof, Reason, Row, RowId, Seen, failure_of
+from .rows import (
+    Action,
+    Decision,
+    Demand,
+    ManagedGateway,
+    Observed,
+    Outcome,
+    Proof,
+    Reason,
+    Row,
+    RowId,
+    Seen,
+    failure_of,
+)
 
 # Rows of one gateway tell its key in use together; they wait so long for one that does not answer.
 OTHER_ROWS_SECONDS = 5.0

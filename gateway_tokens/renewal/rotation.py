@@ -22,14 +22,13 @@ from gateway_tokens.errors import (
 from gateway_tokens.estate.schema import GatewayRule
 from gateway_tokens.logs import log_line, log_unexpected
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.stored import Running
 from gateway_tokens.tokens import GatewayRef, KeyType, ServiceId
 
 from .gateway import GatewayRun
 from .keys import OTHER, Phase
 from .reader import RunOptions
-from .rows import Demand, Observed, Proof, Row, RowId, why
+from .rows import Demand, ManagedGateway, Observed, Proof, Row, RowId, why
 from .service import ServiceRun
 
 # What is not delivered by then stops a revoke before the regeneration; a caller waits a minute at most.

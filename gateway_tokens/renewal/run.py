@@ -23,13 +23,12 @@ from gateway_tokens.estate.schema import Estate, Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parsing import StrictModel, read_json, read_model
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.tokens import GatewayRef
 
 from .alive import AliveCheck
 from .reader import RunOptions
 from .rotation import reconcile
-from .rows import BAD, Demand, Outcome, Row, count, why
+from .rows import BAD, Demand, ManagedGateway, Outcome, Row, count, why
 from .service import Selects, ServiceRun, log_service
 
 SCHEDULE = "schedule"  # who asks for a run that nobody asks for

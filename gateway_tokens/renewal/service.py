@@ -17,14 +17,26 @@ from gateway_tokens.estate.destination import DestinationSettings
 from gateway_tokens.estate.schema import Service
 from gateway_tokens.logs import correlation, log_line
 from gateway_tokens.parts import App
-from gateway_tokens.renewal.rows import ManagedGateway
 from gateway_tokens.tokens import GatewayRef, is_gateway_id
 
 from .gateway import GatewayRun, not_reached
 from .keys import KeyState
 from .reader import RunOptions, Slots
 from .report import ServiceReport, read_report
-from .rows import BAD, Action, Decision, Observed, Outcome, Reason, Row, RowId, count, failure_of, why
+from .rows import (
+    BAD,
+    Action,
+    Decision,
+    ManagedGateway,
+    Observed,
+    Outcome,
+    Reason,
+    Row,
+    RowId,
+    count,
+    failure_of,
+    why,
+)
 
 # Rows of one service that are written at the same time.
 AT_ONCE = 16

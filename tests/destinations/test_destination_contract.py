@@ -144,7 +144,7 @@ async def test_many_rows_share_their_connections_and_leave_none_open_after_close
     loop = asyncio.get_running_loop()
     connect = loop.create_connection
 
-    async def create_connection(*args: Any, **named: Any) -> tuple[asyncio.BaseTransport, Any]:  # noqa: ANN401
+    async def create_connection(*args: Any, **named: Any) -> tuple[asyncio.BaseTransport, Any]:  # noqa: ANN401 - asyncio's own
         transport, protocol = await connect(*args, **named)
         connections.append(transport)
         return transport, protocol

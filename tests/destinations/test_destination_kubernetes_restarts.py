@@ -308,7 +308,7 @@ def test_a_pod_runs_the_value_when_what_reads_the_secret_started_since(case: str
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(-60, False), (-59, True)])
-def test_where_our_write_made_the_secret_there_was_nothing_else_to_read(seconds: int, expected: bool) -> None:  # noqa: FBT001
+def test_where_our_write_made_the_secret_there_was_nothing_else_to_read(seconds: int, expected: bool) -> None:  # noqa: FBT001 - pytest passes it by name
     assert runs(a_pod(ran(seconds), BEFORE), replace(VALUE, first=True)) is expected
 
 
